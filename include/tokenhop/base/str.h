@@ -1,0 +1,41 @@
+/* A borrowed run of bytes; it owns nothing and is not ended by NUL. Whoever holds the bytes must
+ * outlive it. Passed by value. Any thread. */
+#ifndef TOKENHOP_BASE_STR_H
+#define TOKENHOP_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "tokenhop/base/error.h"
+
+struct th_str {
+    const char *ptr;
+    size_t len;
+};
+
+#define TH_STR(literal) ((struct th_str){"" literal, sizeof(literal) - 1})
+#define TH_STR_NONE ((struct th_str){NULL, 0})
+#define TH_STR_ARGS(s) (int)(s).len, (s).ptr /* for "%.*s" */
+
+static inline struct th_str th_str_of(const char *text)
+{
+    return (struct th_str){text, text != NULL ? strlen(text) : 0};
+}
+
+static inline bool th_str_equal(struct th_str a, struct th_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool th_str_equal_nocase(struct th_str a, struct th_str b); /* ASCII letters only */
+bool th_str_starts_with(struct th_str s, struct th_str prefix);
+bool th_str_ends_with(struct th_str s, struct th_str suffix);
+struct th_str th_str_trim(struct th_str s); /* OWS of RFC 9110: space and tab, both ends */
+
+/* Unsigned decimal, digits only, all of them; 0, or TH_E_BAD_REQUEST when empty, not digits or
+ * beyond max. */
+int th_str_to_u64(struct th_str s, uint64_t max, uint64_t *ret_value) TH_MUST;
+
+#endif
