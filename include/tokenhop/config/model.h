@@ -1,0 +1,214 @@
+/* The configuration as the program sees it: made by config/load.h from one file, complete (every
+ * default filled in, every reference resolved, every file named in it read), immutable afterwards,
+ * counted. A reload makes a new one and swaps it whole. Everything inside belongs to the snapshot
+ * and lives as long as it. Any thread may read. Durations are milliseconds, sizes bytes. */
+#ifndef TOKENHOP_CONFIG_MODEL_H
+#define TOKENHOP_CONFIG_MODEL_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "tokenhop/base/secret.h"
+#include "tokenhop/base/str.h"
+
+struct th_config;
+
+enum th_listener_mode { TH_LISTENER_FORWARD };
+
+struct th_config_listener {
+    struct th_str name;
+    struct th_str address_text; /* "127.0.0.1:8080", "[::1]:8080" */
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    enum th_listener_mode mode;
+    const struct th_config_agent *agent; /* whom a caller of this listener acts as */
+};
+
+struct th_config_authorization_server {
+    struct th_str name;
+    struct th_str issuer;         /* byte for byte as configured */
+    struct th_str token_endpoint; /* configured, or derived from an Okta issuer */
+    struct th_str revocation_endpoint;
+    struct th_str jwks_uri;
+    struct th_str ca_file; /* empty: the system's store */
+    bool allow_cleartext;
+    bool assertion_audience_issuer; /* client assertions are for the issuer, not the endpoint */
+};
+
+enum th_auth_method { TH_AUTH_PRIVATE_KEY_JWT };
+enum th_signing_alg { TH_ALG_RS256, TH_ALG_ES256 };
+
+/* How an agent authenticates at an authorization server. */
+struct th_config_auth {
+    enum th_auth_method method;
+    enum th_signing_alg alg;
+    struct th_str kid;
+    struct th_str key_file;
+    struct th_secret *key; /* the file's content: PEM or JWK, private */
+};
+
+struct th_config_registration { /* of one agent at one server where it differs from its own */
+    const struct th_config_authorization_server *server;
+    struct th_str client_id;
+    struct th_config_auth auth;
+};
+
+struct th_config_agent {
+    struct th_str name;
+    struct th_str client_id;
+    struct th_config_auth auth;
+    struct th_str resource;                              /* this agent's own URL; may be empty */
+    const struct th_config_authorization_server *server; /* where leg 1 goes */
+    const struct th_str *linked_client_ids;              /* whose ID tokens it may present */
+    size_t n_linked_client_ids;
+    const struct th_config_registration *registrations;
+    size_t n_registrations;
+};
+
+enum th_resource_type { TH_TYPE_AGENT_TO_AGENT, TH_TYPE_AUTHORIZATION_SERVER };
+enum th_subject_type { TH_SUBJECT_AUTO, TH_SUBJECT_ID_TOKEN, TH_SUBJECT_ACCESS_TOKEN };
+
+/* One URL pattern, in normal form. */
+struct th_config_pattern {
+    struct th_str text;   /* as configured, for messages */
+    struct th_str scheme; /* "http" or "https" */
+    struct th_str host;   /* lower case; without the "*." when wildcard; IPv6 without brackets */
+    bool wildcard;        /* one label before `host` */
+    uint16_t port;        /* the scheme's default filled in */
+    struct th_str path;   /* starts with '/'; matches itself and what is below it, on whole segments */
+};
+
+enum th_without_subject { TH_WITHOUT_SUBJECT_REFUSE, TH_WITHOUT_SUBJECT_FORWARD };
+enum th_cookies { TH_COOKIES_PASS, TH_COOKIES_DROP };
+
+/* Checks of what was issued against what was asked (R26); all on unless switched off. */
+struct th_config_issued_checks {
+    bool audience;
+    bool subject;
+    bool scope;
+    bool chain;
+};
+
+struct th_config_connection {
+    struct th_str name;
+    uint32_t index;      /* place in the file */
+    uint8_t version[16]; /* digest of all that decides which credential is got: part of the cache's key */
+    enum th_resource_type type;
+    const struct th_config_pattern *patterns;
+    size_t n_patterns;
+    const struct th_config_agent *const *agents; /* who may use it */
+    size_t n_agents;
+    const struct th_config_authorization_server *server; /* of leg 2 */
+    struct th_str audience;                              /* that server's issuer unless configured */
+    struct th_str resource;                              /* may be empty */
+    const struct th_str *scopes;
+    size_t n_scopes;
+    struct th_str scope_text;            /* joined by spaces */
+    struct th_str second_leg_scope_text; /* empty: not sent */
+    enum th_subject_type subject_type;
+    enum th_without_subject without_subject;
+    enum th_cookies cookies;
+    bool allow_cleartext;
+    const struct th_str *public_paths; /* absolute paths at the origin, exact */
+    size_t n_public_paths;
+    struct th_config_issued_checks issued_checks;
+};
+
+/* An address range that egress allows beyond what is allowed anyway. */
+struct th_config_network {
+    struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d */
+    uint8_t prefix;          /* 0..128 of the 128-bit form */
+    uint16_t port;           /* 0: any */
+};
+
+enum th_unmatched_action { TH_UNMATCHED_DENY, TH_UNMATCHED_FORWARD };
+
+struct th_config_unmatched_rule {
+    struct th_config_pattern pattern;
+    enum th_unmatched_action action;
+};
+
+enum th_config_log_level {
+    TH_CONFIG_LOG_ERROR,
+    TH_CONFIG_LOG_WARN,
+    TH_CONFIG_LOG_INFO,
+    TH_CONFIG_LOG_DEBUG
+};
+
+struct th_config_egress {
+    const struct th_config_network *allow;
+    size_t n_allow;
+};
+
+struct th_config_origin {
+    int64_t idle_timeout_ms;
+    uint64_t max_idle; /* idle origin connections that a worker keeps */
+};
+
+struct th_config_cache {
+    uint64_t max_entries;
+    uint64_t max_bytes;
+    int64_t margin_ms;
+    int64_t max_lifetime_ms;
+};
+
+struct th_config_timeouts {
+    int64_t head_ms;
+    int64_t idle_ms;
+    int64_t body_ms;
+    int64_t connect_ms;
+    int64_t exchange_ms;
+    int64_t first_byte_ms;
+    int64_t stream_idle_ms;
+    int64_t drain_ms;
+};
+
+struct th_config_limits {
+    uint64_t connections;
+    uint64_t head;
+    uint64_t fields;
+    uint64_t replay_body;
+    uint64_t waiting_exchanges;
+};
+
+struct th_config_log {
+    enum th_config_log_level level;
+    struct th_str access_file; /* empty: none; "-": standard output */
+};
+
+/* What a snapshot holds; all of it constant once loaded. */
+struct th_config_view {
+    const struct th_config_listener *listeners;
+    size_t n_listeners;
+    const struct th_config_authorization_server *servers;
+    size_t n_servers;
+    const struct th_config_agent *agents;
+    size_t n_agents;
+    const struct th_config_connection *connections;
+    size_t n_connections;
+    enum th_unmatched_action unmatched; /* when no rule matches */
+    const struct th_config_unmatched_rule *unmatched_rules;
+    size_t n_unmatched_rules;
+    struct th_config_egress egress;
+    struct th_config_origin origin;
+    struct th_config_cache cache;
+    struct th_config_timeouts timeouts;
+    struct th_config_limits limits;
+    struct th_config_log log;
+    uint64_t workers; /* never 0: one a core was filled in */
+};
+
+const struct th_config_view *th_config_get(const struct th_config *config);
+struct th_config *th_config_ref(struct th_config *config);
+struct th_config *th_config_unref(struct th_config *config); /* NULL is fine; returns NULL */
+
+/* The agent's client id and authentication at `server`: its registration there, else its own. */
+void th_config_agent_registration(const struct th_config_agent *agent,
+                                  const struct th_config_authorization_server *server,
+                                  struct th_str *ret_client_id,
+                                  const struct th_config_auth **ret_auth);
+
+#endif
