@@ -1,0 +1,62 @@
+/* Fetching: one bounded HTTP request of tokenhop's own, to a token endpoint or for metadata. A table
+ * of operations, so that tests script the server: the real one (fetch_curl.h) is libcurl's multi
+ * interface on the worker's loop, with connections kept.
+ *
+ * R12 holds for every implementation: no redirects followed, no netrc, no proxy from the
+ * environment, no cookies, http and https only, TLS 1.2 or later verified, bounded total time,
+ * bounded answer (max_bytes of decoded body), cleartext only to loopback or where allowed.
+ *
+ * The worker's thread only. `fn` is never called from inside start, nor after cancel. */
+#ifndef TOKENHOP_NET_FETCH_H
+#define TOKENHOP_NET_FETCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/error.h"
+#include "tokenhop/base/str.h"
+
+struct th_fetcher;
+struct th_fetch; /* one under way; the fetcher's */
+
+struct th_fetch_request {
+    struct th_str url;
+    struct th_str body;         /* POST when ptr is not NULL, else GET; copied, the copy wiped */
+    struct th_str content_type; /* of the body */
+    struct th_str authorization; /* a whole field value; ptr NULL: none; copied, the copy wiped */
+    struct th_str dpop;          /* likewise */
+    struct th_str ca_file;       /* empty: the system's store */
+    bool allow_cleartext;
+    int64_t timeout_ms;
+    size_t max_bytes; /* 0: 1 MiB */
+};
+
+struct th_fetch_response {
+    int status;
+    struct th_str content_type; /* as sent; may be empty */
+    struct th_str dpop_nonce;
+    struct th_str www_authenticate;
+    int64_t retry_after_ms;     /* Retry-After in seconds or as a date; -1: none */
+    int64_t rate_limit_reset_ms; /* X-Rate-Limit-Reset less the answer's Date; -1: none */
+    struct th_str body;         /* a secret: wiped by the fetcher after fn returns */
+};
+
+/* `error` is 0 whenever a complete response came, whatever its status. Else response is NULL and error is
+ * TH_E_EXCHANGE_DOWN (not reached, broken off), TH_E_EXCHANGE_TIMEOUT, TH_E_EXCHANGE_FAILED (answer too large, not HTTP, TLS not
+ * verified), TH_E_CLEARTEXT_DENIED. `detail` is a short text for the log, without secrets. */
+typedef void th_fetch_fn(void *arg, int error, const struct th_fetch_response *response,
+                         const char *detail);
+
+struct th_fetcher {
+    int (*start)(struct th_fetcher *fetcher, const struct th_fetch_request *request, th_fetch_fn *fn,
+                 void *arg, struct th_fetch **ret_fetch);
+    void (*cancel)(struct th_fetcher *fetcher, struct th_fetch *fetch);
+    struct th_fetcher *(*free)(struct th_fetcher *fetcher); /* cancels all; NULL result */
+};
+
+struct th_worker;
+/* The real one. */
+int th_fetcher_new_curl(struct th_worker *worker, struct th_fetcher **ret_fetcher) TH_MUST;
+
+#endif
