@@ -15,6 +15,7 @@
 
 _Noreturn void th_check_abort(const char *file, int line, const char *expr);
 bool th_check_report(const char *file, int line, const char *expr);
+unsigned long th_check_count(void); /* checks that failed in this process, for metrics */
 
 #define TH_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TH_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -21,7 +21,7 @@ struct th_chunk {
     uint32_t start;
     uint32_t end;
     uint32_t size;
-    uint32_t reserved;
+    uint32_t touched; /* bytes beyond `end` once held something up to here: th_chunk_clear() */
     char data[];
 };
 
@@ -45,6 +45,13 @@ static inline size_t th_chunk_len(const struct th_chunk *c) { return c->end - c-
 static inline size_t th_chunk_room(const struct th_chunk *c) { return c->size - c->end; }
 static inline char *th_chunk_head(struct th_chunk *c) { return c->data + c->start; }
 static inline char *th_chunk_tail(struct th_chunk *c) { return c->data + c->end; }
+/* Forgets all bytes, to read anew into the chunk. Never set `end` back by hand: what it held would
+ * not be wiped. */
+static inline void th_chunk_clear(struct th_chunk *c)
+{
+    c->touched = c->end > c->touched ? c->end : c->touched;
+    c->start = c->end = 0;
+}
 /* Moves the unread bytes to the front. */
 void th_chunk_compact(struct th_chunk *chunk);
 
