@@ -30,13 +30,15 @@ bool th_secret_equal(const struct th_secret *a, const struct th_secret *b); /* c
 /* Constant time in the content; the length is not hidden. */
 bool th_secret_equal_bytes(const void *a, const void *b, size_t len);
 
-/* Reads a file of at most `max` bytes, without its last line feed if `trim`. Refused when it is not
- * a regular file or others than its owner may read it (R16). Blocking: not on a worker. */
+/* Reads a file of at most `max` bytes, without its last line feed if `trim`. TH_E_IO when it is not
+ * a regular file, or others than its owner may read, write or execute it (R16). Blocking: not on a
+ * worker. */
 int th_secret_read_file(const char *path, size_t max, bool trim, struct th_secret **ret_secret,
                         struct th_errinfo *reterr) TH_MUST;
 
 /* A keyed fingerprint for logs: 12 hexadecimal digits and a NUL of HMAC-SHA-256 with a key made at
- * process start, so that equal tokens are recognised within one run and none can be guessed. */
+ * process start, so that equal tokens are recognised within one run and none can be guessed. All
+ * dashes when memory is short. */
 #define TH_FINGERPRINT_LEN 12
 void th_secret_fingerprint(const void *bytes, size_t len, char ret_text[TH_FINGERPRINT_LEN + 1]);
 
