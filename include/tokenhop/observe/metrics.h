@@ -1,0 +1,86 @@
+/* Counters, gauges and histograms. Each worker has a shard that only it writes, so that counting
+ * costs a plain addition; readers on any thread sum the shards. What is no worker (helpers, main
+ * thread) shares one further shard. A NULL shard counts nothing.
+ *
+ * Every row stands in metrics.def: add a metric there, with its one-liner. */
+#ifndef TOKENHOP_OBSERVE_METRICS_H
+#define TOKENHOP_OBSERVE_METRICS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/error.h"
+
+enum th_metric {
+#define TH_COUNTER(symbol, ...) TH_METRIC_##symbol,
+#define TH_GAUGE(symbol, ...) TH_METRIC_##symbol,
+#define TH_HISTOGRAM(symbol, ...)
+#include "tokenhop/observe/metrics.def"
+    TH_METRIC_COUNT
+};
+
+enum th_histogram {
+#define TH_COUNTER(symbol, ...)
+#define TH_GAUGE(symbol, ...)
+#define TH_HISTOGRAM(symbol, ...) TH_HISTOGRAM_##symbol,
+#include "tokenhop/observe/metrics.def"
+    TH_HISTOGRAM_COUNT
+};
+
+#define TH_HISTOGRAM_BUCKETS 18 /* the last is +Inf */
+
+struct th_metrics_shard {
+    _Alignas(64) bool is_shared; /* more than one thread writes it */
+    atomic_int_least64_t values[TH_METRIC_COUNT];
+    atomic_uint_least64_t errors[TH_ERROR_COUNT];
+    atomic_uint_least64_t buckets[TH_HISTOGRAM_COUNT][TH_HISTOGRAM_BUCKETS];
+    atomic_uint_least64_t sums_us[TH_HISTOGRAM_COUNT];
+};
+
+struct th_metrics;
+
+/* NULL when memory is short. */
+struct th_metrics *th_metrics_new(unsigned n_workers) TH_MUST;
+struct th_metrics *th_metrics_free(struct th_metrics *metrics); /* NULL is fine */
+/* The shard of a worker, 0..n_workers-1, or the one that all other threads share. */
+#define TH_METRICS_SHARED (~0u)
+struct th_metrics_shard *th_metrics_shard(struct th_metrics *metrics, unsigned worker);
+
+static inline void th_metrics_add(struct th_metrics_shard *shard, enum th_metric metric, int64_t by)
+{
+    if (shard == NULL)
+        return;
+    if (shard->is_shared) {
+        atomic_fetch_add_explicit(&shard->values[metric], by, memory_order_relaxed);
+        return;
+    }
+    /* One thread writes: no need to lock the bus. */
+    int64_t now = atomic_load_explicit(&shard->values[metric], memory_order_relaxed);
+    atomic_store_explicit(&shard->values[metric], now + by, memory_order_relaxed);
+}
+
+static inline void th_metrics_count(struct th_metrics_shard *shard, enum th_metric metric)
+{
+    th_metrics_add(shard, metric, 1);
+}
+
+/* An answer that tokenhop made itself, or a hop that failed: by its TH_E_*. */
+void th_metrics_count_error(struct th_metrics_shard *shard, int error);
+/* A response by its status: 1xx to 5xx. */
+void th_metrics_count_status(struct th_metrics_shard *shard, unsigned status);
+void th_metrics_observe_us(struct th_metrics_shard *shard, enum th_histogram histogram, int64_t us);
+
+/* Over all shards. */
+int64_t th_metrics_sum(const struct th_metrics *metrics, enum th_metric metric);
+uint64_t th_metrics_sum_errors(const struct th_metrics *metrics, int error);
+uint64_t th_metrics_sum_observed(const struct th_metrics *metrics, enum th_histogram histogram);
+const char *th_metrics_name(enum th_metric metric); /* "tokenhop_requests_total" */
+
+/* The Prometheus text format, version 0.0.4, with what the process itself tells: memory held in
+ * secrets, failed checks, processor time, resident memory. */
+void th_metrics_write_prometheus(const struct th_metrics *metrics, struct th_buf *buf);
+
+#endif

@@ -1,0 +1,59 @@
+/* The thread that writes logs, so that no worker waits for a disk or a pipe. Blocks of whole lines
+ * are handed over through a queue bounded in bytes; when it is full they are dropped and counted.
+ *
+ * One writer serves several files (error, access and audit log). Any thread may call, but for new,
+ * open and free: one thread, before the others start and after they ended. */
+#ifndef TOKENHOP_OBSERVE_WRITER_H
+#define TOKENHOP_OBSERVE_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/error.h"
+
+#define TH_WRITER_MAX_FILES 8
+
+struct th_writer;
+struct th_writer_file;
+
+/* `max_queued` bytes are queued at most, over all files (0: 4 MiB). Starts the thread. */
+int th_writer_new(size_t max_queued, struct th_writer **ret_writer,
+                  struct th_errinfo *reterr) TH_MUST;
+/* Writes what is queued, but for `timeout_ms` at most, then stops. What a stuck reader or disk
+ * holds up after that is lost, and the thread left behind. NULL is fine. */
+struct th_writer *th_writer_free(struct th_writer *writer, int timeout_ms);
+
+/* Appends to a path (made with mode 0640), or to standard output when it is "-". The file belongs
+ * to the writer. */
+int th_writer_open(struct th_writer *writer, const char *path, struct th_writer_file **ret_file,
+                   struct th_errinfo *reterr) TH_MUST;
+/* Writes to a descriptor that the caller keeps open, such as standard error. Not reopened. */
+int th_writer_open_fd(struct th_writer *writer, int fd, const char *name,
+                      struct th_writer_file **ret_file, struct th_errinfo *reterr) TH_MUST;
+
+/* Takes the bytes out of `lines` (`n_lines` whole ones, each ended by a line feed) and leaves it
+ * empty, perhaps with room that an earlier block gave back. False when they had to be dropped. */
+bool th_writer_put(struct th_writer_file *file, struct th_buf *lines, unsigned n_lines);
+
+/* Opens paths anew before the next line is written, after they were rotated. A path that cannot be
+ * opened keeps its old descriptor and shows as `last_errno`. */
+void th_writer_reopen(struct th_writer *writer);
+
+/* Waits until all that was put so far is written: false when the time was over first. */
+bool th_writer_flush(struct th_writer *writer, int timeout_ms) TH_MUST;
+
+struct th_writer_stats {
+    const char *name;   /* the path; the file's */
+    uint64_t n_written; /* lines */
+    uint64_t n_dropped; /* lines, as the queue was full or memory short */
+    uint64_t n_failed;  /* lines that could not be written */
+    int last_errno;     /* of the last write or reopen that failed; 0 when the last went well */
+};
+
+/* Of each file, in the order of opening; returns how many. */
+size_t th_writer_get_stats(struct th_writer *writer,
+                           struct th_writer_stats ret_stats[TH_WRITER_MAX_FILES]);
+
+#endif
