@@ -38,6 +38,9 @@ void th_buf_printf(struct th_buf *buf, const char *fmt, ...) TH_PRINTF(2, 3);
 void th_buf_add_json(struct th_buf *buf, struct th_str text);
 void th_buf_clear(struct th_buf *buf); /* keeps the memory; clears `failed` */
 void th_buf_fini(struct th_buf *buf);
-static inline struct th_str th_buf_str(const struct th_buf *buf) { return (struct th_str){buf->ptr, buf->len}; }
+static inline struct th_str th_buf_str(const struct th_buf *buf)
+{
+    return (struct th_str){buf->ptr, buf->len};
+}
 
 #endif

@@ -20,10 +20,10 @@ unsigned long th_check_count(void); /* checks that failed in this process, for m
 #define TH_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TH_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define TH_REQUIRE(x) \
-    do { \
-        if (TH_UNLIKELY(!(x))) \
-            th_check_abort(__FILE__, __LINE__, #x); \
+#define TH_REQUIRE(x)                                                                              \
+    do {                                                                                           \
+        if (TH_UNLIKELY(!(x)))                                                                     \
+            th_check_abort(__FILE__, __LINE__, #x);                                                \
     } while (0)
 
 #ifdef TH_CHECKS
@@ -34,11 +34,11 @@ unsigned long th_check_count(void); /* checks that failed in this process, for m
 
 #define TH_CHECK_FAILS(x) (TH_UNLIKELY(!(x)) && th_check_report(__FILE__, __LINE__, #x))
 
-#define TH_CAST(type, magic_word, ptr) \
-    __extension__({ \
-        type *th_cast_ = (ptr); \
-        TH_REQUIRE(th_cast_ != NULL && th_cast_->magic == (magic_word)); \
-        th_cast_; \
+#define TH_CAST(type, magic_word, ptr)                                                             \
+    __extension__({                                                                                \
+        type *th_cast_ = (ptr);                                                                    \
+        TH_REQUIRE(th_cast_ != NULL && th_cast_->magic == (magic_word));                           \
+        th_cast_;                                                                                  \
     })
 
 #define TH_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

@@ -41,10 +41,22 @@ struct th_chunk *th_chunk_get_large(struct th_chunk_pool *pool, size_t size) TH_
 /* Gives it back, wiped where it held bytes (heads bear tokens). NULL is fine. Returns NULL. */
 struct th_chunk *th_chunk_put(struct th_chunk_pool *pool, struct th_chunk *chunk);
 
-static inline size_t th_chunk_len(const struct th_chunk *c) { return c->end - c->start; }
-static inline size_t th_chunk_room(const struct th_chunk *c) { return c->size - c->end; }
-static inline char *th_chunk_head(struct th_chunk *c) { return c->data + c->start; }
-static inline char *th_chunk_tail(struct th_chunk *c) { return c->data + c->end; }
+static inline size_t th_chunk_len(const struct th_chunk *c)
+{
+    return c->end - c->start;
+}
+static inline size_t th_chunk_room(const struct th_chunk *c)
+{
+    return c->size - c->end;
+}
+static inline char *th_chunk_head(struct th_chunk *c)
+{
+    return c->data + c->start;
+}
+static inline char *th_chunk_tail(struct th_chunk *c)
+{
+    return c->data + c->end;
+}
 /* Forgets all bytes, to read anew into the chunk. Never set `end` back by hand: what it held would
  * not be wiped. */
 static inline void th_chunk_clear(struct th_chunk *c)

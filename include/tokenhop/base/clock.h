@@ -14,8 +14,14 @@ struct th_clock {
 
 extern const struct th_clock th_clock_system;
 
-static inline int64_t th_clock_monotonic_ms(const struct th_clock *c) { return c->monotonic_ms(c); }
-static inline int64_t th_clock_wall_ms(const struct th_clock *c) { return c->wall_ms(c); }
+static inline int64_t th_clock_monotonic_ms(const struct th_clock *c)
+{
+    return c->monotonic_ms(c);
+}
+static inline int64_t th_clock_wall_ms(const struct th_clock *c)
+{
+    return c->wall_ms(c);
+}
 /* Microseconds of the system's monotonic clock: for measuring, not for deciding. */
 int64_t th_clock_precise_us(void);
 

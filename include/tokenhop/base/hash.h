@@ -33,7 +33,8 @@ void th_hash_table_init(struct th_hash_table *table);
 void th_hash_table_fini(struct th_hash_table *table);
 struct th_hash_node *th_hash_table_find(const struct th_hash_table *table, uint64_t hash,
                                         th_hash_match_fn *match, const void *key);
-int th_hash_table_insert(struct th_hash_table *table, struct th_hash_node *node, uint64_t hash) TH_MUST;
+int th_hash_table_insert(struct th_hash_table *table, struct th_hash_node *node,
+                         uint64_t hash) TH_MUST;
 void th_hash_table_remove(struct th_hash_table *table, struct th_hash_node *node);
 
 #endif

@@ -13,8 +13,14 @@ struct th_list {
     struct th_list *prev;
 };
 
-static inline void th_list_init(struct th_list *head) { head->next = head->prev = head; }
-static inline bool th_list_is_empty(const struct th_list *head) { return head->next == head; }
+static inline void th_list_init(struct th_list *head)
+{
+    head->next = head->prev = head;
+}
+static inline bool th_list_is_empty(const struct th_list *head)
+{
+    return head->next == head;
+}
 static inline bool th_list_is_linked(const struct th_list *item)
 {
     return item->next != NULL && item->next != item;
@@ -28,8 +34,14 @@ static inline void th_list_insert(struct th_list *after, struct th_list *item)
     after->next = item;
 }
 
-static inline void th_list_push_front(struct th_list *head, struct th_list *item) { th_list_insert(head, item); }
-static inline void th_list_push_back(struct th_list *head, struct th_list *item) { th_list_insert(head->prev, item); }
+static inline void th_list_push_front(struct th_list *head, struct th_list *item)
+{
+    th_list_insert(head, item);
+}
+static inline void th_list_push_back(struct th_list *head, struct th_list *item)
+{
+    th_list_insert(head->prev, item);
+}
 
 /* Unlinks; does nothing to an element that is on no list. */
 static inline void th_list_remove(struct th_list *item)
@@ -64,8 +76,8 @@ static inline void th_list_splice_back(struct th_list *to, struct th_list *from)
 
 #define TH_LIST_ENTRY(item, type, member) TH_CONTAINER_OF(item, type, member)
 /* The body may unlink `it`, nothing else. */
-#define TH_LIST_EACH(it, head) \
-    for (struct th_list *it = (head)->next, *it##_next = it->next; it != (head); \
+#define TH_LIST_EACH(it, head)                                                                     \
+    for (struct th_list *it = (head)->next, *it##_next = it->next; it != (head);                   \
          it = it##_next, it##_next = it->next)
 
 #endif

@@ -28,12 +28,15 @@ unsigned long th_mem_count(void);
 
 /* Cleanup of locals:  TH_CLEANUP(th_freep) char *text = ...;  and  return th_take(&text); */
 #define TH_CLEANUP(fn) __attribute__((cleanup(fn)))
-static inline void th_freep(void *pointer_to_pointer) { th_free(*(void **)pointer_to_pointer); }
-#define th_take(pp) \
-    __extension__({ \
-        __typeof__(*(pp)) th_taken_ = *(pp); \
-        *(pp) = NULL; \
-        th_taken_; \
+static inline void th_freep(void *pointer_to_pointer)
+{
+    th_free(*(void **)pointer_to_pointer);
+}
+#define th_take(pp)                                                                                \
+    __extension__({                                                                                \
+        __typeof__(*(pp)) th_taken_ = *(pp);                                                       \
+        *(pp) = NULL;                                                                              \
+        th_taken_;                                                                                 \
     })
 
 #endif

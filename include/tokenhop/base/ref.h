@@ -12,7 +12,10 @@ struct th_ref {
     atomic_uint count;
 };
 
-static inline void th_ref_init(struct th_ref *ref) { atomic_init(&ref->count, 1); }
+static inline void th_ref_init(struct th_ref *ref)
+{
+    atomic_init(&ref->count, 1);
+}
 static inline void th_ref_take(struct th_ref *ref)
 {
     unsigned before = atomic_fetch_add_explicit(&ref->count, 1, memory_order_relaxed);

@@ -21,7 +21,10 @@ struct th_secret *th_secret_new(const void *bytes, size_t len) TH_MUST;
 struct th_secret *th_secret_join(const struct th_str *pieces, size_t count) TH_MUST;
 struct th_secret *th_secret_ref(struct th_secret *secret);
 struct th_secret *th_secret_unref(struct th_secret *secret); /* NULL is fine; returns NULL */
-static inline void th_secret_unrefp(struct th_secret **secret) { th_secret_unref(*secret); }
+static inline void th_secret_unrefp(struct th_secret **secret)
+{
+    th_secret_unref(*secret);
+}
 
 /* Borrows the bytes, to hand them to a socket or a cipher; valid while the secret is held. */
 struct th_str th_secret_expose(const struct th_secret *secret);

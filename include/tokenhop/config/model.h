@@ -78,7 +78,8 @@ struct th_config_pattern {
     struct th_str host;   /* lower case; without the "*." when wildcard; IPv6 without brackets */
     bool wildcard;        /* one label before `host` */
     uint16_t port;        /* the scheme's default filled in */
-    struct th_str path;   /* starts with '/'; matches itself and what is below it, on whole segments */
+    struct th_str
+        path; /* starts with '/'; matches itself and what is below it, on whole segments */
 };
 
 enum th_without_subject { TH_WITHOUT_SUBJECT_REFUSE, TH_WITHOUT_SUBJECT_FORWARD };
@@ -94,16 +95,17 @@ struct th_config_issued_checks {
 
 struct th_config_connection {
     struct th_str name;
-    uint32_t index;      /* place in the file */
-    uint8_t version[16]; /* digest of all that decides which credential is got: part of the cache's key */
+    uint32_t index; /* place in the file */
+    uint8_t version
+        [16]; /* digest of all that decides which credential is got: part of the cache's key */
     enum th_resource_type type;
     const struct th_config_pattern *patterns;
     size_t n_patterns;
     const struct th_config_agent *const *agents; /* who may use it */
     size_t n_agents;
     const struct th_config_authorization_server *server; /* of leg 2 */
-    struct th_str audience;                              /* that server's issuer unless configured */
-    struct th_str resource;                              /* may be empty */
+    struct th_str audience; /* that server's issuer unless configured */
+    struct th_str resource; /* may be empty */
     const struct th_str *scopes;
     size_t n_scopes;
     struct th_str scope_text;            /* joined by spaces */

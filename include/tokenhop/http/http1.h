@@ -38,7 +38,7 @@ int th_http1_parse_response(struct th_head *head, const char *bytes, size_t len,
 struct th_chunked {
     uint8_t state;
     uint8_t digits;
-    uint16_t line; /* bytes of the current size line, extensions and trailer line */
+    uint16_t line;       /* bytes of the current size line, extensions and trailer line */
     uint32_t extensions; /* bytes of extensions in all: bounded */
     uint64_t remaining;
     /* Trailer fields as received, each line with its CRLF, collected by the decoder if the caller gave room. */
@@ -56,7 +56,8 @@ int th_chunked_decode(struct th_chunked *chunked, char *bytes, size_t len, size_
                       size_t *ret_data) TH_MUST;
 /* Parses collected trailer lines into fields; those that may not leave as trailers (TH_HEADER_NO_TRAILER, HOP,
  * FRAMING) are marked dropped (R3). The count, or TH_E_BAD_CHUNK. */
-int th_chunked_parse_trailers(struct th_str trailer, struct th_field *fields, size_t max_fields) TH_MUST;
+int th_chunked_parse_trailers(struct th_str trailer, struct th_field *fields,
+                              size_t max_fields) TH_MUST;
 
 #define TH_CHUNKED_LINE_MAX 20 /* size in hexadecimal, CRLF */
 /* Writes the line before `size` > 0 bytes of data ("1f40\r\n") and returns its length. */

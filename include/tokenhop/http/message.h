@@ -19,10 +19,10 @@ struct th_field {
 
 /* How the end of the body is known (RFC 9112, 6.3), in order of precedence. */
 enum th_framing {
-    TH_FRAMING_NONE,    /* no body */
-    TH_FRAMING_LENGTH,  /* content_length bytes, maybe 0 */
+    TH_FRAMING_NONE,   /* no body */
+    TH_FRAMING_LENGTH, /* content_length bytes, maybe 0 */
     TH_FRAMING_CHUNKED,
-    TH_FRAMING_CLOSE    /* responses only: until the connection ends */
+    TH_FRAMING_CLOSE /* responses only: until the connection ends */
 };
 
 enum th_method {
@@ -47,19 +47,20 @@ struct th_head {
     int status;
     struct th_str reason;
     /* both */
-    uint8_t minor; /* HTTP/1.minor, 0 or 1 */
+    uint8_t minor;           /* HTTP/1.minor, 0 or 1 */
     struct th_field *fields; /* the caller's array */
     uint16_t n_fields;
     uint16_t max_fields;
     uint32_t len; /* bytes of the head, the empty line included */
     /* facts that the parser and th_framing_decide() gather */
     enum th_framing framing;
-    uint64_t content_length; /* with TH_FRAMING_LENGTH; of a HEAD or 304 answer: what was said, if said */
+    uint64_t
+        content_length; /* with TH_FRAMING_LENGTH; of a HEAD or 304 answer: what was said, if said */
     bool has_content_length;
-    bool keep_alive;          /* what this message says of its connection (RFC 9112, 9.3) */
-    bool expect_continue;     /* 100-continue, and nothing else */
-    bool expect_unknown;      /* some other expectation */
-    bool upgrade;             /* Connection: upgrade together with an Upgrade field */
+    bool keep_alive;      /* what this message says of its connection (RFC 9112, 9.3) */
+    bool expect_continue; /* 100-continue, and nothing else */
+    bool expect_unknown;  /* some other expectation */
+    bool upgrade;         /* Connection: upgrade together with an Upgrade field */
     bool te_trailers;
     int16_t host;          /* index of the field, -1: none */
     int16_t authorization; /* index of the first; -1: none */

@@ -15,13 +15,15 @@ enum th_scheme { TH_SCHEME_HTTP, TH_SCHEME_HTTPS };
 
 struct th_url {
     enum th_scheme scheme;
-    struct th_str host;      /* normal form; an IPv6 literal without brackets; in host_room or in the text */
-    bool host_is_literal;    /* an address, not a name */
+    struct th_str
+        host; /* normal form; an IPv6 literal without brackets; in host_room or in the text */
+    bool host_is_literal; /* an address, not a name */
     bool host_is_ipv6;
-    uint16_t port;           /* the scheme's default filled in */
-    bool port_named;         /* the text had one */
-    struct th_str path_query; /* what goes on the wire: begins with '/'; "/" when the text had no path */
-    struct th_str path;       /* path_query up to '?' */
+    uint16_t port;   /* the scheme's default filled in */
+    bool port_named; /* the text had one */
+    struct th_str
+        path_query;     /* what goes on the wire: begins with '/'; "/" when the text had no path */
+    struct th_str path; /* path_query up to '?' */
     char host_room[TH_URL_HOST_MAX + 1];
 };
 

@@ -52,7 +52,8 @@ struct th_dial {
     bool active;
 };
 
-void th_dial_start(struct th_dial *dial, struct th_worker *worker, const struct th_dial_request *request);
+void th_dial_start(struct th_dial *dial, struct th_worker *worker,
+                   const struct th_dial_request *request);
 void th_dial_cancel(struct th_dial *dial); /* not active is fine */
 
 #endif

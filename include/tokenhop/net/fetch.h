@@ -22,8 +22,8 @@ struct th_fetch; /* one under way; the fetcher's */
 
 struct th_fetch_request {
     struct th_str url;
-    struct th_str body;         /* POST when ptr is not NULL, else GET; copied, the copy wiped */
-    struct th_str content_type; /* of the body */
+    struct th_str body;          /* POST when ptr is not NULL, else GET; copied, the copy wiped */
+    struct th_str content_type;  /* of the body */
     struct th_str authorization; /* a whole field value; ptr NULL: none; copied, the copy wiped */
     struct th_str dpop;          /* likewise */
     struct th_str ca_file;       /* empty: the system's store */
@@ -37,9 +37,9 @@ struct th_fetch_response {
     struct th_str content_type; /* as sent; may be empty */
     struct th_str dpop_nonce;
     struct th_str www_authenticate;
-    int64_t retry_after_ms;     /* Retry-After in seconds or as a date; -1: none */
+    int64_t retry_after_ms;      /* Retry-After in seconds or as a date; -1: none */
     int64_t rate_limit_reset_ms; /* X-Rate-Limit-Reset less the answer's Date; -1: none */
-    struct th_str body;         /* a secret: wiped by the fetcher after fn returns */
+    struct th_str body;          /* a secret: wiped by the fetcher after fn returns */
 };
 
 /* `error` is 0 whenever a complete response came, whatever its status. Else response is NULL and error is
@@ -49,8 +49,8 @@ typedef void th_fetch_fn(void *arg, int error, const struct th_fetch_response *r
                          const char *detail);
 
 struct th_fetcher {
-    int (*start)(struct th_fetcher *fetcher, const struct th_fetch_request *request, th_fetch_fn *fn,
-                 void *arg, struct th_fetch **ret_fetch);
+    int (*start)(struct th_fetcher *fetcher, const struct th_fetch_request *request,
+                 th_fetch_fn *fn, void *arg, struct th_fetch **ret_fetch);
     void (*cancel)(struct th_fetcher *fetcher, struct th_fetch *fetch);
     struct th_fetcher *(*free)(struct th_fetcher *fetcher); /* cancels all; NULL result */
 };

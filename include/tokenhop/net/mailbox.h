@@ -32,7 +32,7 @@ int th_mailbox_post(struct th_mailbox *mailbox, const struct th_message *message
  * also when its place was taken again. 0 is never a handle. The worker's thread only. */
 struct th_handles;
 uint64_t th_handle_new(struct th_handles *handles, void *object) TH_MUST; /* 0: out of memory */
-void *th_handle_find(const struct th_handles *handles, uint64_t handle);   /* NULL: gone */
-void th_handle_drop(struct th_handles *handles, uint64_t handle);          /* 0 is fine */
+void *th_handle_find(const struct th_handles *handles, uint64_t handle);  /* NULL: gone */
+void th_handle_drop(struct th_handles *handles, uint64_t handle);         /* 0 is fine */
 
 #endif

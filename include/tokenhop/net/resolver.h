@@ -8,7 +8,8 @@
 
 struct th_worker;
 struct th_resolve;
-typedef void th_resolve_fn(struct th_resolve *resolve, int error, const struct th_addresses *addresses);
+typedef void th_resolve_fn(struct th_resolve *resolve, int error,
+                           const struct th_addresses *addresses);
 
 /* Embedded in who asks. */
 struct th_resolve {
@@ -23,7 +24,8 @@ struct th_resolver *th_resolver_free(struct th_resolver *resolver);
 /* 0: *ret_addresses is filled, fn is not called. TH_AGAIN: fn will be called, on this worker.
  * TH_E_ORIGIN_NAME when it is known that there are none. */
 int th_resolver_ask(struct th_resolver *resolver, struct th_str host, uint16_t port,
-                    struct th_resolve *resolve, th_resolve_fn *fn, struct th_addresses *ret_addresses) TH_MUST;
+                    struct th_resolve *resolve, th_resolve_fn *fn,
+                    struct th_addresses *ret_addresses) TH_MUST;
 void th_resolve_cancel(struct th_resolve *resolve); /* not asked is fine */
 
 #endif

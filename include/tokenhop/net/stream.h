@@ -31,7 +31,9 @@ struct th_stream_ops {
     ssize_t (*recv)(struct th_stream *stream, void *bytes, size_t len);
     ssize_t (*writev)(struct th_stream *stream, const struct iovec *iov, int count);
     int (*shutdown_write)(struct th_stream *stream);
-    void (*close)(struct th_stream *stream); /* frees what the layer holds; the descriptor is closed by th_stream_close */
+    void (*close)(
+        struct th_stream
+            *stream); /* frees what the layer holds; the descriptor is closed by th_stream_close */
 };
 
 typedef void th_stream_fn(struct th_stream *stream);
@@ -41,8 +43,8 @@ struct th_stream {
     const struct th_stream_ops *ops;
     struct th_worker *worker;
     th_stream_fn *on_event;
-    void *layer; /* of the ops: the TLS session */
-    int fd;      /* -1 when closed */
+    void *layer;          /* of the ops: the TLS session */
+    int fd;               /* -1 when closed */
     bool readable : 1;    /* a receive may find something */
     bool writable : 1;    /* a write may take something */
     bool peer_closed : 1; /* the kernel has said so: read on until 0 */
@@ -64,6 +66,9 @@ int th_stream_shutdown_write(struct th_stream *stream) TH_MUST;
 void th_stream_close(struct th_stream *stream);
 /* Closes so that the peer sees a reset, never a clean end: a response cut short. */
 void th_stream_reset(struct th_stream *stream);
-static inline bool th_stream_is_open(const struct th_stream *stream) { return stream->fd >= 0; }
+static inline bool th_stream_is_open(const struct th_stream *stream)
+{
+    return stream->fd >= 0;
+}
 
 #endif

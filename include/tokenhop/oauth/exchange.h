@@ -1,0 +1,70 @@
+/* The exchange: runs the plan of a connection's resource type, leg by leg, on a worker's loop.
+ *
+ *   exchanger   of one worker: the fetcher it speaks through, the parsed keys of the agents
+ *   exchange    one run of a plan; ends by calling its function exactly once, or by cancel
+ *
+ * Every leg bears a fresh client assertion with a new jti, retries included (R12). What comes back is
+ * checked (R13, R26) before it is used. A transport failure of leg 2 is tried once more with the same
+ * ID-JAG; `invalid_grant` there runs leg 1 anew once (reference, 4.7). The whole is bounded by one
+ * deadline. The worker's thread only. */
+#ifndef TOKENHOP_OAUTH_EXCHANGE_H
+#define TOKENHOP_OAUTH_EXCHANGE_H
+
+#include "tokenhop/config/model.h"
+#include "tokenhop/net/fetch.h"
+#include "tokenhop/net/worker.h"
+#include "tokenhop/oauth/subject.h"
+
+#define TH_EXCHANGE_LEGS_MAX 4
+#define TH_EXCHANGE_DETAIL_MAX 240
+
+struct th_exchange_leg_report {
+    const char *name;       /* "id_jag", "access_token": constant text */
+    struct th_str endpoint; /* of the configuration */
+    int status;             /* HTTP; 0: no answer */
+    int64_t duration_us;
+};
+
+/* What an exchange ended with. Borrowed by the function that gets it; take the token by reference. */
+struct th_exchange_result {
+    int error;               /* 0, or TH_E_SUBJECT_*, ACCESS_DENIED, INTERACTION, EXCHANGE_* */
+    struct th_secret *token; /* the access token; NULL on error */
+    int64_t
+        lifetime_ms; /* from now; 0: must not be kept; already the shorter of expires_in and the JWT's exp */
+    int64_t subject_expires_wall_ms; /* -1: unknown */
+    char jti[64];                    /* of the token, where it reads as a JWT */
+    char oauth_error[64]; /* `error` of the answer that refused, printable; for log and detail */
+    char detail
+        [TH_EXCHANGE_DETAIL_MAX]; /* for the problem body: what, where, how to mend; no token */
+    char interaction_uri[512];
+    int64_t retry_after_ms; /* -1: none */
+    struct th_subject subject;
+    struct th_exchange_leg_report legs[TH_EXCHANGE_LEGS_MAX];
+    unsigned n_legs; /* that were sent, retries not counted anew */
+};
+
+struct th_exchanger;
+struct th_exchange;
+
+typedef void th_exchange_fn(void *arg, const struct th_exchange_result *result);
+
+struct th_exchange_request {
+    struct th_config *config; /* counted while the exchange runs: everything below is of it */
+    const struct th_config_agent *agent;
+    const struct th_config_connection *connection;
+    struct th_str subject_token; /* copied to a secret */
+    int64_t deadline_ms;         /* monotonic */
+};
+
+/* `fetcher` stays the caller's and outlives it. */
+int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
+                     struct th_exchanger **ret_exchanger) TH_MUST;
+struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
+
+/* 0 and `fn` later (never from inside this call); or at once TH_E_SUBJECT_* with reterr filled, TH_E_NOMEM. */
+int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_request *request,
+                      th_exchange_fn *fn, void *arg, struct th_exchange **ret_exchange,
+                      struct th_errinfo *reterr) TH_MUST;
+void th_exchange_cancel(struct th_exchange *exchange); /* fn is not called */
+
+#endif

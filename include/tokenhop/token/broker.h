@@ -1,0 +1,130 @@
+/* The broker answers "give me the credential for (agent, connection, subject)": from the cache, by
+ * joining an exchange in flight, or by running the plan. One broker a process, shared by all
+ * workers; each worker has a desk at it, with the exchanger that its exchanges run on.
+ *
+ * Exactly one exchange runs per key across all workers (R14). Who comes meanwhile waits, each under
+ * its own deadline (kept by the waiter: th_broker_leave()); a waiter that leaves harms no other, and
+ * an exchange whose waiters all left still fills the cache. Refusals are remembered briefly, per
+ * key. An entry in use is renewed before it expires, with the subject token of the request that
+ * noticed; meanwhile it is still served. Nobody's claims are part of a key.
+ *
+ * Lock order: a shard's lock is a leaf: nothing is called, posted or allocated for long under it,
+ * and no two are held at once. */
+#ifndef TOKENHOP_TOKEN_BROKER_H
+#define TOKENHOP_TOKEN_BROKER_H
+
+#include "tokenhop/config/model.h"
+#include "tokenhop/net/worker.h"
+#include "tokenhop/oauth/exchange.h"
+#include "tokenhop/token/credential.h"
+
+struct th_broker;
+struct th_broker_desk;
+struct th_broker_waiter;
+
+struct th_cache_key {
+    uint8_t scope[16];   /* digest of agent, connection, its version, scopes: th_broker_scope() */
+    uint8_t subject[32]; /* SHA-256 of the whole subject token */
+};
+
+enum th_cache_state {
+    TH_CACHE_NONE, /* no credential was asked for */
+    TH_CACHE_HIT,
+    TH_CACHE_REFRESHED, /* hit, and this request started the renewal */
+    TH_CACHE_JOINED,    /* waited for an exchange that was in flight */
+    TH_CACHE_MISS,      /* this request started the exchange */
+    TH_CACHE_REFUSED    /* a remembered refusal */
+};
+const char *th_cache_state_name(enum th_cache_state state); /* "hit" */
+
+/* An outcome that is not a credential, for the answer and the log. Counted, immutable. */
+struct th_refusal {
+    struct th_ref ref;
+    int error;
+    int64_t retry_after_ms; /* -1: none */
+    char oauth_error[64];
+    char detail[TH_EXCHANGE_DETAIL_MAX];
+    char interaction_uri[512];
+};
+struct th_refusal *th_refusal_ref(struct th_refusal *refusal);
+struct th_refusal *th_refusal_unref(struct th_refusal *refusal);
+
+/* On the waiter's worker; the waiter has been unlinked. Borrowed: exactly one of both is not NULL. */
+typedef void th_broker_fn(struct th_broker_waiter *waiter, struct th_credential *credential,
+                          struct th_refusal *refusal);
+
+/* Embedded in who waits, zeroed before. */
+struct th_broker_waiter {
+    struct th_list link; /* under the shard's lock */
+    struct th_broker_desk *desk;
+    uint64_t handle;
+    struct th_cache_key key;
+    th_broker_fn *fn;
+    bool waiting;
+};
+
+struct th_broker_request {
+    struct th_config *config;
+    const struct th_config_agent *agent;
+    const struct th_config_connection *connection;
+    struct th_str subject_token; /* borrowed during the call */
+    struct th_cache_key key;
+};
+
+struct th_broker_options {
+    uint64_t max_entries;
+    uint64_t max_bytes; /* credentials, keys and entries together */
+    int64_t margin_ms;
+    int64_t max_lifetime_ms;
+    uint64_t max_waiting; /* waiters in all; beyond: TH_E_EXCHANGE_QUEUE */
+    const struct th_clock *clock;
+};
+
+int th_broker_new(const struct th_broker_options *options, struct th_broker **ret_broker) TH_MUST;
+struct th_broker *th_broker_free(struct th_broker *broker); /* after all desks */
+
+/* How a desk runs plans: the real one is the exchanger's; tests script it. Same meaning as th_exchange_start/cancel. */
+struct th_exchange_ops {
+    int (*start)(void *exchanger, const struct th_exchange_request *request, th_exchange_fn *fn,
+                 void *arg, struct th_exchange **ret_exchange, struct th_errinfo *reterr);
+    void (*cancel)(struct th_exchange *exchange);
+};
+extern const struct th_exchange_ops th_exchange_ops_real;
+
+int th_broker_desk_new(struct th_broker *broker, struct th_worker *worker,
+                       const struct th_exchange_ops *ops, void *exchanger,
+                       struct th_broker_desk **ret_desk) TH_MUST;
+/* On the worker's thread or after it has stopped: ends its exchanges (their waiters elsewhere get EXCHANGE_DOWN). */
+struct th_broker_desk *th_broker_desk_free(struct th_broker_desk *desk);
+
+/* The scope half of a key; made once per connection and agent of a snapshot. */
+void th_broker_scope(const struct th_config_agent *agent,
+                     const struct th_config_connection *connection, uint8_t ret_scope[16]);
+/* SHA-256; fast for the short inputs of a hot path. */
+void th_broker_digest(struct th_str subject_token, uint8_t ret_digest[32]);
+
+/* 0: *ret_credential is a new reference, *ret_state HIT or REFRESHED.
+ * TH_AGAIN: waiter->fn will be called on this worker (never from inside); *ret_state MISS or JOINED.
+ * Else the error, *ret_refusal (a new reference, may be NULL) says more; *ret_state REFUSED or MISS.
+ * `deadline_ms` bounds the exchange if this request starts one. */
+int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *request,
+                  int64_t deadline_ms, struct th_broker_waiter *waiter,
+                  struct th_credential **ret_credential, enum th_cache_state *ret_state,
+                  struct th_refusal **ret_refusal) TH_MUST;
+/* The waiter goes: its function is not called any more. Not waiting is fine. */
+void th_broker_leave(struct th_broker_waiter *waiter);
+
+/* The destination did not accept it (401): drops the entry, if it still holds this very credential. True when the
+ * caller may ask once more; false when a replacement for this key was rejected a few seconds ago too. */
+bool th_broker_reject(struct th_broker_desk *desk, const struct th_cache_key *key,
+                      const struct th_credential *credential);
+
+/* Drops every entry whose scope half is the one given (a connection that changed), or all (NULL). Returns how many. */
+size_t th_broker_purge(struct th_broker *broker, const uint8_t *scope);
+
+struct th_broker_figures {
+    uint64_t entries, bytes, pending, waiting;
+};
+void th_broker_count(struct th_broker *broker, struct th_broker_figures *ret_figures);
+
+#endif
