@@ -1,0 +1,38 @@
+/* The gate: what a request may do, decided before anything is spent on it: normal form of the target, connection, subject
+ * token, unmatched rules. The egress rules follow when the address is known. No I/O, no allocation. */
+#ifndef TOKENHOP_GATE_GATE_H
+#define TOKENHOP_GATE_GATE_H
+
+#include "tokenhop/gate/route.h"
+#include "tokenhop/gate/seen.h"
+#include "tokenhop/http/message.h"
+
+enum th_gate_action {
+    TH_GATE_REFUSE,     /* `error` and `detail` say why */
+    TH_GATE_CREDENTIAL, /* to the connection, with a credential got for the subject token */
+    TH_GATE_PUBLIC, /* to the connection, without a credential: a public path, or without_subject: forward */
+    TH_GATE_FORWARD, /* unmatched, and allowed to go on as it is */
+    TH_GATE_ANSWER   /* Max-Forwards has come to 0: answered here */
+};
+
+struct th_gate_decision {
+    enum th_gate_action action;
+    int error;
+    const char *detail;          /* constant text for the problem body */
+    struct th_route route;       /* with CREDENTIAL and PUBLIC */
+    struct th_str subject_token; /* with CREDENTIAL: borrowed from the head */
+    bool drop_authorization;     /* what the caller sent there must not go on */
+};
+
+/* `head` is a request in absolute-form whose target is `url`. */
+void th_gate_decide(const struct th_config_view *config, const struct th_routes *routes,
+                    const struct th_seen *seen, const struct th_config_agent *agent,
+                    const struct th_head *head, const struct th_url *url,
+                    struct th_gate_decision *ret_decision);
+
+/* The subject token of the Authorization field: 0; TH_E_SUBJECT_MISSING; TH_E_SUBJECT_MALFORMED (another scheme, not token68);
+ * TH_E_BAD_REQUEST (several fields). */
+int th_gate_subject(const struct th_head *head, struct th_str *ret_token,
+                    const char **ret_detail) TH_MUST;
+
+#endif

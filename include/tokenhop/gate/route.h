@@ -1,0 +1,39 @@
+/* Routes: from the URL of a request to the resource connection it belongs to (R9). Compiled once a snapshot, immutable
+ * afterwards; any thread may look up.
+ *
+ * The most specific pattern wins: a host named in full before a wildcard, then the longest path; on
+ * equal paths the request's own scheme. An http:// request also meets https:// patterns, both on default ports or both on
+ * the same named one: it is carried over TLS then. */
+#ifndef TOKENHOP_GATE_ROUTE_H
+#define TOKENHOP_GATE_ROUTE_H
+
+#include "tokenhop/config/model.h"
+#include "tokenhop/http/url.h"
+
+struct th_routes;
+
+struct th_route {
+    const struct th_config_connection *connection;
+    enum th_scheme scheme; /* how the origin is spoken to */
+    uint16_t port;
+    const uint8_t
+        *scope; /* 16 bytes: the agent's half of the cache's key; NULL: the agent may not use it */
+};
+
+/* `config` is held while the routes live. */
+int th_routes_new(struct th_config *config, struct th_routes **ret_routes) TH_MUST;
+struct th_routes *th_routes_free(struct th_routes *routes); /* NULL is fine; returns NULL */
+
+enum th_route_result {
+    TH_ROUTE_NONE,    /* no connection has a pattern at this origin */
+    TH_ROUTE_NO_PATH, /* the origin has patterns, but none for this path */
+    TH_ROUTE_FOUND
+};
+
+enum th_route_result th_route_find(const struct th_routes *routes, const struct th_url *url,
+                                   const struct th_config_agent *agent, struct th_route *ret_route);
+
+/* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
+bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
+
+#endif

@@ -1,0 +1,166 @@
+#include "tokenhop/gate/egress.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "tokenhop/base/check.h"
+
+struct range4 {
+    uint32_t address; /* host order */
+    uint8_t prefix;
+    enum th_address_class class;
+};
+
+/* IANA's special-purpose registry (RFC 6890 and successors). What is not here is public. */
+static const struct range4 ranges4[] = {
+    {0x00000000, 8, TH_ADDRESS_FORBIDDEN},  /* 0.0.0.0/8: "this network" */
+    {0x0a000000, 8, TH_ADDRESS_PRIVATE},    /* 10.0.0.0/8 */
+    {0x64400000, 10, TH_ADDRESS_PRIVATE},   /* 100.64.0.0/10: shared, RFC 6598 */
+    {0x7f000000, 8, TH_ADDRESS_LOOPBACK},   /* 127.0.0.0/8 */
+    {0xa9fe0000, 16, TH_ADDRESS_FORBIDDEN}, /* 169.254.0.0/16: link-local, metadata */
+    {0xac100000, 12, TH_ADDRESS_PRIVATE},   /* 172.16.0.0/12 */
+    {0xc0000000, 24, TH_ADDRESS_FORBIDDEN}, /* 192.0.0.0/24: protocol assignments */
+    {0xc0000200, 24, TH_ADDRESS_FORBIDDEN}, /* 192.0.2.0/24: documentation */
+    {0xc0586300, 24, TH_ADDRESS_FORBIDDEN}, /* 192.88.99.0/24: 6to4 relays */
+    {0xc0a80000, 16, TH_ADDRESS_PRIVATE},   /* 192.168.0.0/16 */
+    {0xc6120000, 15, TH_ADDRESS_FORBIDDEN}, /* 198.18.0.0/15: benchmarking */
+    {0xc6336400, 24, TH_ADDRESS_FORBIDDEN}, /* 198.51.100.0/24: documentation */
+    {0xcb007100, 24, TH_ADDRESS_FORBIDDEN}, /* 203.0.113.0/24: documentation */
+    {0xe0000000, 4, TH_ADDRESS_FORBIDDEN},  /* 224.0.0.0/4: multicast */
+    {0xf0000000, 4, TH_ADDRESS_FORBIDDEN},  /* 240.0.0.0/4: reserved, broadcast */
+};
+
+/* Addresses of metadata services that lie outside of the link-local ranges. */
+static const uint32_t metadata4[] = {
+    0x646464c8, /* 100.100.100.200 */
+    0xc00000c0, /* 192.0.0.192 */
+    0xa83f8110, /* 168.63.129.16 */
+};
+
+static enum th_address_class classify4(uint32_t address)
+{
+    for (size_t i = 0; i < TH_COUNT_OF(metadata4); i++)
+        if (metadata4[i] == address)
+            return TH_ADDRESS_FORBIDDEN;
+    for (size_t i = 0; i < TH_COUNT_OF(ranges4); i++)
+        if ((address ^ ranges4[i].address) >> (32 - ranges4[i].prefix) == 0)
+            return ranges4[i].class;
+    return TH_ADDRESS_PUBLIC;
+}
+
+static uint32_t load32(const uint8_t *b)
+{
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static bool has_prefix(const uint8_t *address, const char *prefix, size_t bytes)
+{
+    return memcmp(address, prefix, bytes) == 0;
+}
+
+static enum th_address_class classify6(const uint8_t *a)
+{
+    static const uint8_t zero[16];
+
+    if (has_prefix(a, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12)) /* mapped, RFC 4291 2.5.5.2 */
+        return classify4(load32(a + 12));
+    if (memcmp(a, zero, 15) == 0 && a[15] <= 1)
+        return a[15] == 1 ? TH_ADDRESS_LOOPBACK : TH_ADDRESS_FORBIDDEN;
+    if (memcmp(a, zero, 12) ==
+        0) /* compatible, RFC 4291 2.5.5.1: deprecated, still routed by some */
+        return classify4(load32(a + 12)) == TH_ADDRESS_PUBLIC ? TH_ADDRESS_PUBLIC
+                                                              : TH_ADDRESS_FORBIDDEN;
+    if (has_prefix(a, "\x00\x64\xff\x9b\0\0\0\0\0\0\0\0", 12)) /* NAT64, RFC 6052 */
+        return classify4(load32(a + 12)) == TH_ADDRESS_PUBLIC ? TH_ADDRESS_PUBLIC
+                                                              : TH_ADDRESS_FORBIDDEN;
+    if (has_prefix(a, "\x00\x64\xff\x9b\x00\x01", 6)) /* local-use NAT64, RFC 8215 */
+        return TH_ADDRESS_FORBIDDEN;
+    if (has_prefix(a, "\x20\x02", 2)) /* 6to4, RFC 3056 */
+        return classify4(load32(a + 2)) == TH_ADDRESS_PUBLIC ? TH_ADDRESS_PUBLIC
+                                                             : TH_ADDRESS_FORBIDDEN;
+    if (has_prefix(a, "\x20\x01\0\0", 4)) /* Teredo, RFC 4380 */
+        return TH_ADDRESS_FORBIDDEN;
+    if (has_prefix(a, "\x20\x01\x0d\xb8", 4)) /* documentation */
+        return TH_ADDRESS_FORBIDDEN;
+    if (has_prefix(a, "\xfd\x00\x0e\xc2\0\0\0\0\0\0\0\0\0\0\x02\x54", 16)) /* a metadata service */
+        return TH_ADDRESS_FORBIDDEN;
+    if ((a[0] & 0xfe) == 0xfc) /* unique-local, RFC 4193 */
+        return TH_ADDRESS_PRIVATE;
+    if ((a[0] & 0xe0) == 0x20) /* 2000::/3: global unicast */
+        return TH_ADDRESS_PUBLIC;
+    return TH_ADDRESS_FORBIDDEN; /* link-local, site-local, multicast, discard, unassigned */
+}
+
+enum th_address_class th_egress_classify(const struct th_address *address)
+{
+    struct in6_addr v6;
+
+    th_address_to_v6(address, &v6);
+    return classify6(v6.s6_addr);
+}
+
+static bool network_holds(const struct th_config_network *network, const struct in6_addr *address,
+                          uint16_t port)
+{
+    unsigned whole = network->prefix / 8, rest = network->prefix % 8;
+
+    if (network->port != 0 && network->port != port)
+        return false;
+    if (memcmp(network->address.s6_addr, address->s6_addr, whole) != 0)
+        return false;
+    return rest == 0 ||
+           ((network->address.s6_addr[whole] ^ address->s6_addr[whole]) >> (8 - rest)) == 0;
+}
+
+static bool is_allowed_by_name(const struct th_config_egress *egress,
+                               const struct th_address *address)
+{
+    struct in6_addr v6;
+
+    th_address_to_v6(address, &v6);
+    for (size_t i = 0; i < egress->n_allow; i++)
+        if (network_holds(&egress->allow[i], &v6, th_address_port(address)))
+            return true;
+    return false;
+}
+
+static bool is_unspecified(const struct in6_addr *v6)
+{
+    static const uint8_t any4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
+
+    return IN6_IS_ADDR_UNSPECIFIED(v6) || memcmp(v6->s6_addr, any4, sizeof any4) == 0;
+}
+
+/* R10: a listener on all addresses is met by each address of this machine; those we can tell without
+ * asking the kernel are the loopback ones. */
+static bool is_own_listener(const struct th_config_view *config, const struct th_address *address)
+{
+    struct in6_addr theirs, own;
+
+    th_address_to_v6(address, &theirs);
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct th_config_listener *listener = &config->listeners[i];
+        struct th_address bound;
+        if (th_address_from_sockaddr((const struct sockaddr *)&listener->address,
+                                     listener->address_len, &bound) < 0 ||
+            th_address_port(&bound) != th_address_port(address))
+            continue;
+        th_address_to_v6(&bound, &own);
+        if (memcmp(&own, &theirs, sizeof own) == 0 || is_unspecified(&theirs) ||
+            (is_unspecified(&own) && th_address_is_loopback(address)))
+            return true;
+    }
+    return false;
+}
+
+int th_egress_permit(const struct th_config_view *config, bool matched,
+                     const struct th_address *address)
+{
+    enum th_address_class class = th_egress_classify(address);
+
+    if (is_own_listener(config, address))
+        return TH_E_LOOP;
+    if (class == TH_ADDRESS_PUBLIC || (class == TH_ADDRESS_PRIVATE && matched))
+        return 0;
+    return is_allowed_by_name(&config->egress, address) ? 0 : TH_E_EGRESS_DENIED;
+}

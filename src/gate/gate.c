@@ -1,0 +1,205 @@
+#include "tokenhop/gate/gate.h"
+
+#include <strings.h>
+
+#include "tokenhop/base/check.h"
+#include "tokenhop/oauth/jose.h"
+#include "tokenhop/oauth/subject.h"
+#include "tokenhop/token/broker.h"
+
+static void refuse(struct th_gate_decision *decision, int error, const char *detail)
+{
+    decision->action = TH_GATE_REFUSE;
+    decision->error = error;
+    decision->detail = detail;
+}
+
+/* The value after "Bearer" and white space, scheme in any case (RFC 9110, 11.1). */
+static bool split_bearer(struct th_str value, struct th_str *ret_token)
+{
+    if (value.len < 7 || strncasecmp(value.ptr, "bearer", 6) != 0 || value.ptr[6] != ' ')
+        return false;
+    size_t at = 7;
+    while (at < value.len && value.ptr[at] == ' ')
+        at++;
+    *ret_token = (struct th_str){value.ptr + at, value.len - at};
+    return true;
+}
+
+int th_gate_subject(const struct th_head *head, struct th_str *ret_token, const char **ret_detail)
+{
+    if (head->n_authorization == 0) {
+        *ret_detail = "send the token this agent was called with as Authorization: Bearer";
+        return TH_E_SUBJECT_MISSING;
+    }
+    if (head->n_authorization > 1) {
+        *ret_detail = "more than one Authorization field";
+        return TH_E_BAD_REQUEST;
+    }
+    if (!split_bearer(head->fields[head->authorization].value, ret_token)) {
+        *ret_detail = "the Authorization field must be of the scheme Bearer";
+        return TH_E_SUBJECT_MALFORMED;
+    }
+    if (!th_subject_is_token68(*ret_token)) {
+        *ret_detail = "the bearer token has characters that no token has, or is too long";
+        return TH_E_SUBJECT_MALFORMED;
+    }
+    return 0;
+}
+
+static bool is_public(const struct th_config_connection *connection, struct th_str path)
+{
+    for (size_t i = 0; i < connection->n_public_paths; i++)
+        if (th_str_equal(connection->public_paths[i], path))
+            return true;
+    return false;
+}
+
+/* Public paths are the origin's, whatever path the connection's pattern has: an agent card lies at the root while the pattern
+ * may be /a2a/. So a miss on the path asks again with the root of what is configured there. */
+static bool find_public(const struct th_config_view *config, const struct th_routes *routes,
+                        const struct th_config_agent *agent, const struct th_url *url,
+                        struct th_route *ret_route)
+{
+    for (size_t c = 0; c < config->n_connections; c++) {
+        const struct th_config_connection *connection = &config->connections[c];
+        if (!is_public(connection, url->path))
+            continue;
+        for (size_t p = 0; p < connection->n_patterns; p++) {
+            struct th_url at;
+            memcpy(&at, url, sizeof at); /* only its path is changed; the host stays borrowed */
+            at.path = connection->patterns[p].path;
+            if (th_route_find(routes, &at, agent, ret_route) == TH_ROUTE_FOUND &&
+                ret_route->connection == connection && ret_route->scope != NULL)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Reads as a token made for one of our agents or by one of our servers: not to be shown to anyone
+ * else, whether or not it verifies. */
+static bool looks_like_subject(const struct th_config_view *config, struct th_str token)
+{
+    struct th_jwt jwt = {0};
+    bool found = false;
+
+    if (th_jwt_parse(token, &jwt) < 0)
+        return false;
+    struct th_str iss = th_jwt_text(jwt.claims, "iss");
+    for (size_t i = 0; i < config->n_servers && !found; i++)
+        found = iss.len > 0 && th_str_equal(iss, config->servers[i].issuer);
+    for (size_t i = 0; i < config->n_agents && !found; i++) {
+        const struct th_config_agent *agent = &config->agents[i];
+        found = th_jwt_has_audience(jwt.claims, agent->client_id) ||
+                (agent->resource.len > 0 && th_jwt_has_audience(jwt.claims, agent->resource));
+        for (size_t k = 0; k < agent->n_linked_client_ids && !found; k++)
+            found = th_jwt_has_audience(jwt.claims, agent->linked_client_ids[k]);
+    }
+    th_jwt_fini(&jwt);
+    return found;
+}
+
+static bool bears_subject(const struct th_config_view *config, const struct th_seen *seen,
+                          const struct th_head *head)
+{
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        struct th_str token;
+        uint8_t digest[32];
+        if (head->fields[i].id != TH_HEADER_AUTHORIZATION ||
+            !split_bearer(head->fields[i].value, &token))
+            continue;
+        th_broker_digest(token, digest);
+        if (th_seen_has(seen, digest) || looks_like_subject(config, token))
+            return true;
+    }
+    return false;
+}
+
+static void decide_unmatched(const struct th_config_view *config, const struct th_seen *seen,
+                             const struct th_head *head, const struct th_url *url,
+                             struct th_gate_decision *decision)
+{
+    enum th_unmatched_action action = config->unmatched;
+
+    for (size_t i = 0; i < config->n_unmatched_rules; i++)
+        if (th_route_pattern_matches(&config->unmatched_rules[i].pattern, url)) {
+            action = config->unmatched_rules[i].action;
+            break;
+        }
+    if (action == TH_UNMATCHED_DENY) {
+        refuse(decision, TH_E_DESTINATION_DENIED, "no connection has a URL that matches");
+        return;
+    }
+    decision->action = TH_GATE_FORWARD;
+    decision->drop_authorization = bears_subject(config, seen, head);
+}
+
+/* RFC 9110, 7.6.2: at 0 the request is not forwarded. */
+static bool has_reached_last_hop(const struct th_head *head)
+{
+    uint64_t left;
+
+    if (head->max_forwards < 0 ||
+        (head->method != TH_METHOD_OPTIONS && head->method != TH_METHOD_TRACE))
+        return false;
+    return th_str_to_u64(head->fields[head->max_forwards].value, UINT64_MAX, &left) == 0 &&
+           left == 0;
+}
+
+static void decide_matched(const struct th_config_view *config, const struct th_routes *routes,
+                           const struct th_config_agent *agent, const struct th_head *head,
+                           const struct th_url *url, struct th_gate_decision *decision)
+{
+    const struct th_config_connection *connection = decision->route.connection;
+
+    if (decision->route.scope == NULL) {
+        refuse(decision, TH_E_DESTINATION_DENIED,
+               "the connection there is not one that this agent may use");
+        return;
+    }
+    if (head->method == TH_METHOD_TRACE) { /* R17: it would echo the credential */
+        refuse(decision, TH_E_METHOD, "TRACE would show the credential to the caller");
+        return;
+    }
+    decision->drop_authorization = true;
+    if (is_public(connection, url->path)) {
+        decision->action = TH_GATE_PUBLIC;
+        return;
+    }
+    const char *detail = NULL;
+    int error = th_gate_subject(head, &decision->subject_token, &detail);
+    if (error == TH_E_SUBJECT_MISSING && connection->without_subject == TH_WITHOUT_SUBJECT_FORWARD)
+        decision->action = TH_GATE_PUBLIC;
+    else if (error < 0)
+        refuse(decision, error, detail);
+    else
+        decision->action = TH_GATE_CREDENTIAL;
+}
+
+void th_gate_decide(const struct th_config_view *config, const struct th_routes *routes,
+                    const struct th_seen *seen, const struct th_config_agent *agent,
+                    const struct th_head *head, const struct th_url *url,
+                    struct th_gate_decision *ret_decision)
+{
+    *ret_decision = (struct th_gate_decision){0};
+    if (head->expect_unknown) {
+        refuse(ret_decision, TH_E_EXPECTATION, NULL);
+        return;
+    }
+    enum th_route_result found = th_route_find(routes, url, agent, &ret_decision->route);
+    if (found != TH_ROUTE_NONE && th_url_path_is_ambiguous(url->path)) {
+        refuse(ret_decision, TH_E_BAD_TARGET,
+               "two servers may read this path in two ways (dot segments, empty segments, encoded "
+               "separators)");
+        return;
+    }
+    if (found == TH_ROUTE_NO_PATH && find_public(config, routes, agent, url, &ret_decision->route))
+        found = TH_ROUTE_FOUND;
+    if (found == TH_ROUTE_FOUND)
+        decide_matched(config, routes, agent, head, url, ret_decision);
+    else
+        decide_unmatched(config, seen, head, url, ret_decision);
+    if (ret_decision->action != TH_GATE_REFUSE && has_reached_last_hop(head))
+        ret_decision->action = TH_GATE_ANSWER;
+}

@@ -1,0 +1,250 @@
+#include "tokenhop/gate/route.h"
+
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/hash.h"
+#include "tokenhop/base/mem.h"
+#include "tokenhop/base/random.h"
+#include "tokenhop/token/broker.h"
+
+#define SCOPE_LEN 16
+
+/* One pattern of one connection. All patterns of one (scheme, host, port, wildcard) hang on one
+ * place, longest path first. */
+struct entry {
+    struct entry *next;
+    const struct th_config_pattern *pattern;
+    const struct th_config_connection *connection;
+};
+
+struct place {
+    struct th_hash_node node;
+    const struct th_config_pattern *pattern; /* any of them: the place's own name */
+    struct entry *entries;
+};
+
+struct th_routes {
+    struct th_config *config;
+    const struct th_config_view *view;
+    struct th_hash_key hash_key;
+    struct th_hash_table places;
+    struct place *place_room;
+    struct entry *entry_room;
+    size_t n_places;
+    uint8_t *scopes; /* [connection][agent][SCOPE_LEN] */
+    bool *allowed;   /* [connection][agent] */
+    bool any_wildcard;
+};
+
+struct place_key {
+    enum th_scheme scheme;
+    struct th_str host;
+    uint16_t port;
+    bool wildcard;
+};
+
+static enum th_scheme pattern_scheme(const struct th_config_pattern *pattern)
+{
+    return th_str_equal(pattern->scheme, TH_STR("https")) ? TH_SCHEME_HTTPS : TH_SCHEME_HTTP;
+}
+
+static uint64_t hash_place(const struct th_routes *routes, const struct place_key *key)
+{
+    struct th_hash_key salted = routes->hash_key;
+
+    salted.k1 ^= (uint64_t)key->port << 8 | (uint64_t)key->scheme << 1 | (key->wildcard ? 1 : 0);
+    return th_hash_bytes(&salted, key->host.ptr, key->host.len);
+}
+
+static bool match_place(const struct th_hash_node *node, const void *arg)
+{
+    const struct place *place = TH_CONTAINER_OF((struct th_hash_node *)node, struct place, node);
+    const struct place_key *key = arg;
+
+    return place->pattern->port == key->port && place->pattern->wildcard == key->wildcard &&
+           pattern_scheme(place->pattern) == key->scheme &&
+           th_str_equal(place->pattern->host, key->host);
+}
+
+static struct place *find_place(const struct th_routes *routes, const struct place_key *key)
+{
+    struct th_hash_node *node =
+        th_hash_table_find(&routes->places, hash_place(routes, key), match_place, key);
+
+    return node != NULL ? TH_CONTAINER_OF(node, struct place, node) : NULL;
+}
+
+static int add_pattern(struct th_routes *routes, struct entry *entry)
+{
+    const struct th_config_pattern *pattern = entry->pattern;
+    struct place_key key = {pattern_scheme(pattern), pattern->host, pattern->port,
+                            pattern->wildcard};
+    struct place *place = find_place(routes, &key);
+
+    if (place == NULL) {
+        place = &routes->place_room[routes->n_places++];
+        place->pattern = pattern;
+        int error = th_hash_table_insert(&routes->places, &place->node, hash_place(routes, &key));
+        if (error < 0)
+            return error;
+    }
+    struct entry **at = &place->entries;
+    while (*at != NULL && (*at)->pattern->path.len >= pattern->path.len)
+        at = &(*at)->next;
+    entry->next = *at;
+    *at = entry;
+    routes->any_wildcard |= pattern->wildcard;
+    return 0;
+}
+
+static void fill_scopes(struct th_routes *routes)
+{
+    const struct th_config_view *view = routes->view;
+
+    for (size_t c = 0; c < view->n_connections; c++) {
+        const struct th_config_connection *connection = &view->connections[c];
+        for (size_t i = 0; i < connection->n_agents; i++) {
+            size_t agent = (size_t)(connection->agents[i] - view->agents);
+            size_t at = c * view->n_agents + agent;
+            routes->allowed[at] = true;
+            th_broker_scope(connection->agents[i], connection, routes->scopes + at * SCOPE_LEN);
+        }
+    }
+}
+
+int th_routes_new(struct th_config *config, struct th_routes **ret_routes)
+{
+    const struct th_config_view *view = th_config_get(config);
+    size_t n_patterns = 0;
+    size_t pairs = view->n_connections * view->n_agents;
+
+    for (size_t c = 0; c < view->n_connections; c++)
+        n_patterns += view->connections[c].n_patterns;
+
+    struct th_routes *routes = th_calloc(1, sizeof *routes);
+    if (routes == NULL)
+        return TH_E_NOMEM;
+    routes->config = th_config_ref(config);
+    routes->view = view;
+    th_hash_table_init(&routes->places);
+    th_random_bytes(&routes->hash_key, sizeof routes->hash_key);
+    routes->place_room = th_calloc(n_patterns + 1, sizeof *routes->place_room);
+    routes->entry_room = th_calloc(n_patterns + 1, sizeof *routes->entry_room);
+    routes->scopes = th_calloc(pairs + 1, SCOPE_LEN);
+    routes->allowed = th_calloc(pairs + 1, sizeof *routes->allowed);
+    if (routes->place_room == NULL || routes->entry_room == NULL || routes->scopes == NULL ||
+        routes->allowed == NULL) {
+        th_routes_free(routes);
+        return TH_E_NOMEM;
+    }
+    struct entry *entry = routes->entry_room;
+    for (size_t c = 0; c < view->n_connections; c++)
+        for (size_t p = 0; p < view->connections[c].n_patterns; p++, entry++) {
+            entry->connection = &view->connections[c];
+            entry->pattern = &view->connections[c].patterns[p];
+            int error = add_pattern(routes, entry);
+            if (error < 0) {
+                th_routes_free(routes);
+                return error;
+            }
+        }
+    fill_scopes(routes);
+    *ret_routes = routes;
+    return 0;
+}
+
+struct th_routes *th_routes_free(struct th_routes *routes)
+{
+    if (routes == NULL)
+        return NULL;
+    th_hash_table_fini(&routes->places);
+    th_free(routes->place_room);
+    th_free(routes->entry_room);
+    th_free(routes->scopes);
+    th_free(routes->allowed);
+    th_config_unref(routes->config);
+    th_free(routes);
+    return NULL;
+}
+
+/* On whole segments: "/a2a" and "/a2a/" match "/a2a" and "/a2a/x", but not "/a2ab". A pattern that ends in '/'
+ * also matches the path without it, as both name the same tree. */
+static bool path_matches(struct th_str pattern, struct th_str path)
+{
+    if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')
+        pattern.len--;
+    return path.len >= pattern.len && memcmp(path.ptr, pattern.ptr, pattern.len) == 0 &&
+           (path.len == pattern.len || path.ptr[pattern.len] == '/');
+}
+
+static const struct entry *find_entry(const struct place *place, struct th_str path)
+{
+    for (const struct entry *entry = place->entries; entry != NULL; entry = entry->next)
+        if (path_matches(entry->pattern->path, path))
+            return entry;
+    return NULL;
+}
+
+/* The best entry for one way of naming the host; of two schemes the longer path wins, else the
+ * request's own. */
+static const struct entry *find_at_host(const struct th_routes *routes, const struct th_url *url,
+                                        struct th_str host, bool wildcard, bool *ret_any_place)
+{
+    struct place_key key = {url->scheme, host, url->port, wildcard};
+    const struct place *place = find_place(routes, &key);
+    const struct entry *best = place != NULL ? find_entry(place, url->path) : NULL;
+
+    *ret_any_place |= place != NULL;
+    if (url->scheme == TH_SCHEME_HTTP) {
+        key.scheme = TH_SCHEME_HTTPS;
+        if (url->port == th_scheme_port(TH_SCHEME_HTTP))
+            key.port = th_scheme_port(TH_SCHEME_HTTPS);
+        place = find_place(routes, &key);
+        const struct entry *secure = place != NULL ? find_entry(place, url->path) : NULL;
+        *ret_any_place |= place != NULL;
+        if (secure != NULL && (best == NULL || secure->pattern->path.len > best->pattern->path.len))
+            best = secure;
+    }
+    return best;
+}
+
+enum th_route_result th_route_find(const struct th_routes *routes, const struct th_url *url,
+                                   const struct th_config_agent *agent, struct th_route *ret_route)
+{
+    bool any_place = false;
+    const struct entry *entry = find_at_host(routes, url, url->host, false, &any_place);
+
+    if (entry == NULL && routes->any_wildcard && !url->host_is_literal) {
+        const char *dot = memchr(url->host.ptr, '.', url->host.len);
+        if (dot != NULL && dot != url->host.ptr) {
+            size_t skip = (size_t)(dot + 1 - url->host.ptr);
+            struct th_str rest = {dot + 1, url->host.len - skip};
+            entry = find_at_host(routes, url, rest, true, &any_place);
+        }
+    }
+    if (entry == NULL)
+        return any_place ? TH_ROUTE_NO_PATH : TH_ROUTE_NONE;
+
+    size_t at =
+        entry->connection->index * routes->view->n_agents + (size_t)(agent - routes->view->agents);
+    ret_route->connection = entry->connection;
+    ret_route->scheme = pattern_scheme(entry->pattern);
+    ret_route->port = entry->pattern->port;
+    ret_route->scope = routes->allowed[at] ? routes->scopes + at * SCOPE_LEN : NULL;
+    return TH_ROUTE_FOUND;
+}
+
+bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url)
+{
+    struct th_str host = url->host;
+
+    if (pattern_scheme(pattern) != url->scheme || pattern->port != url->port)
+        return false;
+    if (pattern->wildcard) {
+        const char *dot = memchr(host.ptr, '.', host.len);
+        if (dot == NULL || dot == host.ptr || url->host_is_literal)
+            return false;
+        host.len -= (size_t)(dot + 1 - host.ptr);
+        host.ptr = dot + 1;
+    }
+    return th_str_equal(host, pattern->host) && path_matches(pattern->path, url->path);
+}
