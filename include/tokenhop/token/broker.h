@@ -16,6 +16,7 @@
 #include "tokenhop/config/model.h"
 #include "tokenhop/net/worker.h"
 #include "tokenhop/oauth/exchange.h"
+#include "tokenhop/observe/access.h"
 #include "tokenhop/token/credential.h"
 
 struct th_broker;
@@ -27,15 +28,7 @@ struct th_cache_key {
     uint8_t subject[32]; /* SHA-256 of the whole subject token */
 };
 
-enum th_cache_state {
-    TH_CACHE_NONE, /* no credential was asked for */
-    TH_CACHE_HIT,
-    TH_CACHE_REFRESHED, /* hit, and this request started the renewal */
-    TH_CACHE_JOINED,    /* waited for an exchange that was in flight */
-    TH_CACHE_MISS,      /* this request started the exchange */
-    TH_CACHE_REFUSED    /* a remembered refusal */
-};
-const char *th_cache_state_name(enum th_cache_state state); /* "hit" */
+/* How a request came by its credential: enum th_cache_state of observe/access.h. */
 
 /* An outcome that is not a credential, for the answer and the log. Counted, immutable. */
 struct th_refusal {
@@ -105,7 +98,7 @@ void th_broker_digest(struct th_str subject_token, uint8_t ret_digest[32]);
 
 /* 0: *ret_credential is a new reference, *ret_state HIT or REFRESHED.
  * TH_AGAIN: waiter->fn will be called on this worker (never from inside); *ret_state MISS or JOINED.
- * Else the error, *ret_refusal (a new reference, may be NULL) says more; *ret_state REFUSED or MISS.
+ * Else the error, *ret_refusal (a new reference, may be NULL) says more; *ret_state NEGATIVE or MISS.
  * `deadline_ms` bounds the exchange if this request starts one. */
 int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *request,
                   int64_t deadline_ms, struct th_broker_waiter *waiter,
