@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 
 #define FIRST_SIZE 64
@@ -97,6 +98,18 @@ void th_buf_printf(struct th_buf *buf, const char *fmt, ...)
     (void)vsnprintf(buf->ptr + buf->len, (size_t)len + 1, fmt, args);
     va_end(args);
     buf->len += (size_t)len;
+}
+
+char *th_buf_reserve(struct th_buf *buf, size_t more)
+{
+    return reserve(buf, more) ? buf->ptr + buf->len : NULL;
+}
+
+void th_buf_commit(struct th_buf *buf, size_t len)
+{
+    TH_REQUIRE(len < buf->size - buf->len);
+    buf->len += len;
+    buf->ptr[buf->len] = '\0';
 }
 
 /* The length of the UTF-8 sequence at `s` (RFC 3629: no overlong forms, no surrogates, nothing

@@ -63,6 +63,17 @@ void *th_calloc(size_t count, size_t size)
     return calloc(1, at_least_one(total));
 }
 
+void *th_calloc_aligned(size_t alignment, size_t count, size_t size)
+{
+    size_t total;
+    void *block;
+    if (__builtin_mul_overflow(count, size, &total) || th_mem_must_fail() ||
+        posix_memalign(&block, alignment, at_least_one(total)) != 0)
+        return NULL;
+    memset(block, 0, total);
+    return block;
+}
+
 void *th_realloc_array(void *old, size_t count, size_t size)
 {
     size_t total;

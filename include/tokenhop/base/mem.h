@@ -12,6 +12,7 @@
 
 void *th_malloc(size_t size) TH_MUST __attribute__((malloc));
 void *th_calloc(size_t count, size_t size) TH_MUST; /* zeroed; the product is checked */
+void *th_calloc_aligned(size_t alignment, size_t count, size_t size) TH_MUST; /* a power of two */
 void *th_realloc_array(void *old, size_t count, size_t size) TH_MUST; /* the product is checked */
 char *th_strdup(const char *text) TH_MUST;
 char *th_strndup(const char *text, size_t len) TH_MUST; /* adds the NUL */
