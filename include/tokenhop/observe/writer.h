@@ -1,7 +1,8 @@
 /* The thread that writes logs, so that no worker waits for a disk or a pipe. Blocks of whole lines
  * are handed over through a queue bounded in bytes; when it is full they are dropped and counted.
  *
- * One writer serves several files (error, access and audit log). Any thread may call, but for new,
+ * One writer serves several files (error, access and audit log); one that is stuck holds the others
+ * up. Any thread may call, but for new,
  * open and free: one thread, before the others start and after they ended. */
 #ifndef TOKENHOP_OBSERVE_WRITER_H
 #define TOKENHOP_OBSERVE_WRITER_H
@@ -38,7 +39,7 @@ int th_writer_open_fd(struct th_writer *writer, int fd, const char *name,
 bool th_writer_put(struct th_writer_file *file, struct th_buf *lines, unsigned n_lines);
 
 /* Opens paths anew before the next line is written, after they were rotated. A path that cannot be
- * opened keeps its old descriptor and shows as `last_errno`. */
+ * opened keeps its old descriptor and shows as `reopen_errno`. */
 void th_writer_reopen(struct th_writer *writer);
 
 /* Waits until all that was put so far is written: false when the time was over first. */
@@ -49,7 +50,8 @@ struct th_writer_stats {
     uint64_t n_written; /* lines */
     uint64_t n_dropped; /* lines, as the queue was full or memory short */
     uint64_t n_failed;  /* lines that could not be written */
-    int last_errno;     /* of the last write or reopen that failed; 0 when the last went well */
+    int write_errno;    /* of the last write; 0 when it went well */
+    int reopen_errno;   /* of the last reopening, likewise */
 };
 
 /* Of each file, in the order of opening; returns how many. */
