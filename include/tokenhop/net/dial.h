@@ -48,8 +48,13 @@ struct th_dial {
     th_dial_permit_fn *permit;
     void *permit_arg;
     th_dial_fn *fn;
+    struct th_soon soon; /* tells what was known before th_dial_start() had returned */
+    int won_fd;          /* meanwhile; else -1 */
+    struct th_address won_address;
     int last_error;
     bool active;
+    bool starting;
+    bool connected_any; /* a connection was tried: some address was permitted */
 };
 
 void th_dial_start(struct th_dial *dial, struct th_worker *worker,

@@ -24,7 +24,7 @@ struct th_message {
 
 struct th_mailbox;
 
-/* Any thread. 0, or TH_E_OVERLOADED when the box is full, or TH_E_DRAINING after the worker has stopped taking: the payload
+/* Any thread. 0, or TH_E_OVERLOADED when the box is full, or TH_E_DRAINING once the worker is being freed: the payload
  * stays the caller's then. */
 int th_mailbox_post(struct th_mailbox *mailbox, const struct th_message *message) TH_MUST;
 

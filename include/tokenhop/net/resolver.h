@@ -22,7 +22,7 @@ int th_resolver_new(struct th_worker *worker, struct th_resolver **ret_resolver)
 struct th_resolver *th_resolver_free(struct th_resolver *resolver);
 
 /* 0: *ret_addresses is filled, fn is not called. TH_AGAIN: fn will be called, on this worker.
- * TH_E_ORIGIN_NAME when it is known that there are none. */
+ * TH_E_ORIGIN_NAME when it is known that there are none, or TH_E_OVERLOADED, TH_E_NOMEM, TH_E_DRAINING. */
 int th_resolver_ask(struct th_resolver *resolver, struct th_str host, uint16_t port,
                     struct th_resolve *resolve, th_resolve_fn *fn,
                     struct th_addresses *ret_addresses) TH_MUST;

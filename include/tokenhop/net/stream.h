@@ -22,6 +22,7 @@
 #include <sys/uio.h>
 
 #include "tokenhop/base/error.h"
+#include "tokenhop/base/list.h"
 #include "tokenhop/net/worker.h"
 
 struct th_stream;
@@ -43,17 +44,21 @@ struct th_stream {
     const struct th_stream_ops *ops;
     struct th_worker *worker;
     th_stream_fn *on_event;
+    struct th_list unconfirmed; /* private: see stream.c */
     void *layer;          /* of the ops: the TLS session */
     int fd;               /* -1 when closed */
     bool readable : 1;    /* a receive may find something */
     bool writable : 1;    /* a write may take something */
     bool peer_closed : 1; /* the kernel has said so: read on until 0 */
     bool broken : 1;      /* a call has failed for good */
-    bool write_ended : 1;
+    bool read_ended : 1;  /* 0 was received */
+    bool cut : 1;         /* the reset was met elsewhere than in a receive: an end that is read now is none */
+    bool write_ended : 1; /* nothing more can be written: shut down, or refused by the peer */
 };
 
 /* Takes over the connected, non-blocking descriptor (also when it fails: then it is closed) and
- * registers it. Starts readable and writable: edges before now would not come again. */
+ * registers it. Starts writable; what has come already is an edge in the next turn of the loop (a receive at once
+ * would often cost a system call to learn of nothing). */
 int th_stream_init(struct th_stream *stream, struct th_worker *worker, int fd,
                    th_stream_fn *on_event) TH_MUST;
 /* > 0 bytes; 0 end; TH_AGAIN; TH_E_ORIGIN_CLOSED (reset) and the like. len > 0. */

@@ -55,7 +55,8 @@ struct th_worker_options {
 
 /* Any thread; makes the loop, wheel, pool, mailbox and resolver. */
 int th_worker_new(const struct th_worker_options *options, struct th_worker **ret_worker) TH_MUST;
-/* After it has stopped. NULL is fine. Whatever lives on it must be gone before. */
+/* After it has stopped, on any thread, but after th_helpers_stop(). NULL is fine. Whatever lives on it must be gone
+ * before. What is still in the mailbox is delivered here, to functions whose handles find nothing. */
 struct th_worker *th_worker_free(struct th_worker *worker);
 
 /* Runs the loop until th_worker_stop(). */
@@ -72,5 +73,18 @@ struct th_grave {
     void (*bury)(struct th_worker *worker, struct th_grave *grave);
 };
 void th_worker_bury(struct th_worker *worker, struct th_grave *grave);
+
+/* Deferred calling: `fn` runs once, in this turn of the loop, after the events that are ready now and
+ * from no callback of anybody. Embedded in its owner, who must cancel it before it goes. */
+struct th_soon {
+    struct th_list link;
+    void (*fn)(struct th_soon *soon);
+};
+void th_worker_soon(struct th_worker *worker, struct th_soon *soon); /* asked for already: fine */
+void th_soon_cancel(struct th_soon *soon);                           /* not asked for, or zeroed: fine */
+
+/* Whoever hangs own events on `base` calls this first in their callbacks: it brings now_ms up to date, once
+ * a turn. */
+void th_worker_awake(struct th_worker *worker);
 
 #endif

@@ -1,0 +1,13 @@
+/* For the other tables of operations: TLS reads and writes the descriptor itself. */
+#ifndef TH_NET_STREAM_PRIVATE_H
+#define TH_NET_STREAM_PRIVATE_H
+
+#include "tokenhop/net/stream.h"
+
+extern const struct th_stream_ops th_stream_tcp;
+
+/* Notes what a receive on the descriptor has told: it came back short or empty-handed. `sure` when
+ * it said EAGAIN. */
+void th_stream_note_drained(struct th_stream *stream, bool sure);
+
+#endif
