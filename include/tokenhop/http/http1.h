@@ -12,8 +12,9 @@ struct th_http1_limits {
 };
 
 /* Parses a head at the front of `bytes`. The caller has set head->fields and max_fields.
- * `scanned` is the caller's memory of how far earlier calls have looked (starts 0), so that a head
- * that drips in costs one pass.
+ * `scanned` is the caller's memory of how far earlier calls have looked (starts 0, and is 0 again when a head is
+ * complete or refused). Nothing else is kept: `head` and its fields may be other ones, and the bytes may have moved. A
+ * head that drips in is gone through again only when another line of it is complete.
  *
  * 0: complete: head->len bytes are the head; framing, keep_alive and the other facts are filled in,
  *    hop-by-hop fields and those that Connection names are marked dropped.
@@ -65,7 +66,8 @@ size_t th_chunked_write_line(char ret_line[TH_CHUNKED_LINE_MAX], uint64_t size);
 
 /* --- writing --- */
 
-/* Room that a head is written into. `overflow` sticks: write many times, check once. */
+/* Room that a head is written into. `overflow` sticks: write many times, check once. It is set as well, and nothing
+ * written, when a field's name or value or a reason holds bytes that would end its line (CR, LF, NUL, other controls). */
 struct th_writer {
     char *ptr;
     size_t len;

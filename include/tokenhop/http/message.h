@@ -54,8 +54,8 @@ struct th_head {
     uint32_t len; /* bytes of the head, the empty line included */
     /* facts that the parser and th_framing_decide() gather */
     enum th_framing framing;
-    uint64_t
-        content_length; /* with TH_FRAMING_LENGTH; of a HEAD or 304 answer: what was said, if said */
+    /* with TH_FRAMING_LENGTH; of a HEAD or 304 answer: what was said, if said */
+    uint64_t content_length;
     bool has_content_length;
     bool keep_alive;      /* what this message says of its connection (RFC 9112, 9.3) */
     bool expect_continue; /* 100-continue, and nothing else */
@@ -71,6 +71,8 @@ struct th_head {
 
 /* The first field of that id that is not dropped, or NULL. */
 struct th_field *th_head_find(const struct th_head *head, enum th_header_id id);
+/* The same among all, dropped ones too: Upgrade, TE, Proxy-Authorization and the like are always dropped. */
+struct th_field *th_head_find_any(const struct th_head *head, enum th_header_id id);
 enum th_method th_method_find(struct th_str text);
 bool th_method_is_idempotent(enum th_method method); /* RFC 9110, 9.2.2; OTHER is not */
 

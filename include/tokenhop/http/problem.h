@@ -8,17 +8,20 @@
 #include "tokenhop/http/http1.h"
 
 struct th_problem {
-    int error; /* TH_E_*: status, code, title, Proxy-Status come from its row */
-    struct th_str
-        detail; /* for people; may be empty; made safe here (control characters, length) */
-    struct th_str connection;      /* name of the resource connection; may be empty */
-    struct th_str trace_id;        /* 32 hexadecimal digits; may be empty */
-    struct th_str interaction_uri; /* with INTERACTION: also in a Link field; may be empty */
-    struct th_str allow;           /* the Allow field of a 405; may be empty */
-    struct th_str
-        challenge; /* further parameters for WWW-Authenticate: Bearer of a 401, else empty */
-    int64_t
-        retry_after_ms; /* rounded up to seconds, at least 1; < 0: the default of 1 s where the row says retryable */
+    /* TH_E_*: status, code, title, Proxy-Status come from its row */
+    int error;
+    /* for people; may be empty; made safe here (control characters, length) */
+    struct th_str detail;
+    struct th_str connection; /* name of the resource connection; may be empty */
+    struct th_str trace_id;   /* 32 hexadecimal digits; may be empty */
+    /* with INTERACTION: also in a Link field; may be empty */
+    struct th_str interaction_uri;
+    struct th_str allow; /* the Allow field of a 405; may be empty */
+    /* further parameters for WWW-Authenticate: Bearer of a 401, else empty; one that begins with
+     * "error=" stands in place of error="invalid_token" */
+    struct th_str challenge;
+    /* rounded up to seconds; 0 or less: 1 s where the row says retryable, else none */
+    int64_t retry_after_ms;
     int64_t wall_ms; /* for Date */
     bool close;      /* Connection: close */
     bool head_only;  /* the request was HEAD: no body, same fields */
