@@ -1,18 +1,105 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
 
 #include "tokenhop/base/str.h"
 
-static void links(void **state)
+static void numbers(void **state)
 {
     (void)state;
+    static const struct {
+        struct th_str in;
+        uint64_t max;
+        int error;
+        uint64_t value;
+    } rows[] = {
+        {TH_STR("0"), 10, 0, 0},
+        {TH_STR("007"), 10, 0, 7},
+        {TH_STR("65535"), 65535, 0, 65535},
+        {TH_STR("65536"), 65535, TH_E_BAD_REQUEST, 0},
+        {TH_STR("18446744073709551615"), UINT64_MAX, 0, UINT64_MAX},
+        {TH_STR("18446744073709551616"), UINT64_MAX, TH_E_BAD_REQUEST, 0},
+        {TH_STR("99999999999999999999999"), UINT64_MAX, TH_E_BAD_REQUEST, 0},
+        {TH_STR(""), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR_NONE, 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR("+1"), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR("-1"), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR(" 1"), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR("1 "), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR("0x1"), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR("1\0"), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR("1,1"), 100, TH_E_BAD_REQUEST, 0},
+        {TH_STR("\xd9\xa1"), 10, TH_E_BAD_REQUEST, 0}, /* ARABIC-INDIC DIGIT ONE */
+        {TH_STR("/"), 10, TH_E_BAD_REQUEST, 0},
+        {TH_STR(":"), 10, TH_E_BAD_REQUEST, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t value = 12345;
+        print_message("  %.*s\n", TH_STR_ARGS(rows[i].in));
+        assert_int_equal(th_str_to_u64(rows[i].in, rows[i].max, &value), rows[i].error);
+        assert_true(value == (rows[i].error == 0 ? rows[i].value : 12345));
+    }
+}
+
+static void comparisons(void **state)
+{
+    (void)state;
+    static const struct {
+        struct th_str a, b;
+        bool equal, nocase, starts, ends;
+    } rows[] = {
+        {TH_STR("bearer"), TH_STR("bearer"), true, true, true, true},
+        {TH_STR("Bearer"), TH_STR("bEARER"), false, true, false, false},
+        {TH_STR("bearer"), TH_STR("bear"), false, false, true, false},
+        {TH_STR("bearer"), TH_STR("rer"), false, false, false, true},
+        {TH_STR("bear"), TH_STR("bearer"), false, false, false, false},
+        {TH_STR(""), TH_STR(""), true, true, true, true},
+        {TH_STR("x"), TH_STR(""), false, false, true, true},
+        {TH_STR_NONE, TH_STR(""), true, true, true, true},
+        {TH_STR("x"), TH_STR_NONE, false, false, true, true},
+        {TH_STR("@"), TH_STR("`"), false, false, false, false}, /* differ by 0x20, no letters */
+        {TH_STR("["), TH_STR("{"), false, false, false, false},
+        {TH_STR("\xc4"), TH_STR("\xe4"), false, false, false, false},
+        {TH_STR("a\0b"), TH_STR("A\0B"), false, true, false, false},
+        {TH_STR("Z"), TH_STR("z"), false, true, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("  %.*s / %.*s\n", TH_STR_ARGS(rows[i].a), TH_STR_ARGS(rows[i].b));
+        assert_int_equal(th_str_equal(rows[i].a, rows[i].b), rows[i].equal);
+        assert_int_equal(th_str_equal_nocase(rows[i].a, rows[i].b), rows[i].nocase);
+        assert_int_equal(th_str_starts_with(rows[i].a, rows[i].b), rows[i].starts);
+        assert_int_equal(th_str_ends_with(rows[i].a, rows[i].b), rows[i].ends);
+    }
+}
+
+static void trimming(void **state)
+{
+    (void)state;
+    static const struct {
+        struct th_str in, out;
+    } rows[] = {
+        {TH_STR("a"), TH_STR("a")},
+        {TH_STR(" \t a b \t"), TH_STR("a b")},
+        {TH_STR(" \t "), TH_STR("")},
+        {TH_STR(""), TH_STR("")},
+        {TH_STR("\r\na\v\f"), TH_STR("\r\na\v\f")}, /* these are no OWS */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_true(th_str_equal(th_str_trim(rows[i].in), rows[i].out));
+    assert_int_equal(th_str_trim(TH_STR_NONE).len, 0);
+    assert_int_equal(th_str_of(NULL).len, 0);
+    assert_true(th_str_equal(th_str_of("abc"), TH_STR("abc")));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(links)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(comparisons),
+        cmocka_unit_test(trimming),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
