@@ -1,0 +1,135 @@
+"""A fleet: one origin, the authorization servers, and the proxies to be compared in front of them, all
+running at once so that rounds can go from one to the next."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+from .machine import BenchError, Process, cpu_sets, note
+from .proxies import KINDS
+
+
+class Bench:
+    """What all scenarios share: the options, the programs, where files go."""
+
+    def __init__(self, args, programs, tokenhop, directory, max_files):
+        self.args = args
+        self.programs = programs  # name -> path
+        self.tokenhop = tokenhop  # path, or None
+        self.directory = directory
+        self.max_files = max_files
+        # HAProxy counts two descriptors a connection, and half a one for pipes.
+        self.max_clients = min(8000, (max_files - 500) // 3)
+        self.names = [n for n in ("tokenhop", "haproxy", "nginx")
+                      if n in args.proxies and (n != "tokenhop" or tokenhop)]
+        self.maps = {}
+
+    def quick(self, full, quick):
+        return quick if self.args.quick else full
+
+    def map_file(self, kind, n_tokens):
+        """Written once per run; the large ones are 140 MB."""
+        if (kind, n_tokens) not in self.maps:
+            path = os.path.join(self.directory, f"{kind}-{n_tokens}.map")
+            with open(path, "wb") as f:
+                subprocess.run([self.programs["bench_map"], kind, str(n_tokens)], stdout=f,
+                               check=True)
+            self.maps[(kind, n_tokens)] = path
+        return self.maps[(kind, n_tokens)]
+
+    def load_argv(self, fleet, proxy, **options):
+        """proxy None: the origin itself, without any proxy."""
+        port = proxy.port if proxy else fleet.origin_port
+        argv = [self.programs["bench_load"], "--proxy", str(port), "--origin",
+                str(fleet.origin_port)]
+        if not proxy:
+            argv.append("--direct")
+        for name, value in options.items():
+            name = "--" + name.replace("_", "-")
+            argv += [name] if value is True else [name, str(value)]
+        return argv
+
+    def load(self, fleet, proxy, allow_errors=False, **options):
+        """Runs the load generator to its end and returns what it printed. A run with errors gives no
+        number: it is an error here, unless allowed."""
+        argv = self.load_argv(fleet, proxy, **options)
+        load = Process("load", argv, fleet.directory, cpus=fleet.other_cpus, stdout=subprocess.PIPE)
+        out, _ = load.popen.communicate(timeout=900)
+        load.stop()
+        who = proxy.name if proxy else "the origin"
+        if proxy:
+            proxy.process.check_alive()
+        try:
+            result = json.loads(out)
+        except ValueError:
+            raise BenchError(f"no result from {' '.join(argv)}: {load.tail()}") from None
+        if not allow_errors and (result["errors"] or result["late"] > result["requests"] * 0.001):
+            raise BenchError(f"{who}: {result['errors']} of {result['requests']} requests failed, "
+                             f"{result['late']} came too late: {result['problem']} "
+                             f"(status {result['bad_status']}); {' '.join(argv)}")
+        return result
+
+
+class Fleet:
+    """Use as a context: everything is stopped at its end.
+
+    purpose: "hot", "sse" or "body" (large ones); proxies have a setting or two for the latter."""
+
+    def __init__(self, bench, purpose="hot", workers=1, n_tokens=1, names=None, haproxy_sha=False):
+        self.bench = bench
+        self.purpose = purpose
+        self.workers = workers
+        self.n_tokens = n_tokens
+        self.haproxy_sha = haproxy_sha
+        self.directory = tempfile.mkdtemp(prefix=f"{purpose}-", dir=bench.directory)
+        self.proxy_cpus, self.other_cpus = cpu_sets(workers, bench.args.pin)
+        self.names = bench.names if names is None else names
+        self.proxies = []
+        self.servers = []
+
+    def map_file(self, kind):
+        return self.bench.map_file(kind, self.n_tokens)
+
+    def _server(self, name, *argv):
+        read_end, write_end = os.pipe()
+        server = Process(name, [self.bench.programs[name], *argv], self.directory,
+                         cpus=self.other_cpus, stdout=write_end)
+        os.close(write_end)
+        with os.fdopen(read_end) as f:
+            line = f.readline()
+        if not line.strip().isdigit():
+            raise BenchError(f"{name} did not start: {server.tail()}")
+        self.servers.append(server)
+        return server, int(line)
+
+    def __enter__(self):
+        try:
+            self.origin, self.origin_port = self._server("bench_origin", "--tokens",
+                                                         str(self.n_tokens))
+            self.as_, self.as_port = self._server("bench_as")
+            for name in self.names:
+                proxy = KINDS[name](self.bench, self)
+                self.proxies.append(proxy)
+                proxy.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def warm(self):
+        for proxy in self.proxies:
+            if proxy.name == "tokenhop" and self.n_tokens > 1000:
+                note(f"  warming tokenhop: {self.n_tokens} exchanges of two legs")
+            proxy.warm()
+
+    def close(self):
+        for proxy in self.proxies:
+            proxy.stop()
+        for server in self.servers:
+            server.stop()
+        self.proxies = []
+        self.servers = []

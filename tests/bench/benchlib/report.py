@@ -1,0 +1,60 @@
+"""The table at the end."""
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def spread(values):
+    """Half of the distance between the quartiles, in percent of the median."""
+    if not isinstance(values, list) or len(values) < 3:
+        return None
+    ordered = sorted(values)
+    middle = ordered[len(ordered) // 2]
+    if not middle:
+        return None
+    q = len(ordered) // 4
+    return (ordered[-1 - q] - ordered[q]) / 2 / middle * 100
+
+
+def table(rows):
+    head = ["scenario", "unit", "tokenhop", "haproxy", "nginx", "ratio", "target", "met?"]
+    lines = [head]
+    for row in rows:
+        if row.measured is None:
+            ratio, met = "-", "-"
+        else:
+            ratio = f"{row.measured:.2f}" if row.is_ratio else "-"
+            met = "yes" if row.met else "NO"
+        lines.append([row.what, row.unit] +
+                     [number(row.values.get(n)) for n in ("tokenhop", "haproxy", "nginx")] +
+                     [ratio, row.target, met])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = []
+    for k, line in enumerate(lines):
+        cells = [c.rjust(w) if 2 <= i <= 5 else c.ljust(w)
+                 for i, (c, w) in enumerate(zip(line, widths))]
+        text.append("| " + " | ".join(cells) + " |")
+        if k == 0:
+            text.append("|" + "|".join("-" * (w + 1) + (":" if 2 <= i <= 5 else "-")
+                                       for i, w in enumerate(widths)) + "|")
+    return "\n".join(text)
+
+
+def remarks(rows):
+    text = []
+    for row in rows:
+        parts = [row.remark] if row.remark else []
+        spreads = {n: spread(v) for n, v in row.raw.items()}
+        spreads = {n: s for n, s in spreads.items() if s is not None}
+        if spreads:
+            parts.append("spread +-" + ", ".join(f"{s:.1f} % {n}" for n, s in spreads.items()))
+        if parts:
+            text.append(f"{row.what} ({row.unit}): " + "; ".join(parts))
+    return "\n".join(text)

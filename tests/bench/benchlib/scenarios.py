@@ -1,0 +1,383 @@
+"""The scenarios, each one row or a few of the table in the end."""
+
+import os
+import statistics
+import subprocess
+import time
+
+from .fleet import Fleet
+from .machine import BenchError, Process, get_json, note
+
+
+class Row:
+    """One line of the table. values: proxy name -> number in `unit`; the judgement compares
+    `measured` with `limit` (at most)."""
+
+    def __init__(self, what, unit, values, versus=None, limit=None, absolute=None, raw=None,
+                 remark=""):
+        self.what = what
+        self.unit = unit
+        self.values = values
+        self.raw = raw or {}
+        self.remark = remark
+        self.target = ""
+        self.measured = None
+        self.met = None
+        ours = values.get("tokenhop")
+        if absolute is not None:
+            self.target = f"<= {absolute:g} {unit}"
+            self.measured = ours
+            limit = absolute
+        elif limit is not None:
+            theirs = [values[n] for n in versus if values.get(n) is not None]
+            self.target = f"<= {limit:.2f} x {' / '.join(versus)}"
+            if ours is not None and len(theirs) == len(versus) and min(theirs) > 0:
+                self.measured = ours / min(theirs)
+        if limit is not None and self.measured is not None:
+            self.met = self.measured <= limit
+        self.is_ratio = absolute is None and limit is not None
+
+    def as_json(self):
+        return {"what": self.what, "unit": self.unit, "values": self.values, "target": self.target,
+                "measured": self.measured, "met": self.met, "raw": self.raw, "remark": self.remark}
+
+
+def medians(raw):
+    return {name: statistics.median(values) for name, values in raw.items() if values}
+
+
+def interleaved(bench, fleet, one_round, direct=False):
+    """Calls one_round(proxy) for each proxy in turn, round after round, beginning each round with
+    another; returns {name: [values]}. direct: also once a round without any proxy (None)."""
+    players = list(fleet.proxies) + ([None] if direct else [])
+    raw = {p.name if p else "direct": [] for p in players}
+    for i in range(bench.args.rounds):
+        for k in range(len(players)):
+            p = players[(i + k) % len(players)]
+            raw[p.name if p else "direct"].append(one_round(p))
+    return raw
+
+
+def cpu_of(bench, fleet, proxy, per, **options):
+    """CPU time of the proxy during one load, in microseconds for each of what `per` counts."""
+    before = proxy.process.cpu_ns()
+    result = bench.load(fleet, proxy, **options)
+    # The last connections are closed after the load generator has gone.
+    time.sleep(0.05)
+    used = proxy.process.cpu_ns() - before
+    return used / 1000 / per(result), result
+
+
+def check_origin(fleet):
+    stats = get_json(fleet.origin_port, "/stats")
+    if stats["unauthorized"]:
+        raise BenchError(f"the origin refused {stats['unauthorized']} requests: a token was wrong")
+    refused = get_json(fleet.as_port, "/count")["refused"]
+    if refused:
+        raise BenchError(f"the authorization server refused {refused} requests: "
+                         f"{fleet.as_.tail()}")
+
+
+def cpu_rounds(bench, fleet, per, warm_requests=2000, **options):
+    """Interleaved CPU per unit and units a second, after a short unmeasured round each."""
+    wall = {p.name: [] for p in fleet.proxies}
+
+    def one_round(proxy):
+        value, result = cpu_of(bench, fleet, proxy, per, **options)
+        wall[proxy.name].append(per(result) / result["seconds"])
+        return value
+
+    if warm_requests:
+        short = dict(options, requests=warm_requests)
+        for proxy in fleet.proxies:
+            bench.load(fleet, proxy, **short)
+    raw = interleaved(bench, fleet, one_round)
+    check_origin(fleet)
+    return raw, wall
+
+
+def speed_remark(wall):
+    return "per second: " + ", ".join(f"{n} {v:,.0f}" for n, v in medians(wall).items())
+
+
+def requests_of(result):
+    return result["requests"]
+
+
+def hot(bench, n_tokens, workers):
+    with Fleet(bench, workers=workers, n_tokens=n_tokens) as fleet:
+        fleet.warm()
+        raw, wall = cpu_rounds(bench, fleet, requests_of, mode="hot", connections=32 * workers,
+                               requests=bench.quick(60000, 15000), tokens=n_tokens)
+    what = f"cache hit, {n_tokens:,} tokens" + (f", {workers} workers" if workers > 1 else "")
+    values = medians(raw)
+    rows = [Row(what, "us", values, ["haproxy"], 0.80, raw=raw, remark=speed_remark(wall))]
+    if workers == 1:
+        rows.append(Row(what, "us", values, ["nginx"], 0.85))
+    return rows
+
+
+def scenario_hot(bench):
+    """CPU per cache-hit request, keep-alive, 1 / 1,000 / 100,000 tokens"""
+    many = bench.quick(100000, 20000)
+    return [row for n in (1, 1000, many) for row in hot(bench, n, 1)]
+
+
+def scenario_hot2(bench):
+    """the same with 2 workers"""
+    many = bench.quick(100000, 20000)
+    return [row for n in (1, 1000, many) for row in hot(bench, n, 2)]
+
+
+def scenario_newconn(bench):
+    """CPU per request on new client connections"""
+    with Fleet(bench, n_tokens=1000) as fleet:
+        fleet.warm()
+        raw, wall = cpu_rounds(bench, fleet, requests_of, mode="newconn", connections=32,
+                               requests=bench.quick(20000, 5000), tokens=1000)
+    return [Row("new client connection each", "us", medians(raw), ["haproxy", "nginx"], 0.90,
+                raw=raw, remark=speed_remark(wall))]
+
+
+def scenario_rate(bench):
+    """CPU at a fixed 3,000 requests a second"""
+    latency = {}
+
+    with Fleet(bench, n_tokens=1000) as fleet:
+        fleet.warm()
+
+        def one_round(proxy):
+            value, result = cpu_of(bench, fleet, proxy, requests_of, mode="rate", rate=3000,
+                                   seconds=bench.quick(5, 2), connections=64, tokens=1000)
+            latency.setdefault(proxy.name, []).append(result["p50_us"])
+            return value
+
+        for proxy in fleet.proxies:
+            bench.load(fleet, proxy, mode="hot", requests=1000, connections=64, tokens=1000)
+        raw = interleaved(bench, fleet, one_round)
+        check_origin(fleet)
+    return [Row("fixed 3,000 requests/s", "us", medians(raw), ["haproxy"], 0.85, raw=raw,
+                remark="median latency, us: " + ", ".join(
+                    f"{n} {v:.0f}" for n, v in medians(latency).items()))]
+
+
+def scenario_sse(bench):
+    """delay added to an event, and CPU per event"""
+    delay = {}
+    options = dict(mode="sse", connections=32, tokens=32,
+                   path=f"/sse/10000/{bench.quick(400, 150)}")
+
+    def one_round(proxy):
+        if proxy:
+            value, result = cpu_of(bench, fleet, proxy, lambda r: r["events"], **options)
+        else:
+            value, result = 0, bench.load(fleet, None, **options)
+        expected = 32 * int(options["path"].rsplit("/", 1)[1])
+        if result["events"] != expected:
+            raise BenchError(f"{result['events']} events came instead of {expected}")
+        delay.setdefault(proxy.name if proxy else "direct", []).append(result["p50_us"])
+        return value
+
+    with Fleet(bench, purpose="sse", n_tokens=1000) as fleet:
+        fleet.warm()
+        raw = interleaved(bench, fleet, one_round, direct=True)
+        check_origin(fleet)
+    middle = medians(delay)
+    direct = middle.pop("direct")
+    raw.pop("direct")
+    added = {name: value - direct for name, value in middle.items()}
+    return [Row("SSE: delay added, median", "us", added, absolute=100, raw=delay,
+                remark=f"without a proxy {direct:.0f} us"),
+            Row("SSE: CPU per event", "us", medians(raw), ["haproxy"], 0.85, raw=raw)]
+
+
+def scenario_body(bench):
+    """CPU per MB of large plain bodies"""
+    size = 64 << 20
+    names = list(bench.names)
+    if "haproxy" in names:
+        names += ["haproxy-nosplice", "haproxy-pipe1m"]
+    if "nginx" in names:
+        names += ["nginx-1m"]
+    with Fleet(bench, purpose="body", names=names) as fleet:
+        fleet.warm()
+        raw, wall = cpu_rounds(bench, fleet, lambda r: r["body_bytes"] / 1e6, warm_requests=2,
+                               mode="body", connections=2, path=f"/big/{size}",
+                               requests=bench.quick(24, 8))
+    values = medians(raw)
+    tuned = {n: v for n, v in values.items() if "-" in n}
+    return [Row("64 MiB bodies, CPU per MB", "us", values, ["haproxy"], 1.05, raw=raw,
+                remark=speed_remark(wall).replace("per second", "MB per second")),
+            Row("64 MiB bodies, CPU per MB", "us", values, ["nginx", "haproxy-nosplice"], 0.40,
+                remark="set up otherwise: " + ", ".join(f"{n} {v:.0f}" for n, v in tuned.items()))]
+
+
+def settled(process):
+    """Memory once it has stopped changing."""
+    last = process.memory()
+    for _ in range(20):
+        time.sleep(0.1)
+        now = process.memory()
+        if abs(now["pss"] - last["pss"]) < 16384:
+            return now
+        last = now
+    return last
+
+
+def scenario_idle(bench):
+    """memory for 5,000 idle keep-alive clients"""
+    n = bench.quick(5000, 2000)
+    each, total, detail = {}, {}, {}
+    for name in bench.names:
+        # Alone, so that no page is shared with another proxy.
+        with Fleet(bench, n_tokens=64, names=[name]) as fleet:
+            fleet.warm()
+            proxy = fleet.proxies[0]
+            bench.load(fleet, proxy, mode="hot", requests=2000, connections=64, tokens=64)
+            before = settled(proxy.process)
+            argv = bench.load_argv(fleet, proxy, mode="idle", connections=n, tokens=64)
+            load = Process("load-idle", argv, fleet.directory, cpus=fleet.other_cpus,
+                           stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+            if load.popen.stdout.readline().strip() != b"ready":
+                raise BenchError(f"{name}: {n} clients could not connect: {load.tail()}")
+            held = settled(proxy.process)
+            out, _ = load.popen.communicate(timeout=60)
+            load.stop()
+            if b'"errors": 0' not in out or b'"reconnects": 0' not in out:
+                raise BenchError(f"{name} did not keep {n} clients: {out.decode()}")
+            each[name] = (held["pss"] - before["pss"]) / n
+            total[name] = held["pss"] / 1e6
+            detail[name] = {"before": before, "held": held}
+    remark = "RSS, MB: " + ", ".join(f"{k} {v['held']['rss'] / 1e6:.1f}" for k, v in detail.items())
+    return [Row(f"{n:,} idle clients, each", "bytes", each, absolute=512, raw=detail),
+            Row(f"{n:,} idle clients, in all", "MB", total, absolute=10, remark=remark)]
+
+
+def scenario_credentials(bench):
+    """memory for 100,000 cached credentials"""
+    n = bench.quick(100000, 20000)
+    grown = {}
+
+    def measure(label, name, **options):
+        with Fleet(bench, names=[name], n_tokens=1, **options) as fleet:
+            empty = settled(fleet.proxies[0].process)
+        with Fleet(bench, names=[name], n_tokens=n, **options) as fleet:
+            # tokenhop's cache fills by requests: its growth is taken from one process, after a
+            # first exchange has loaded whatever an exchange needs.
+            if name == "tokenhop":
+                bench.load(fleet, fleet.proxies[0], mode="hot", requests=200, tokens=100,
+                           first=5000000)
+                empty = settled(fleet.proxies[0].process)
+                fleet.warm()
+            full = settled(fleet.proxies[0].process)
+        grown[label] = (full["pss"] - empty["pss"]) / n
+
+    for name in bench.names:
+        measure(name, name)
+    remark = ""
+    if "haproxy" in bench.names:
+        measure("haproxy_sha", "haproxy", haproxy_sha=True)
+        remark = f"HAProxy with a map keyed by SHA-256: {grown.pop('haproxy_sha'):,.0f} bytes"
+    return [Row(f"{n:,} credentials, each", "bytes", grown, ["haproxy"], 0.70, remark=remark)]
+
+
+def fresh_tokens(count):
+    """The first index of `count` tokens that nobody has used in this run."""
+    fresh_tokens.next += count
+    return fresh_tokens.next - count
+
+
+fresh_tokens.next = 1000000
+
+
+def scenario_flight(bench):
+    """1,000 concurrent requests with one missing token: one exchange"""
+    if "tokenhop" not in bench.names:
+        return [Row("1,000 requests, one missing token", "exchanges", {}, absolute=1)]
+    n = 1000
+    raw = []
+    for workers in (1, 2):
+        with Fleet(bench, workers=workers, names=["tokenhop"]) as fleet:
+            proxy = fleet.proxies[0]
+            fleet.warm()
+            # Slow enough that all requests are there before the first answer.
+            get_json(fleet.as_port, "/delay/300")
+            for _ in range(bench.args.rounds):
+                before = get_json(fleet.as_port, "/count")
+                bench.load(fleet, proxy, mode="hot", connections=n, requests=n, tokens=1,
+                           first=fresh_tokens(1))
+                after = get_json(fleet.as_port, "/count")
+                raw += [after["org"] - before["org"], after["custom"] - before["custom"]]
+            check_origin(fleet)
+    if min(raw) < 1:
+        raise BenchError("a request with a new token was answered without an exchange")
+    return [Row("1,000 requests, one missing token", "exchanges", {"tokenhop": max(raw)},
+                absolute=1, raw={"tokenhop": raw},
+                remark="requests per leg and burst, the most of all bursts, 1 and 2 workers")]
+
+
+def scenario_miss(bench):
+    """CPU of one cache miss: two legs, ES256"""
+    if "tokenhop" not in bench.names:
+        return [Row("one cache miss", "us", {}, absolute=400)]
+    n = bench.quick(3000, 1000)
+    with Fleet(bench, names=["tokenhop"]) as fleet:
+        fleet.warm()
+
+        def one_round(proxy):
+            before = get_json(fleet.as_port, "/count")
+            value, _ = cpu_of(bench, fleet, proxy, requests_of, mode="hot", connections=4,
+                              requests=n, tokens=n, first=fresh_tokens(n), in_order=True)
+            after = get_json(fleet.as_port, "/count")
+            if after["org"] - before["org"] != n or after["custom"] - before["custom"] != n:
+                raise BenchError(f"{n} missing tokens led to {before} -> {after}")
+            return value
+
+        one_round(fleet.proxies[0])
+        raw = interleaved(bench, fleet, one_round)
+        check_origin(fleet)
+    return [Row("one cache miss, request included", "us", medians(raw), absolute=400, raw=raw)]
+
+
+def scenario_slow(bench):
+    """peak memory with 32 slow readers of 64 MiB"""
+    n = 32
+    each, peak, detail = {}, {}, {}
+    options = {"seconds": 3} if bench.args.quick else {}
+    for name in bench.names:
+        with Fleet(bench, purpose="body", names=[name]) as fleet:
+            fleet.warm()
+            proxy = fleet.proxies[0]
+            bench.load(fleet, proxy, mode="hot", requests=1000, connections=n)
+            before = settled(proxy.process)
+            argv = bench.load_argv(fleet, proxy, mode="slow", connections=n, path=f"/big/{64 << 20}",
+                                   read=65536, tick=10, rcvbuf=65536, **options)
+            load = Process("load-slow", argv, fleet.directory, cpus=fleet.other_cpus,
+                           stdout=subprocess.PIPE)
+            most = dict(before)
+            while load.popen.poll() is None:
+                now = proxy.process.memory()
+                most = {k: max(v, now[k]) for k, v in most.items()}
+                time.sleep(0.02)
+            out = load.popen.stdout.read()
+            load.stop()
+            if b'"errors": 0' not in out:
+                raise BenchError(f"{name}: slow readers failed: {out.decode()} {load.tail()}")
+            each[name] = (most["pss"] - before["pss"]) / n / 1024
+            peak[name] = most["pss"] / 1e6
+            detail[name] = {"before": before, "peak": most}
+    remark = "RSS, MB: " + ", ".join(f"{k} {v['peak']['rss'] / 1e6:.1f}" for k, v in detail.items())
+    return [Row(f"{n} slow readers, each", "KiB", each, absolute=16, raw=detail),
+            Row(f"{n} slow readers, peak", "MB", peak, absolute=8, remark=remark)]
+
+
+SCENARIOS = {name[len("scenario_"):]: fn for name, fn in list(globals().items())
+             if name.startswith("scenario_")}
+
+
+def run_scenario(bench, name):
+    began = time.monotonic()
+    note(f"{name}: {SCENARIOS[name].__doc__}")
+    rows = SCENARIOS[name](bench)
+    note(f"  took {time.monotonic() - began:.0f} s; load average {os.getloadavg()[0]:.1f}")
+    return rows
