@@ -1,0 +1,228 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tokenhop/observe/metrics.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tokenhop/base/mem.h"
+
+static void sums_the_shards(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(2);
+    assert_non_null(metrics);
+    struct th_metrics_shard *first = th_metrics_shard(metrics, 0);
+    struct th_metrics_shard *second = th_metrics_shard(metrics, 1);
+    struct th_metrics_shard *shared = th_metrics_shard(metrics, TH_METRICS_SHARED);
+    assert_ptr_not_equal(first, second);
+    assert_false(second->is_shared);
+    assert_true(shared->is_shared);
+    th_metrics_count(first, TH_METRIC_REQUESTS);
+    th_metrics_add(second, TH_METRIC_REQUESTS, 10);
+    th_metrics_add(shared, TH_METRIC_REQUESTS, 100);
+    assert_int_equal(th_metrics_sum(metrics, TH_METRIC_REQUESTS), 111);
+    /* What one thread opened another may close. */
+    th_metrics_add(first, TH_METRIC_HOPS_OPEN, 1);
+    th_metrics_add(second, TH_METRIC_HOPS_OPEN, -1);
+    assert_int_equal(th_metrics_sum(metrics, TH_METRIC_HOPS_OPEN), 0);
+    assert_int_equal(th_metrics_sum(metrics, TH_METRIC_CACHE_HITS), 0);
+    th_metrics_count(NULL, TH_METRIC_REQUESTS);
+    th_metrics_count_error(NULL, TH_E_NOMEM);
+    th_metrics_count_status(NULL, 200);
+    th_metrics_observe_us(NULL, TH_HISTOGRAM_HOP, 1);
+    assert_int_equal(th_metrics_sum(metrics, TH_METRIC_REQUESTS), 111);
+    assert_null(th_metrics_free(metrics));
+    assert_null(th_metrics_free(NULL));
+}
+
+static void errors_and_classes(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(1);
+    struct th_metrics_shard *shard = th_metrics_shard(metrics, 0);
+    th_metrics_count_error(shard, TH_E_SUBJECT_EXPIRED);
+    th_metrics_count_error(shard, 12345); /* no error: INTERNAL */
+    th_metrics_count_error(shard, -100000);
+    assert_int_equal(th_metrics_sum_errors(metrics, TH_E_SUBJECT_EXPIRED), 1);
+    assert_int_equal(th_metrics_sum_errors(metrics, TH_E_INTERNAL), 2);
+    assert_int_equal(th_metrics_sum_errors(metrics, TH_E_NOMEM), 0);
+    static const struct {
+        unsigned status;
+        enum th_metric metric;
+    } rows[] = {
+        {100, TH_METRIC_RESPONSES_1XX}, {101, TH_METRIC_RESPONSES_1XX},
+        {200, TH_METRIC_RESPONSES_2XX}, {299, TH_METRIC_RESPONSES_2XX},
+        {304, TH_METRIC_RESPONSES_3XX}, {499, TH_METRIC_RESPONSES_4XX},
+        {500, TH_METRIC_RESPONSES_5XX}, {599, TH_METRIC_RESPONSES_5XX},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t before = th_metrics_sum(metrics, rows[i].metric);
+        th_metrics_count_status(shard, rows[i].status);
+        assert_int_equal(th_metrics_sum(metrics, rows[i].metric), before + 1);
+    }
+    th_metrics_count_status(shard, 0);
+    th_metrics_count_status(shard, 99);
+    th_metrics_count_status(shard, 600);
+    int64_t sum = 0;
+    for (enum th_metric i = 0; i < TH_METRIC_COUNT; i++)
+        sum += th_metrics_sum(metrics, i);
+    assert_int_equal(sum, sizeof rows / sizeof rows[0]);
+    th_metrics_free(metrics);
+}
+
+enum { N_THREADS = 4, N_EACH = 50000 };
+
+static void *count_shared(void *shard)
+{
+    for (int i = 0; i < N_EACH; i++) {
+        th_metrics_count(shard, TH_METRIC_NAMES_RESOLVED);
+        th_metrics_count_error(shard, TH_E_ORIGIN_NAME);
+        th_metrics_observe_us(shard, TH_HISTOGRAM_LEG, 1);
+    }
+    return NULL;
+}
+
+/* The shared shard loses nothing, and readers are welcome at any time. */
+static void from_many_threads(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(1);
+    pthread_t threads[N_THREADS];
+    for (int i = 0; i < N_THREADS; i++)
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, count_shared, th_metrics_shard(metrics, 1)), 0);
+    struct th_metrics_shard *own = th_metrics_shard(metrics, 0);
+    int64_t seen = 0;
+    for (int i = 0; i < 1000; i++) {
+        th_metrics_count(own, TH_METRIC_NAMES_RESOLVED);
+        int64_t sum = th_metrics_sum(metrics, TH_METRIC_NAMES_RESOLVED);
+        assert_true(sum >= seen);
+        seen = sum;
+    }
+    for (int i = 0; i < N_THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(th_metrics_sum(metrics, TH_METRIC_NAMES_RESOLVED), N_THREADS * N_EACH + 1000);
+    assert_int_equal(th_metrics_sum_errors(metrics, TH_E_ORIGIN_NAME), N_THREADS * N_EACH);
+    assert_int_equal(th_metrics_sum_observed(metrics, TH_HISTOGRAM_LEG), N_THREADS * N_EACH);
+    th_metrics_free(metrics);
+}
+
+static bool has_line(const struct th_buf *text, const char *line)
+{
+    size_t len = strlen(line);
+    for (const char *at = text->ptr; (at = strstr(at, line)) != NULL; at++) {
+        if ((at == text->ptr || at[-1] == '\n') && at[len] == '\n')
+            return true;
+    }
+    return false;
+}
+
+static void as_prometheus_reads_it(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(2);
+    struct th_metrics_shard *shard = th_metrics_shard(metrics, 1);
+    th_metrics_add(shard, TH_METRIC_CACHE_HITS, 7);
+    th_metrics_add(shard, TH_METRIC_CONNECTIONS_OPEN, 3);
+    th_metrics_count_error(shard, TH_E_EXCHANGE_CLIENT);
+    static const int64_t observed_us[] = {0, 100, 101, 2000000, 700000000, -5};
+    for (size_t i = 0; i < sizeof observed_us / sizeof observed_us[0]; i++)
+        th_metrics_observe_us(shard, TH_HISTOGRAM_EXCHANGE, observed_us[i]);
+    struct th_buf text;
+    th_buf_init(&text, 1 << 20);
+    th_metrics_write_prometheus(metrics, &text);
+    assert_false(text.failed);
+    static const char *const lines[] = {
+        "# TYPE tokenhop_cache_lookups_total counter",
+        "tokenhop_cache_lookups_total{result=\"hit\"} 7",
+        "tokenhop_cache_lookups_total{result=\"miss\"} 0",
+        "# TYPE tokenhop_client_connections_open gauge",
+        "tokenhop_client_connections_open 3",
+        "tokenhop_errors_total{code=\"exchange_failed\",error=\"EXCHANGE_CLIENT\"} 1",
+        "# TYPE tokenhop_exchange_duration_seconds histogram",
+        "tokenhop_exchange_duration_seconds_bucket{le=\"0.0001\"} 3",
+        "tokenhop_exchange_duration_seconds_bucket{le=\"0.00025\"} 4",
+        "tokenhop_exchange_duration_seconds_bucket{le=\"1\"} 4",
+        "tokenhop_exchange_duration_seconds_bucket{le=\"2.5\"} 5",
+        "tokenhop_exchange_duration_seconds_bucket{le=\"600\"} 5",
+        "tokenhop_exchange_duration_seconds_bucket{le=\"+Inf\"} 6",
+        "tokenhop_exchange_duration_seconds_sum 702.000201",
+        "tokenhop_exchange_duration_seconds_count 6",
+        "tokenhop_build_info{version=\"" TH_VERSION "\"} 1",
+        "tokenhop_secret_bytes 0",
+        "tokenhop_failed_checks_total 0",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        print_message("  %s\n", lines[i]);
+        assert_true(has_line(&text, lines[i]));
+    }
+    assert_null(strstr(text.ptr, "process_resident_memory_bytes 0\n"));
+    th_buf_fini(&text);
+    th_metrics_free(metrics);
+}
+
+/* Each sample's family was announced just before: once, with help and type. */
+static void families_are_whole(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(0);
+    struct th_buf text;
+    char family[128] = "", seen[8192] = "";
+    th_buf_init(&text, 1 << 20);
+    th_metrics_write_prometheus(metrics, &text);
+    assert_false(text.failed);
+    for (char *line = text.ptr, *end; *line != '\0'; line = end + 1) {
+        end = strchr(line, '\n');
+        assert_non_null(end);
+        *end = '\0';
+        if (strncmp(line, "# HELP ", 7) == 0) {
+            char mark[140];
+            assert_int_equal(sscanf(line, "# HELP %100s", family), 1);
+            assert_true(strlen(line) > 8 + strlen(family)); /* the one-liner */
+            (void)snprintf(mark, sizeof mark, "<%s>", family);
+            assert_null(strstr(seen, mark));
+            strncat(seen, mark, sizeof seen - strlen(seen) - 1);
+        } else if (strncmp(line, "# TYPE ", 7) == 0) {
+            assert_memory_equal(line + 7, family, strlen(family));
+            const char *type = line + 8 + strlen(family);
+            size_t len = strlen(family);
+            assert_int_equal(strcmp(type, "counter") == 0,
+                             len > 6 && strcmp(family + len - 6, "_total") == 0);
+        } else {
+            assert_memory_equal(line, family, strlen(family));
+        }
+    }
+    th_buf_fini(&text);
+    th_metrics_free(metrics);
+}
+
+static void memory_is_short(void **state)
+{
+    (void)state;
+#ifdef TH_FAIL_ALLOC
+    for (unsigned long nth = 1; nth <= 2; nth++) {
+        th_mem_fail_after(nth, 1);
+        assert_null(th_metrics_new(2));
+        th_mem_fail_after(0, 0);
+    }
+#else
+    skip();
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_the_shards),    cmocka_unit_test(errors_and_classes),
+        cmocka_unit_test(from_many_threads),  cmocka_unit_test(as_prometheus_reads_it),
+        cmocka_unit_test(families_are_whole), cmocka_unit_test(memory_is_short),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
