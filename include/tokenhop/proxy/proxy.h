@@ -1,0 +1,62 @@
+/* The proxy: all workers' way of a request, from the accepted connection to the last byte relayed.
+ *
+ *   proxy     of the process: what all workers share
+ *   desk      of one worker: its listeners, sessions, hops, origin connections
+ *   session   one client connection; carries one hop at a time
+ *   hop       one request and its response:  read head -> gate -> credential -> origin -> send -> relay -> record
+ *   origin    one connection to an origin; serves one hop at a time, or waits in the desk's pool
+ *
+ * A desk and what hangs on it belong to its worker's thread. */
+#ifndef TOKENHOP_PROXY_PROXY_H
+#define TOKENHOP_PROXY_PROXY_H
+
+#include "tokenhop/config/model.h"
+#include "tokenhop/net/address.h"
+#include "tokenhop/net/worker.h"
+#include "tokenhop/token/broker.h"
+
+struct th_proxy;
+struct th_proxy_desk;
+struct th_access_log;
+
+/* Holds the configuration; makes routes and what workers share. */
+int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy) TH_MUST;
+struct th_proxy *th_proxy_free(struct th_proxy *proxy); /* after all desks; NULL is fine */
+
+struct th_proxy_desk_options {
+    struct th_worker *worker;
+    struct th_broker_desk *broker;    /* the caller's; outlives the desk */
+    struct th_access_log *access_log; /* the caller's; may be NULL */
+};
+/* Any thread, before the worker runs. */
+int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options *options,
+                      struct th_proxy_desk **ret_desk) TH_MUST;
+/* After the worker has stopped: what is still open is cut. NULL is fine. */
+struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk);
+
+/* Binds the desk's share of every configured listener. */
+int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr) TH_MUST;
+/* Takes over a connected descriptor as a new session of listener number `listener`, as if it had been accepted. */
+void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,
+                          const struct th_address *peer);
+
+/* On the desk's thread: takes no more connections, closes the idle ones, lets hops end; what is
+ * left at `deadline_ms` (monotonic) is cut. `fn` is called once nothing is left. */
+void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
+                         void (*fn)(struct th_proxy_desk *desk, void *arg), void *arg);
+
+/* On the desk's thread: hops that begin from now on go by the new configuration. Listeners stay as they are: their agents are
+ * looked up by the listener's name. The proxy must have been given it by th_proxy_reload() before. */
+struct th_snapshot;
+int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
+                    struct th_snapshot **ret_snapshot) TH_MUST;
+void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot *snapshot);
+struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
+struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
+
+struct th_proxy_figures {
+    size_t sessions, hops, origins_idle;
+};
+void th_proxy_desk_count(const struct th_proxy_desk *desk, struct th_proxy_figures *ret_figures);
+
+#endif

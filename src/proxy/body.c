@@ -1,0 +1,107 @@
+#include "body.h"
+
+#include <string.h>
+
+void th_body_init(struct th_body *body, const struct th_head *head, enum th_body_out out,
+                  char *room, size_t room_size, char *raw, size_t raw_len)
+{
+    body->framing = head->framing;
+    body->out = out;
+    body->remaining = head->framing == TH_FRAMING_LENGTH ? head->content_length : 0;
+    if (head->framing == TH_FRAMING_CHUNKED)
+        th_chunked_init(&body->chunked);
+    body->room = room;
+    body->room_size = room_size;
+    body->raw = raw;
+    body->raw_len = raw_len;
+    body->data = NULL;
+    body->data_len = 0;
+    body->total = 0;
+    body->received = head->framing == TH_FRAMING_NONE ||
+                     (head->framing == TH_FRAMING_LENGTH && head->content_length == 0);
+    body->queued = body->received && out == TH_BODY_AS_IT_IS;
+}
+
+int th_body_decode(struct th_body *body)
+{
+    size_t taken = body->raw_len, data = body->raw_len;
+
+    if (body->received || body->raw_len == 0)
+        return 0;
+    switch (body->framing) {
+    case TH_FRAMING_NONE:
+        return 0;
+    case TH_FRAMING_LENGTH:
+        if (taken > body->remaining)
+            taken = data = (size_t)body->remaining;
+        body->remaining -= taken;
+        body->received = body->remaining == 0;
+        break;
+    case TH_FRAMING_CHUNKED: {
+        int result = th_chunked_decode(&body->chunked, body->raw, body->raw_len, &taken, &data);
+        if (result < 0)
+            return result;
+        body->received = result == TH_CHUNKED_DONE;
+        break;
+    }
+    case TH_FRAMING_CLOSE:
+        break;
+    }
+    body->data = body->raw;
+    body->data_len = data;
+    body->total += data;
+    body->raw += taken;
+    body->raw_len -= taken;
+    if (data == 0)
+        th_body_written(body);
+    return 0;
+}
+
+ssize_t th_body_recv(struct th_body *body, struct th_stream *stream)
+{
+    char *tail = body->raw + body->raw_len;
+    size_t room = (size_t)(body->room + body->room_size - tail);
+
+    if (TH_CHECK_FAILS(room > 0))
+        return TH_E_INTERNAL;
+    ssize_t n = th_stream_recv(stream, tail, room);
+    if (n > 0)
+        body->raw_len += (size_t)n;
+    else if (n == 0 && body->framing == TH_FRAMING_CLOSE)
+        body->received = true;
+    return n;
+}
+
+void th_body_queue(struct th_body *body, struct th_outgoing *out)
+{
+    static const char end_of_chunk[] = "\r\n";
+    static const char last_chunk[] = "0\r\n\r\n";
+    static const char end_and_last[] = "\r\n0\r\n\r\n";
+
+    if (body->queued)
+        return;
+    if (body->out == TH_BODY_AS_IT_IS) {
+        th_outgoing_add(out, body->data, body->data_len);
+    } else if (body->data_len > 0) {
+        th_outgoing_add(out, body->line, th_chunked_write_line(body->line, body->data_len));
+        th_outgoing_add(out, body->data, body->data_len);
+        if (body->received)
+            th_outgoing_add(out, end_and_last, sizeof end_and_last - 1);
+        else
+            th_outgoing_add(out, end_of_chunk, sizeof end_of_chunk - 1);
+    } else if (body->received) {
+        th_outgoing_add(out, last_chunk, sizeof last_chunk - 1);
+    }
+    body->queued = body->received;
+}
+
+void th_body_written(struct th_body *body)
+{
+    body->data = NULL;
+    body->data_len = 0;
+    if (body->received) /* what is left belongs to what follows and stays where it is */
+        return;
+    if (body->raw_len > 0 && body->raw != body->room)
+        memmove(body->room, body->raw, body->raw_len);
+    body->raw = body->room;
+}

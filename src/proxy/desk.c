@@ -1,0 +1,249 @@
+#include "desk.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hop.h"
+#include "session.h"
+#include "tokenhop/base/mem.h"
+#include "tokenhop/base/random.h"
+#include "tokenhop/observe/access.h"
+
+#define FLUSH_MS 200
+#define BACKLOG 4096
+
+/* --- what workers share --- */
+
+int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
+{
+    struct th_proxy *proxy = th_calloc(1, sizeof *proxy);
+    uint32_t id;
+
+    if (proxy == NULL)
+        return TH_E_NOMEM;
+    int error = th_snapshot_new(config, &proxy->snapshot);
+    if (error == 0)
+        error = th_seen_new(&proxy->seen);
+    if (error < 0) {
+        th_proxy_free(proxy);
+        return error;
+    }
+    th_random_bytes(&id, sizeof id);
+    snprintf(proxy->via_name, sizeof proxy->via_name, "tokenhop-%08x", id);
+    *ret_proxy = proxy;
+    return 0;
+}
+
+struct th_proxy *th_proxy_free(struct th_proxy *proxy)
+{
+    if (proxy == NULL)
+        return NULL;
+    th_seen_free(proxy->seen);
+    th_snapshot_unref(proxy->snapshot);
+    th_free(proxy);
+    return NULL;
+}
+
+int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
+                    struct th_snapshot **ret_snapshot)
+{
+    struct th_snapshot *snapshot;
+    int error = th_snapshot_new(config, &snapshot);
+
+    if (error < 0)
+        return error;
+    th_snapshot_unref(proxy->snapshot);
+    proxy->snapshot = th_snapshot_ref(snapshot);
+    *ret_snapshot = snapshot;
+    return 0;
+}
+
+/* --- one worker's desk --- */
+
+static const struct th_config_agent *find_agent(const struct th_config_view *config,
+                                                const char *listener)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (th_str_equal(config->listeners[i].name, th_str_of(listener)))
+            return config->listeners[i].agent;
+    return NULL;
+}
+
+static void on_flush(struct th_timer *timer)
+{
+    struct th_proxy_desk *desk = TH_CONTAINER_OF(timer, struct th_proxy_desk, flush);
+
+    th_access_flush(desk->access_log);
+    th_timer_set(&desk->worker->wheel, timer, desk->worker->now_ms + FLUSH_MS);
+}
+
+static int make_listeners(struct th_proxy_desk *desk)
+{
+    const struct th_config_view *config = th_desk_config(desk);
+
+    desk->listeners = th_calloc(config->n_listeners + 1, sizeof *desk->listeners);
+    if (desk->listeners == NULL)
+        return TH_E_NOMEM;
+    desk->n_listeners = config->n_listeners;
+    for (size_t i = 0; i < desk->n_listeners; i++) {
+        struct th_desk_listener *listener = &desk->listeners[i];
+        listener->desk = desk;
+        listener->agent = config->listeners[i].agent;
+        snprintf(listener->name, sizeof listener->name, "%.*s",
+                 TH_STR_ARGS(config->listeners[i].name));
+    }
+    return 0;
+}
+
+static void on_drain_deadline(struct th_timer *timer);
+
+int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options *options,
+                      struct th_proxy_desk **ret_desk)
+{
+    struct th_proxy_desk *desk = th_calloc(1, sizeof *desk);
+
+    if (desk == NULL)
+        return TH_E_NOMEM;
+    desk->proxy = proxy;
+    desk->worker = options->worker;
+    desk->broker = options->broker;
+    desk->access_log = options->access_log;
+    desk->metrics = options->worker->metrics;
+    th_list_init(&desk->sessions);
+    th_list_init(&desk->free_hops);
+    th_timer_init(&desk->flush, on_flush);
+    th_timer_init(&desk->drain, on_drain_deadline);
+    th_origin_pool_init(&desk->origins, desk);
+    desk->current = th_snapshot_use_new(proxy->snapshot);
+    if (desk->current == NULL || make_listeners(desk) < 0) {
+        th_proxy_desk_free(desk);
+        return TH_E_NOMEM;
+    }
+    if (desk->access_log != NULL)
+        th_timer_set(&desk->worker->wheel, &desk->flush, desk->worker->now_ms + FLUSH_MS);
+    desk->worker->proxy = desk;
+    *ret_desk = desk;
+    return 0;
+}
+
+static void close_listeners(struct th_proxy_desk *desk)
+{
+    for (size_t i = 0; i < desk->n_listeners; i++)
+        desk->listeners[i].listener = th_listener_free(desk->listeners[i].listener);
+}
+
+static void close_sessions(struct th_proxy_desk *desk, bool idle_only)
+{
+    TH_LIST_EACH(item, &desk->sessions) {
+        struct th_session *session = TH_LIST_ENTRY(item, struct th_session, link);
+        if (!idle_only || session->hop == NULL)
+            th_session_close(session);
+    }
+}
+
+struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
+{
+    struct th_list *item;
+
+    if (desk == NULL)
+        return NULL;
+    desk->on_drained = NULL;
+    close_listeners(desk);
+    close_sessions(desk, false);
+    th_origin_pool_fini(&desk->origins);
+    th_timer_stop(&desk->worker->wheel, &desk->flush);
+    th_timer_stop(&desk->worker->wheel, &desk->drain);
+    while ((item = th_list_pop_front(&desk->free_hops)) != NULL)
+        th_free(TH_LIST_ENTRY(item, struct th_hop, link));
+    th_access_flush(desk->access_log);
+    th_snapshot_use_retire(desk->current);
+    th_free(desk->listeners);
+    th_free(desk);
+    return NULL;
+}
+
+static void on_accept(void *arg, int fd, const struct th_address *peer)
+{
+    th_session_new(arg, fd, peer);
+}
+
+int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr)
+{
+    const struct th_config_view *config = th_desk_config(desk);
+
+    for (size_t i = 0; i < desk->n_listeners; i++) {
+        struct th_address address;
+        int error = th_address_from_sockaddr((const struct sockaddr *)&config->listeners[i].address,
+                                             config->listeners[i].address_len, &address);
+        if (error == 0)
+            error = th_listener_new(desk->worker, &address, BACKLOG, on_accept, &desk->listeners[i],
+                                    &desk->listeners[i].listener, reterr);
+        if (error < 0)
+            return error;
+    }
+    return 0;
+}
+
+void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,
+                          const struct th_address *peer)
+{
+    TH_REQUIRE(listener < desk->n_listeners);
+    th_session_new(&desk->listeners[listener], fd, peer);
+}
+
+/* --- drain --- */
+
+static void on_drain_deadline(struct th_timer *timer)
+{
+    struct th_proxy_desk *desk = TH_CONTAINER_OF(timer, struct th_proxy_desk, drain);
+
+    close_sessions(desk, false);
+}
+
+void th_desk_session_gone(struct th_proxy_desk *desk)
+{
+    void (*fn)(struct th_proxy_desk * desk, void *arg) = desk->on_drained;
+
+    if (!desk->draining || fn == NULL || desk->n_sessions > 0)
+        return;
+    desk->on_drained = NULL;
+    th_timer_stop(&desk->worker->wheel, &desk->drain);
+    fn(desk, desk->on_drained_arg);
+}
+
+void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
+                         void (*fn)(struct th_proxy_desk *desk, void *arg), void *arg)
+{
+    desk->draining = true;
+    desk->on_drained = fn;
+    desk->on_drained_arg = arg;
+    close_listeners(desk);
+    if (desk->n_sessions > 0) {
+        th_timer_set(&desk->worker->wheel, &desk->drain, deadline_ms);
+        close_sessions(desk, true);
+    }
+    th_origin_pool_fini(&desk->origins);
+    th_desk_session_gone(desk);
+}
+
+/* --- reload --- */
+
+void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot *snapshot)
+{
+    struct th_snapshot_use *use = th_snapshot_use_new(snapshot);
+
+    if (use == NULL)
+        return; /* goes on by the old one */
+    th_snapshot_use_retire(desk->current);
+    desk->current = use;
+    for (size_t i = 0; i < desk->n_listeners; i++)
+        desk->listeners[i].agent = find_agent(snapshot->view, desk->listeners[i].name);
+}
+
+void th_proxy_desk_count(const struct th_proxy_desk *desk, struct th_proxy_figures *ret_figures)
+{
+    ret_figures->sessions = desk->n_sessions;
+    ret_figures->hops = desk->n_hops;
+    ret_figures->origins_idle = desk->origins.n_idle;
+}

@@ -1,0 +1,61 @@
+/* What the proxy room keeps for one worker. Private to the room. */
+#ifndef TOKENHOP_PROXY_DESK_H
+#define TOKENHOP_PROXY_DESK_H
+
+#include <stdatomic.h>
+
+#include "origin.h"
+#include "snapshot.h"
+#include "tokenhop/gate/seen.h"
+#include "tokenhop/net/listener.h"
+#include "tokenhop/observe/metrics.h"
+#include "tokenhop/proxy/proxy.h"
+
+#define TH_VIA_MAX 40
+
+struct th_proxy {
+    struct th_snapshot *snapshot; /* of desks that are made from now on */
+    struct th_seen *seen;
+    atomic_size_t n_sessions; /* of all desks, for limits.connections */
+    char via_name
+        [TH_VIA_MAX]; /* "tokenhop-1a2b3c4d": tells our own Via from that of another tokenhop */
+};
+
+/* A listener of the desk; sessions point here, and find their agent by it whatever snapshot is current. */
+struct th_desk_listener {
+    struct th_proxy_desk *desk;
+    struct th_listener *listener; /* NULL where none was bound */
+    char name[64];
+    const struct th_config_agent
+        *agent; /* of the current snapshot; NULL: the listener is not in it any more */
+};
+
+struct th_proxy_desk {
+    struct th_proxy *proxy;
+    struct th_worker *worker;
+    struct th_broker_desk *broker;
+    struct th_access_log *access_log;
+    struct th_metrics_shard *metrics;
+    struct th_snapshot_use *current;
+    struct th_desk_listener *listeners;
+    size_t n_listeners;
+    struct th_list sessions;
+    struct th_list free_hops;
+    size_t n_sessions, n_hops, n_free_hops;
+    struct th_origin_pool origins;
+    struct th_timer flush; /* of the access log */
+    struct th_timer drain;
+    bool draining;
+    void (*on_drained)(struct th_proxy_desk *desk, void *arg);
+    void *on_drained_arg;
+};
+
+static inline const struct th_config_view *th_desk_config(const struct th_proxy_desk *desk)
+{
+    return desk->current->snapshot->view;
+}
+
+/* A session has gone: ends the drain when it was the last. */
+void th_desk_session_gone(struct th_proxy_desk *desk);
+
+#endif

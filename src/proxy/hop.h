@@ -1,0 +1,181 @@
+/* A hop: one request and its response on their way through the proxy. Its states are a table (hop.c):
+ *
+ *   read head -> gate -> credential -> origin -> send -> relay -> record
+ *                  |         |            |        |       |        ^
+ *                  +---------+------------+--------+-------+-> answer (one of tokenhop's own)
+ *
+ * relay goes back to credential for the one retry after a 401, send and relay to origin for the one
+ * retry after a pooled connection turned out to be dead.
+ *
+ * A hop comes from its desk's list of free ones and goes back there; its pieces are reset, its arrays are not. Private
+ * to the room. */
+#ifndef TOKENHOP_PROXY_HOP_H
+#define TOKENHOP_PROXY_HOP_H
+
+#include "body.h"
+#include "desk.h"
+#include "origin.h"
+#include "outgoing.h"
+#include "session.h"
+#include "tokenhop/base/buf.h"
+#include "tokenhop/gate/gate.h"
+#include "tokenhop/http/http1.h"
+#include "tokenhop/net/dial.h"
+#include "tokenhop/observe/access.h"
+#include "tokenhop/observe/log.h"
+#include "tokenhop/observe/trace.h"
+
+/* X(STATE, function, "name"); what may follow what: next_states in hop.c. */
+#define TH_HOP_STATES(X)                                                                           \
+    X(READ_HEAD, read_head, "read head")                                                           \
+    X(GATE, gate, "gate")                                                                          \
+    X(CREDENTIAL, credential, "credential")                                                        \
+    X(ORIGIN, origin, "origin")                                                                    \
+    X(SEND, send, "send")                                                                          \
+    X(RELAY, relay, "relay")                                                                       \
+    X(ANSWER, answer, "answer")                                                                    \
+    X(RECORD, record, "record")
+
+enum th_hop_state {
+#define X(symbol, function, name) TH_HOP_##symbol,
+    TH_HOP_STATES(X)
+#undef X
+};
+
+enum th_hop_step {
+    TH_HOP_GO,   /* the state has changed: run the next */
+    TH_HOP_WAIT, /* an event will wake it */
+    TH_HOP_END   /* recorded; the hop is no more */
+};
+
+/* What a waiting hop waits for: decides which limit holds and what its passing means. */
+enum th_hop_wait {
+    TH_WAIT_NOTHING,
+    TH_WAIT_REQUEST_HEAD,  /* bytes of the client */
+    TH_WAIT_REQUEST_BODY,  /* bytes of the client */
+    TH_WAIT_REQUEST_TAKEN, /* the origin takes none */
+    TH_WAIT_CREDENTIAL,
+    TH_WAIT_ORIGIN,        /* the dialer keeps its own deadline */
+    TH_WAIT_FIRST_BYTE,    /* of the response */
+    TH_WAIT_RESPONSE_BODY, /* bytes of the origin */
+    TH_WAIT_RESPONSE_TAKEN /* the client takes none */
+};
+
+/* The body as far as it is held for a second try. */
+enum th_hop_held {
+    TH_HELD_NOTHING,  /* no second try is possible, or none will be asked for */
+    TH_HELD_IN_PLACE, /* all of it lies in the session's chunk */
+    TH_HELD_COPY,     /* all of it so far is in `copy` */
+};
+
+struct th_hop {
+    uint32_t magic;
+    uint8_t state;       /* enum th_hop_state */
+    uint8_t wait;        /* enum th_hop_wait */
+    struct th_list link; /* of the desk's free ones */
+    struct th_proxy_desk *desk;
+    struct th_session *session;
+    struct th_snapshot_use *use;
+    const struct th_config_agent *agent;
+    struct th_timer timer;
+    uint64_t progress;  /* bytes moved when the timer was set */
+    uint8_t timed_wait; /* what the timer was set for */
+
+    /* the request */
+    size_t scanned;
+    struct th_head request;
+    struct th_url url;
+    struct th_gate_decision decision;
+    struct th_body request_body;
+    struct th_chunk *request_chunk; /* room of the body where the session's chunk has none */
+    struct th_outgoing to_origin;
+    uint8_t held; /* enum th_hop_held */
+    struct th_str held_in_place;
+    struct th_buf held_copy;
+
+    /* the credential */
+    struct th_cache_key key;
+    struct th_broker_waiter waiter;
+    struct th_credential *credential;
+    struct th_refusal *refusal;
+
+    /* the origin */
+    struct th_dial dial;
+    struct th_origin *origin;
+    size_t response_scanned;
+    struct th_head response;
+    struct th_body response_body;
+    struct th_outgoing to_client;
+    uint64_t response_bytes; /* received of this attempt's response */
+    unsigned n_interim;
+
+    /* what an answer of our own says */
+    int error;
+    const char *detail; /* constant text, or of the refusal */
+
+    bool head_sent : 1;       /* the response's head has been handed to the client's outgoing */
+    bool response_parsed : 1; /* the final response's head */
+    bool request_failed : 1;  /* the origin takes no more of the request */
+    bool dialing : 1;
+    bool dial_done : 1;
+    bool fresh_only : 1; /* no pooled connection: one was dead */
+    bool retried_401 : 1;
+    bool retried_dead : 1;
+    bool client_keeps : 1; /* the client connection goes on after this hop */
+    bool origin_keeps : 1;
+    bool response_complete : 1;
+    bool has_trace : 1;
+
+    /* for the record */
+    int64_t started_us;
+    int64_t started_wall_ms;
+    int64_t exchange_started_us, exchange_us;
+    int64_t first_byte_us;
+    uint8_t cache_state; /* enum th_cache_state */
+    uint64_t client_in, client_out, origin_in, origin_out;
+    struct th_address origin_address;
+    bool origin_known, origin_reused;
+    int status;
+    struct th_trace trace;
+    bool subject_known; /* key.subject is its digest */
+
+    uint16_t max_fields;
+    struct th_field fields[]; /* max_fields of the request, then as many of the response */
+};
+
+/* A new hop of the session, in READ_HEAD; NULL when memory is short. */
+struct th_hop *th_hop_new(struct th_session *session) TH_MUST;
+/* Runs the machine until it waits or ends. */
+enum th_hop_step th_hop_run(struct th_hop *hop);
+/* For events of anything but the client: runs it, and lets the session go on if it ended. */
+void th_hop_wake(struct th_hop *hop);
+/* The client has gone: ends it, recorded as cancelled, without touching the client side. */
+void th_hop_cancel(struct th_hop *hop);
+/* Whether it is in its first state with no byte of a request yet complete: the session's timers hold. */
+static inline bool th_hop_reads_head(const struct th_hop *hop)
+{
+    return hop->state == TH_HOP_READ_HEAD;
+}
+/* The request's head did not come in time. */
+void th_hop_head_timed_out(struct th_hop *hop);
+
+/* --- for the states (hop_*.c) --- */
+
+/* Moves the hop to another state; checked against the table. Returns TH_HOP_GO. */
+enum th_hop_step th_hop_move(struct th_hop *hop, enum th_hop_state to);
+/* Ends with an answer of our own, or, when the response's head is already out, by a visible cut. */
+enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail);
+/* Waits; sets the timer by what is waited for. Returns TH_HOP_WAIT. */
+enum th_hop_step th_hop_wait(struct th_hop *hop, enum th_hop_wait wait);
+/* Lets go of the origin connection: to its pool, or closed. */
+void th_hop_drop_origin(struct th_hop *hop, bool keep);
+void th_hop_drop_credential(struct th_hop *hop);
+/* Gives everything back, the hop to its desk's free ones; tells the session whether to go on. */
+void th_hop_release(struct th_hop *hop);
+
+#define TH_HOP_STATE_DECLARE(symbol, function, name)                                               \
+    enum th_hop_step th_hop_state_##function(struct th_hop *hop);
+TH_HOP_STATES(TH_HOP_STATE_DECLARE)
+#undef TH_HOP_STATE_DECLARE
+
+#endif

@@ -1,0 +1,185 @@
+/* The last states: an answer of our own, and the record. */
+#include "hop.h"
+#include "tokenhop/http/problem.h"
+
+/* --- answer --- */
+
+/* A request whose body was not read whole cannot be followed by another on its connection. */
+static bool can_go_on(struct th_hop *hop)
+{
+    struct th_body *body = &hop->request_body;
+
+    if (body->room == NULL || !hop->request.keep_alive)
+        return false;
+    if (!body->received && body->data_len == 0 && th_body_decode(body) < 0)
+        return false;
+    return body->received;
+}
+
+static void ensure_trace(struct th_hop *hop)
+{
+    struct th_str parent = TH_STR_NONE;
+
+    if (hop->has_trace)
+        return;
+    if (hop->request_body.room != NULL && hop->request.traceparent >= 0)
+        parent = hop->request.fields[hop->request.traceparent].value;
+    (void)th_trace_start(parent, &hop->trace);
+    hop->has_trace = true;
+}
+
+static void write_problem(struct th_hop *hop, struct th_writer *w)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    const struct th_refusal *refusal = hop->refusal;
+
+    ensure_trace(hop);
+    struct th_problem problem = {
+        .error = hop->error,
+        .detail = th_str_of(hop->detail),
+        .connection = connection != NULL ? connection->name : TH_STR_NONE,
+        .trace_id = {hop->trace.id, TH_TRACE_ID_LEN},
+        .interaction_uri = refusal != NULL ? th_str_of(refusal->interaction_uri) : TH_STR_NONE,
+        .allow = hop->error == TH_E_METHOD ? TH_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+                                           : TH_STR_NONE,
+        .retry_after_ms = refusal != NULL ? refusal->retry_after_ms : -1,
+        .wall_ms = th_clock_wall_ms(hop->desk->worker->clock),
+        .close = !hop->client_keeps,
+        .head_only = hop->request.method == TH_METHOD_HEAD,
+    };
+    hop->status = th_error_get(hop->error)->status;
+    th_problem_write(w, &problem);
+}
+
+/* RFC 9110, 7.6.2: the last hop of an OPTIONS or TRACE answers it itself. */
+static void write_last_hop(struct th_hop *hop, struct th_writer *w)
+{
+    if (hop->request.method == TH_METHOD_TRACE) {
+        hop->error = TH_E_METHOD;
+        write_problem(hop, w);
+        return;
+    }
+    hop->status = 200;
+    th_writer_add_status_line(w, 200, TH_STR("OK"));
+    th_writer_add_field(w, TH_STR("Allow"), TH_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    th_writer_add(w, TH_STR("Content-Length: 0\r\n"));
+    if (!hop->client_keeps)
+        th_writer_add(w, TH_STR("Connection: close\r\n"));
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+enum th_hop_step th_hop_state_answer(struct th_hop *hop)
+{
+    if (!hop->head_sent) {
+        struct th_writer w;
+        hop->client_keeps = can_go_on(hop);
+        hop->origin_keeps = false;
+        th_hop_drop_origin(hop, false);
+        th_broker_leave(&hop->waiter);
+        th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
+        if (hop->error != 0)
+            write_problem(hop, &w);
+        else
+            write_last_hop(hop, &w);
+        th_outgoing_clear(&hop->to_client, hop->desk->worker);
+        th_outgoing_add(&hop->to_client, w.ptr, w.len);
+        hop->head_sent = true;
+    }
+    int error = th_outgoing_write(&hop->to_client, &hop->session->stream, &hop->client_out);
+    if (error == TH_AGAIN)
+        return th_hop_wait(hop, TH_WAIT_RESPONSE_TAKEN);
+    hop->response_complete = error == 0;
+    if (error < 0)
+        hop->client_keeps = false;
+    return th_hop_move(hop, TH_HOP_RECORD);
+}
+
+/* --- record --- */
+
+static struct th_str client_text(const struct th_hop *hop, char room[TH_ADDRESS_TEXT_MAX])
+{
+    th_address_format(&hop->session->peer, room);
+    return th_str_of(room);
+}
+
+static void write_access(struct th_hop *hop, int64_t duration_us)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    char client[TH_ADDRESS_TEXT_MAX], origin[TH_ADDRESS_TEXT_MAX] = "";
+    char authority[TH_URL_HOST_MAX + 16];
+    char subject[TH_FINGERPRINT_LEN + 1] = "";
+    bool parsed = hop->request_body.room != NULL;
+
+    ensure_trace(hop);
+    if (hop->origin_known)
+        th_address_format(&hop->origin_address, origin);
+    if (hop->subject_known)
+        th_secret_fingerprint(hop->key.subject, sizeof hop->key.subject, subject);
+    struct th_access_record record = {
+        .wall_ms = hop->started_wall_ms != 0 ? hop->started_wall_ms
+                                             : th_clock_wall_ms(hop->desk->worker->clock),
+        .duration_us = duration_us,
+        .exchange_us = hop->exchange_us,
+        .first_byte_us = hop->first_byte_us,
+        .worker = hop->desk->worker->index,
+        .listener = th_str_of(hop->session->listener->name),
+        .client = client_text(hop, client),
+        .agent = hop->agent != NULL ? hop->agent->name : TH_STR_NONE,
+        .connection = connection != NULL ? connection->name : TH_STR_NONE,
+        .method = parsed ? hop->request.method_text : TH_STR_NONE,
+        .scheme = hop->url.host.len > 0 ? th_scheme_text(hop->url.scheme) : TH_STR_NONE,
+        .host = {authority, hop->url.host.len > 0
+                                ? th_url_write_authority(&hop->url, authority, sizeof authority)
+                                : 0},
+        .path = hop->url.host.len > 0 ? hop->url.path : TH_STR_NONE,
+        .http_major = parsed ? 1 : 0,
+        .http_minor = parsed ? hop->request.minor : 0,
+        .status = (unsigned)hop->status,
+        .error = hop->error,
+        .cache = (enum th_cache_state)hop->cache_state,
+        .origin = th_str_of(origin),
+        .origin_reused = hop->origin_reused,
+        .request_complete = parsed && hop->request_body.received,
+        .response_complete = hop->response_complete,
+        .client_in = hop->client_in,
+        .client_out = hop->client_out,
+        .origin_in = hop->origin_in,
+        .origin_out = hop->origin_out,
+        .trace_id = {hop->trace.id, TH_TRACE_ID_LEN},
+        .subject = th_str_of(subject),
+    };
+    th_access_write(hop->desk->access_log, &record);
+}
+
+static void count(struct th_hop *hop, int64_t duration_us)
+{
+    struct th_metrics_shard *metrics = hop->desk->metrics;
+
+    if (metrics == NULL)
+        return;
+    if (hop->status != 0)
+        th_metrics_count_status(metrics, (unsigned)hop->status);
+    if (hop->error != 0)
+        th_metrics_count_error(metrics, hop->error);
+    th_metrics_observe_us(metrics, TH_HISTOGRAM_HOP, duration_us);
+    if (hop->first_byte_us >= 0)
+        th_metrics_observe_us(metrics, TH_HISTOGRAM_FIRST_BYTE, hop->first_byte_us);
+    th_metrics_add(metrics, TH_METRIC_CLIENT_BYTES_IN, (int64_t)hop->client_in);
+    th_metrics_add(metrics, TH_METRIC_CLIENT_BYTES_OUT, (int64_t)hop->client_out);
+    th_metrics_add(metrics, TH_METRIC_ORIGIN_BYTES_IN, (int64_t)hop->origin_in);
+    th_metrics_add(metrics, TH_METRIC_ORIGIN_BYTES_OUT, (int64_t)hop->origin_out);
+}
+
+enum th_hop_step th_hop_state_record(struct th_hop *hop)
+{
+    int64_t duration_us = th_clock_precise_us() - hop->started_us;
+
+    count(hop, duration_us);
+    if (hop->desk->access_log != NULL)
+        write_access(hop, duration_us);
+    if (hop->error == TH_E_EXCHANGE_CLIENT || hop->error == TH_E_INTERNAL)
+        TH_LOG(hop->desk->worker->log, TH_LEVEL_ERROR, "hop.failed",
+               "A hop failed for a reason that its caller cannot mend",
+               TH_LOG_ERR("error", hop->error), TH_LOG_TEXT("detail", hop->detail));
+    return TH_HOP_END;
+}

@@ -1,0 +1,452 @@
+/* The states in which bytes move: send and relay. */
+#include <string.h>
+#include <strings.h>
+
+#include "hop.h"
+#include "rewrite.h"
+
+/* Rounds of receive and write that one hop gets in one turn of the loop. */
+#define ROUNDS_A_TURN 64
+#define INTERIM_MAX 16
+#define BODY_ROOM_MIN 4096
+
+enum pump {
+    PUMP_DONE,  /* this direction is through */
+    PUMP_WAIT,  /* *ret_wait says for what */
+    PUMP_AGAIN, /* had its share of this turn */
+    PUMP_MOVED, /* the hop has gone to another state */
+    PUMP_GONE   /* the client has left, and the hop with it */
+};
+
+static enum pump client_gone(struct th_hop *hop)
+{
+    th_session_close(hop->session);
+    return PUMP_GONE;
+}
+
+static enum pump fail(struct th_hop *hop, int error)
+{
+    th_hop_fail(hop, error, NULL);
+    return PUMP_MOVED;
+}
+
+/* --- holding the body for a second try --- */
+
+static bool may_be_asked_again(const struct th_hop *hop)
+{
+    return hop->decision.action == TH_GATE_CREDENTIAL ||
+           th_method_is_idempotent(hop->request.method);
+}
+
+/* Notes what has just been decoded. */
+static void hold(struct th_hop *hop, bool first)
+{
+    struct th_body *body = &hop->request_body;
+
+    if (first && body->received) {
+        hop->held = TH_HELD_IN_PLACE;
+        hop->held_in_place = (struct th_str){body->data, body->data_len};
+        return;
+    }
+    if (first)
+        hop->held = may_be_asked_again(hop) ? TH_HELD_COPY : TH_HELD_NOTHING;
+    if (hop->held != TH_HELD_COPY)
+        return;
+    th_buf_add(&hop->held_copy, body->data, body->data_len);
+    if (hop->held_copy.failed ||
+        (body->framing == TH_FRAMING_LENGTH && body->remaining > hop->held_copy.max)) {
+        hop->held = TH_HELD_NOTHING;
+        th_buf_fini(&hop->held_copy);
+    }
+}
+
+static bool can_be_sent_again(const struct th_hop *hop)
+{
+    return hop->request_body.received && hop->held != TH_HELD_NOTHING;
+}
+
+/* --- send --- */
+
+/* The whole body is at hand: it goes out as one piece. */
+static void take_held(struct th_hop *hop)
+{
+    struct th_body *body = &hop->request_body;
+    struct th_str held =
+        hop->held == TH_HELD_COPY ? th_buf_str(&hop->held_copy) : hop->held_in_place;
+
+    body->data = (char *)held.ptr;
+    body->data_len = held.len;
+    body->queued = held.len == 0 && body->out == TH_BODY_AS_IT_IS;
+}
+
+/* The rest of the session's chunk is too small to stream a body through: it gets a chunk of its own. */
+static bool make_room(struct th_hop *hop)
+{
+    struct th_body *body = &hop->request_body;
+
+    if (body->received || body->room_size >= BODY_ROOM_MIN || hop->request_chunk != NULL)
+        return true;
+    hop->request_chunk = th_chunk_get(&hop->desk->worker->chunks);
+    if (hop->request_chunk == NULL)
+        return false;
+    memcpy(hop->request_chunk->data, body->raw, body->raw_len);
+    hop->request_chunk->end = hop->request_chunk->size; /* it held tokens, perhaps: wiped whole */
+    body->room = body->raw = hop->request_chunk->data;
+    body->room_size = hop->request_chunk->size;
+    return true;
+}
+
+enum th_hop_step th_hop_state_send(struct th_hop *hop)
+{
+    struct th_worker *worker = hop->desk->worker;
+    struct th_body *body = &hop->request_body;
+    struct th_writer w;
+
+    if (hop->retried_401 || hop->retried_dead) {
+        take_held(hop);
+    } else {
+        if (!make_room(hop))
+            return th_hop_fail(hop, TH_E_NOMEM, NULL);
+        int error = th_body_decode(body);
+        if (error < 0)
+            return th_hop_fail(hop, error, NULL);
+        hop->client_in += body->data_len;
+        hold(hop, true);
+    }
+    th_writer_init(&w, worker->scratch, TH_SCRATCH_SIZE);
+    th_rewrite_request(hop, &w);
+    if (w.overflow)
+        return th_hop_fail(hop, TH_E_HEAD_TOO_LARGE, NULL);
+    th_outgoing_add(&hop->to_origin, w.ptr, w.len);
+    th_body_queue(body, &hop->to_origin);
+    hop->origin_out = 0;
+    hop->response_bytes = 0;
+    hop->request_failed = false;
+    return th_hop_move(hop, TH_HOP_RELAY);
+}
+
+/* --- relay: the request's direction --- */
+
+static enum pump pump_request(struct th_hop *hop, enum th_hop_wait *ret_wait)
+{
+    struct th_body *body = &hop->request_body;
+    struct th_stream *client = &hop->session->stream;
+
+    for (int round = 0; round < ROUNDS_A_TURN; round++) {
+        if (hop->request_failed)
+            return PUMP_DONE;
+        if (!th_outgoing_is_empty(&hop->to_origin)) {
+            int error = th_outgoing_write(&hop->to_origin, &hop->origin->stream, &hop->origin_out);
+            if (error == TH_AGAIN) {
+                *ret_wait = TH_WAIT_REQUEST_TAKEN;
+                return PUMP_WAIT;
+            }
+            if (error < 0) { /* it may have answered before it stopped reading */
+                hop->request_failed = true;
+                th_outgoing_clear(&hop->to_origin, hop->desk->worker);
+                return PUMP_DONE;
+            }
+            th_body_written(body);
+        }
+        if (body->queued)
+            return PUMP_DONE;
+        if (body->raw_len == 0) {
+            ssize_t n = th_body_recv(body, client);
+            if (n == TH_AGAIN) {
+                *ret_wait = TH_WAIT_REQUEST_BODY;
+                return PUMP_WAIT;
+            }
+            if (n <= 0)
+                return client_gone(hop);
+        }
+        int error = th_body_decode(body);
+        if (error < 0)
+            return fail(hop, error);
+        hop->client_in += body->data_len;
+        hold(hop, false);
+        th_body_queue(body, &hop->to_origin);
+    }
+    return PUMP_AGAIN;
+}
+
+/* --- relay: the response's direction --- */
+
+/* The origin ended or broke before any byte of an answer. Once, and only where nothing can have
+ * been done twice (R5): a pooled connection that had been closed meanwhile is the ordinary case. */
+static enum pump origin_was_dead(struct th_hop *hop, int error)
+{
+    bool untouched = hop->origin_out == 0;
+    bool harmless = th_method_is_idempotent(hop->request.method) && can_be_sent_again(hop);
+    bool resendable = untouched ? can_be_sent_again(hop) : harmless;
+
+    if (!hop->origin_reused || hop->retried_dead || hop->response_bytes > 0 || !resendable)
+        return fail(hop, error);
+    hop->retried_dead = true;
+    hop->fresh_only = true;
+    th_hop_drop_origin(hop, false);
+    th_hop_move(hop, TH_HOP_ORIGIN);
+    return PUMP_MOVED;
+}
+
+/* The rest of a refused response lies whole in the buffer: the connection can serve on. */
+static bool skip_body(struct th_hop *hop)
+{
+    struct th_chunk *in = hop->origin->in;
+    const struct th_head *head = &hop->response;
+
+    if (head->framing == TH_FRAMING_NONE)
+        in->start += head->len;
+    else if (head->framing == TH_FRAMING_LENGTH &&
+             th_chunk_len(in) - head->len >= head->content_length)
+        in->start += head->len + (uint32_t)head->content_length;
+    else
+        return false;
+    return head->keep_alive && hop->request_body.queued && !hop->request_failed;
+}
+
+/* The destination did not accept the credential: another one, once, if the request can be sent again. */
+static bool retry_after_401(struct th_hop *hop)
+{
+    if (hop->response.status != 401 || hop->credential == NULL)
+        return false;
+    bool worth_it = th_broker_reject(hop->desk->broker, &hop->key, hop->credential);
+    if (!worth_it || hop->retried_401 || !can_be_sent_again(hop))
+        return false;
+    hop->retried_401 = true;
+    th_metrics_count(hop->desk->metrics, TH_METRIC_RETRIES_401);
+    th_hop_drop_origin(hop, skip_body(hop));
+    th_hop_drop_credential(hop);
+    hop->response_scanned = 0;
+    th_hop_move(hop, TH_HOP_CREDENTIAL);
+    return true;
+}
+
+/* A connection that the origin has authenticated as a whole must serve nobody else (R15). */
+static bool is_bound_to_connection(const struct th_head *head)
+{
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        const struct th_field *field = &head->fields[i];
+        if (field->id == TH_HEADER_WWW_AUTHENTICATE && field->value.len >= 4 &&
+            (strncasecmp(field->value.ptr, "NTLM", 4) == 0 ||
+             (field->value.len >= 9 && strncasecmp(field->value.ptr, "Negotiate", 9) == 0)))
+            return true;
+    }
+    return false;
+}
+
+/* The head is in the scratch afterwards, so that the chunk is free for the body. */
+static enum pump begin_response(struct th_hop *hop)
+{
+    struct th_chunk *in = hop->origin->in;
+    const struct th_head *head = &hop->response;
+    enum th_body_out out;
+    bool close_ends;
+    struct th_writer w;
+
+    if (!hop->request_body.received || hop->request_failed)
+        hop->client_keeps = false;
+    th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
+    th_rewrite_response(hop, &out, &close_ends, &w);
+    if (w.overflow)
+        return fail(hop, TH_E_ORIGIN_HEAD_LARGE);
+    if (close_ends)
+        hop->client_keeps = false;
+    hop->origin_keeps =
+        head->keep_alive && head->framing != TH_FRAMING_CLOSE && !is_bound_to_connection(head);
+    hop->status = head->status;
+    hop->first_byte_us = th_clock_precise_us() - hop->started_us;
+    hop->response_parsed = true;
+    char *raw = th_chunk_head(in) + head->len;
+    th_body_init(&hop->response_body, head, out, in->data, in->size, raw,
+                 th_chunk_len(in) - head->len);
+    hop->head_sent = true;
+    th_outgoing_add(&hop->to_client, w.ptr, w.len);
+    if (th_body_decode(&hop->response_body) < 0) {
+        /* The head is not out yet: still time to say so. */
+        hop->head_sent = false;
+        hop->origin_keeps = false;
+        th_outgoing_clear(&hop->to_client, hop->desk->worker);
+        return fail(hop, TH_E_ORIGIN_PROTOCOL);
+    }
+    th_body_queue(&hop->response_body, &hop->to_client);
+    return PUMP_AGAIN;
+}
+
+static enum pump relay_interim(struct th_hop *hop)
+{
+    struct th_writer w;
+
+    if (hop->response.status == 101 || ++hop->n_interim > INTERIM_MAX)
+        return fail(hop, TH_E_ORIGIN_PROTOCOL); /* no upgrade was asked for */
+    if (hop->request.minor >= 1) {
+        th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
+        th_rewrite_interim(hop, &w);
+        if (w.overflow)
+            return fail(hop, TH_E_ORIGIN_HEAD_LARGE);
+        th_outgoing_add(&hop->to_client, w.ptr, w.len);
+        th_metrics_count_status(hop->desk->metrics, (unsigned)hop->response.status);
+    }
+    hop->origin->in->start += hop->response.len;
+    hop->response_scanned = 0;
+    return PUMP_AGAIN;
+}
+
+static bool grow_origin_chunk(struct th_hop *hop, size_t size)
+{
+    struct th_chunk_pool *pool = &hop->desk->worker->chunks;
+    struct th_chunk *old = hop->origin->in;
+    struct th_chunk *large = th_chunk_get_large(pool, size);
+
+    if (large == NULL)
+        return false;
+    memcpy(large->data, th_chunk_head(old), th_chunk_len(old));
+    large->end = (uint32_t)th_chunk_len(old);
+    th_chunk_put(pool, old);
+    hop->origin->in = large;
+    return true;
+}
+
+/* Receives toward a response's head. PUMP_AGAIN: some came. */
+static enum pump receive_head(struct th_hop *hop, enum th_hop_wait *ret_wait)
+{
+    struct th_chunk_pool *pool = &hop->desk->worker->chunks;
+    struct th_origin *origin = hop->origin;
+
+    if (origin->in == NULL && (origin->in = th_chunk_get(pool)) == NULL)
+        return fail(hop, TH_E_NOMEM);
+    if (origin->in->start > 0)
+        th_chunk_compact(origin->in);
+    if (th_chunk_room(origin->in) == 0 &&
+        !grow_origin_chunk(hop, hop->use->snapshot->view->limits.head + TH_CHUNK_SIZE))
+        return fail(hop, TH_E_NOMEM);
+    ssize_t n =
+        th_stream_recv(&origin->stream, th_chunk_tail(origin->in), th_chunk_room(origin->in));
+    if (n == TH_AGAIN) {
+        if (th_chunk_len(origin->in) == 0)
+            origin->in = th_chunk_put(pool, origin->in);
+        if (hop->request_failed && origin->stream.peer_closed)
+            return origin_was_dead(hop, TH_E_ORIGIN_CLOSED);
+        *ret_wait = TH_WAIT_FIRST_BYTE;
+        return PUMP_WAIT;
+    }
+    if (n <= 0)
+        return origin_was_dead(hop, n == 0 ? TH_E_ORIGIN_CLOSED : (int)n);
+    origin->in->end += (uint32_t)n;
+    hop->response_bytes += (uint64_t)n;
+    hop->origin_in += (uint64_t)n;
+    return PUMP_AGAIN;
+}
+
+static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wait)
+{
+    const struct th_config_limits *limits = &hop->use->snapshot->view->limits;
+    const struct th_http1_limits head_limits = {limits->head, limits->fields};
+    struct th_origin *origin = hop->origin;
+
+    if (origin->in == NULL || th_chunk_len(origin->in) == 0)
+        return receive_head(hop, ret_wait);
+    int error =
+        th_http1_parse_response(&hop->response, th_chunk_head(origin->in), th_chunk_len(origin->in),
+                                &hop->response_scanned, &head_limits, hop->request.method);
+    if (error == TH_AGAIN)
+        return receive_head(hop, ret_wait);
+    if (error < 0)
+        return fail(hop, error);
+    if (hop->response.status < 200)
+        return relay_interim(hop);
+    if (retry_after_401(hop))
+        return PUMP_MOVED;
+    return begin_response(hop);
+}
+
+static enum pump read_response_body(struct th_hop *hop, enum th_hop_wait *ret_wait)
+{
+    struct th_body *body = &hop->response_body;
+
+    if (body->raw_len == 0) {
+        ssize_t n = th_body_recv(body, &hop->origin->stream);
+        if (n == TH_AGAIN) {
+            *ret_wait = TH_WAIT_RESPONSE_BODY;
+            return PUMP_WAIT;
+        }
+        if (n < 0 || (n == 0 && !body->received))
+            return fail(hop, n < 0 ? (int)n : TH_E_ORIGIN_CLOSED);
+        hop->origin_in += (uint64_t)n;
+    }
+    if (th_body_decode(body) < 0)
+        return fail(hop, TH_E_ORIGIN_PROTOCOL);
+    th_body_queue(body, &hop->to_client);
+    return PUMP_AGAIN;
+}
+
+static enum pump pump_response(struct th_hop *hop, enum th_hop_wait *ret_wait)
+{
+    for (int round = 0; round < ROUNDS_A_TURN; round++) {
+        if (!th_outgoing_is_empty(&hop->to_client)) {
+            int error = th_outgoing_write(&hop->to_client, &hop->session->stream, &hop->client_out);
+            if (error == TH_AGAIN) {
+                *ret_wait = TH_WAIT_RESPONSE_TAKEN;
+                return PUMP_WAIT;
+            }
+            if (error < 0)
+                return error == TH_E_NOMEM ? fail(hop, error) : client_gone(hop);
+            if (hop->response_parsed)
+                th_body_written(&hop->response_body);
+        }
+        if (hop->response_parsed && hop->response_body.queued)
+            return PUMP_DONE;
+        enum pump result = hop->response_parsed ? read_response_body(hop, ret_wait)
+                                                : read_response_head(hop, ret_wait);
+        if (result != PUMP_AGAIN)
+            return result;
+    }
+    return PUMP_AGAIN;
+}
+
+/* --- relay --- */
+
+static enum th_hop_step finish(struct th_hop *hop)
+{
+    struct th_body *body = &hop->response_body;
+    struct th_chunk *in = hop->origin->in;
+    bool request_sent =
+        hop->request_body.queued && !hop->request_failed && th_outgoing_is_empty(&hop->to_origin);
+
+    hop->response_complete = true;
+    hop->origin_keeps &= request_sent;
+    hop->client_keeps &= hop->request_body.received;
+    in->start =
+        (uint32_t)(body->raw - in->data); /* what is left was not asked for: seen by the pool */
+    in->end = in->start + (uint32_t)body->raw_len;
+    return th_hop_move(hop, TH_HOP_RECORD);
+}
+
+enum th_hop_step th_hop_state_relay(struct th_hop *hop)
+{
+    enum th_hop_wait request_wait = TH_WAIT_NOTHING, response_wait = TH_WAIT_NOTHING;
+    enum pump request = pump_request(hop, &request_wait);
+
+    if (request == PUMP_MOVED)
+        return TH_HOP_GO;
+    if (request == PUMP_GONE)
+        return TH_HOP_WAIT;
+    enum pump response = pump_response(hop, &response_wait);
+    if (response == PUMP_MOVED)
+        return TH_HOP_GO;
+    if (response == PUMP_GONE)
+        return TH_HOP_WAIT;
+    if (response == PUMP_DONE)
+        return finish(hop);
+    if (request == PUMP_DONE && !th_session_read_ahead(hop->session)) {
+        th_session_close(hop->session);
+        return TH_HOP_WAIT;
+    }
+    if (request == PUMP_AGAIN || response == PUMP_AGAIN) { /* others first, then on */
+        th_session_run_soon(hop->session);
+        return TH_HOP_WAIT;
+    }
+    /* While the request is on its way its own limits hold, unless the response has begun. */
+    if (request == PUMP_WAIT && !hop->response_parsed)
+        return th_hop_wait(hop, request_wait);
+    return th_hop_wait(hop, response_wait);
+}

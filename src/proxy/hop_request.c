@@ -1,0 +1,330 @@
+/* The states before anything is sent: read head, gate, credential, origin. */
+#include <string.h>
+
+#include "hop.h"
+#include "tokenhop/gate/egress.h"
+
+/* Less room than this after a head, and the body gets a chunk of its own. */
+#define BODY_ROOM_MIN 4096
+
+/* --- read head --- */
+
+/* The head is larger than an ordinary chunk: one of the largest size that is allowed. */
+static bool grow_chunk(struct th_hop *hop, size_t size)
+{
+    struct th_session *session = hop->session;
+    struct th_chunk *old = session->in;
+    struct th_chunk *large = th_chunk_get_large(&hop->desk->worker->chunks, size);
+
+    if (large == NULL)
+        return false;
+    memcpy(large->data, th_chunk_head(old), th_chunk_len(old));
+    large->end = (uint32_t)th_chunk_len(old);
+    th_chunk_put(&hop->desk->worker->chunks, old);
+    session->in = large;
+    return true;
+}
+
+/* Via bears our own name each time a request has passed here. An agent may copy the field into
+ * calls of its own, so a few are no loop; a loop has no end. */
+static bool is_looping(const struct th_hop *hop)
+{
+    struct th_str name = th_str_of(hop->desk->proxy->via_name);
+    unsigned passed = 0;
+
+    for (uint16_t i = 0; i < hop->request.n_fields; i++) {
+        const struct th_field *field = &hop->request.fields[i];
+        if (field->id == TH_HEADER_VIA &&
+            memmem(field->value.ptr, field->value.len, name.ptr, name.len) != NULL)
+            passed++;
+    }
+    return passed > 4;
+}
+
+static void begin_body(struct th_hop *hop)
+{
+    struct th_chunk *in = hop->session->in;
+    char *after = th_chunk_head(in) + hop->request.len;
+    size_t rest = th_chunk_len(in) - hop->request.len;
+    size_t room = in->size - (size_t)(after - in->data);
+    /* A body is framed for the origin as it came. */
+    enum th_body_out out =
+        hop->request.framing == TH_FRAMING_CHUNKED ? TH_BODY_CHUNKED : TH_BODY_AS_IT_IS;
+
+    th_body_init(&hop->request_body, &hop->request, out, after, room, after, rest);
+}
+
+static enum th_hop_step accept_head(struct th_hop *hop)
+{
+    struct th_head *head = &hop->request;
+
+    hop->client_in = head->len;
+    hop->client_keeps = head->keep_alive;
+    hop->started_us = th_clock_precise_us();
+    hop->started_wall_ms = th_clock_wall_ms(hop->desk->worker->clock);
+    begin_body(hop);
+    th_metrics_count(hop->desk->metrics, TH_METRIC_REQUESTS);
+    return th_hop_move(hop, TH_HOP_GATE);
+}
+
+enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
+{
+    struct th_session *session = hop->session;
+    struct th_worker *worker = hop->desk->worker;
+    const struct th_config_limits *limits = &hop->use->snapshot->view->limits;
+    const struct th_http1_limits head_limits = {limits->head, limits->fields};
+
+    for (;;) {
+        struct th_chunk *in = session->in;
+        int error = th_http1_parse_request(&hop->request, th_chunk_head(in), th_chunk_len(in),
+                                           &hop->scanned, &head_limits);
+        if (error == 0)
+            return accept_head(hop);
+        if (error != TH_AGAIN)
+            return th_hop_fail(hop, error, NULL);
+        if (th_chunk_room(in) == 0) {
+            if (!grow_chunk(hop, limits->head + TH_CHUNK_SIZE))
+                return th_hop_fail(hop, TH_E_NOMEM, NULL);
+            in = session->in;
+        }
+        ssize_t n = th_stream_recv(&session->stream, th_chunk_tail(in), th_chunk_room(in));
+        if (n == TH_AGAIN)
+            break;
+        if (n <= 0) { /* left in the middle of a head: there is no request to answer */
+            hop->error = TH_E_CANCELLED;
+            hop->client_keeps = false;
+            return th_hop_move(hop, TH_HOP_RECORD);
+        }
+        in->end += (uint32_t)n;
+    }
+    /* The whole head has head_ms from its first byte, however often it drips. */
+    if (hop->wait != TH_WAIT_REQUEST_HEAD)
+        th_timer_set(&worker->wheel, &session->timer,
+                     worker->now_ms + hop->use->snapshot->view->timeouts.head_ms);
+    return th_hop_wait(hop, TH_WAIT_REQUEST_HEAD);
+}
+
+/* --- gate --- */
+
+static enum th_hop_step begin_credential(struct th_hop *hop)
+{
+    th_broker_digest(hop->decision.subject_token, hop->key.subject);
+    memcpy(hop->key.scope, hop->decision.route.scope, sizeof hop->key.scope);
+    hop->subject_known = true;
+    th_seen_add(hop->desk->proxy->seen, hop->key.subject);
+    return th_hop_move(hop, TH_HOP_CREDENTIAL);
+}
+
+enum th_hop_step th_hop_state_gate(struct th_hop *hop)
+{
+    const struct th_snapshot *snapshot = hop->use->snapshot;
+    const struct th_head *head = &hop->request;
+
+    if (hop->agent == NULL)
+        return th_hop_fail(hop, TH_E_DRAINING, "this listener is no longer configured");
+    if (head->method == TH_METHOD_CONNECT)
+        return th_hop_fail(hop, TH_E_METHOD,
+                           "CONNECT is not served by this version: call http:// URLs through "
+                           "tokenhop (HTTP_PROXY)");
+    if (head->target.len == 0 || head->target.ptr[0] == '/' || head->target.ptr[0] == '*')
+        return th_hop_fail(hop, TH_E_BAD_TARGET,
+                           "this is a forward proxy: the request target must be a whole URL "
+                           "(absolute-form)");
+    int error = th_url_parse(head->target, &hop->url);
+    if (error < 0)
+        return th_hop_fail(hop, error, NULL);
+    if (is_looping(hop))
+        return th_hop_fail(hop, TH_E_LOOP, NULL);
+
+    th_gate_decide(snapshot->view, snapshot->routes, hop->desk->proxy->seen, hop->agent, head,
+                   &hop->url, &hop->decision);
+    switch (hop->decision.action) {
+    case TH_GATE_REFUSE:
+        return th_hop_fail(hop, hop->decision.error, hop->decision.detail);
+    case TH_GATE_ANSWER:
+        return th_hop_move(hop, TH_HOP_ANSWER);
+    case TH_GATE_CREDENTIAL:
+        return begin_credential(hop);
+    case TH_GATE_PUBLIC:
+    case TH_GATE_FORWARD:
+        return th_hop_move(hop, TH_HOP_ORIGIN);
+    }
+    return th_hop_fail(hop, TH_E_INTERNAL, NULL);
+}
+
+/* --- credential --- */
+
+static void on_credential(struct th_broker_waiter *waiter, struct th_credential *credential,
+                          struct th_refusal *refusal)
+{
+    struct th_hop *hop = TH_CONTAINER_OF(waiter, struct th_hop, waiter);
+
+    if (credential != NULL)
+        hop->credential = th_credential_ref(credential);
+    else
+        hop->refusal = th_refusal_ref(refusal);
+    th_hop_wake(hop);
+}
+
+static enum th_hop_step refuse(struct th_hop *hop, int error)
+{
+    struct th_refusal *refusal = hop->refusal;
+
+    return th_hop_fail(hop, error,
+                       refusal != NULL && refusal->detail[0] != '\0' ? refusal->detail : NULL);
+}
+
+static int ask_broker(struct th_hop *hop)
+{
+    struct th_broker_request request = {.config = hop->use->snapshot->config,
+                                        .agent = hop->agent,
+                                        .connection = hop->decision.route.connection,
+                                        .subject_token = hop->decision.subject_token,
+                                        .key = hop->key};
+    enum th_cache_state state = TH_CACHE_NONE;
+    int64_t limit_ms = hop->use->snapshot->view->timeouts.exchange_ms;
+
+    hop->waiter = (struct th_broker_waiter){.fn = on_credential};
+    hop->exchange_started_us = 0;
+    int error = th_broker_get(hop->desk->broker, &request, hop->desk->worker->now_ms + limit_ms,
+                              &hop->waiter, &hop->credential, &state, &hop->refusal);
+    hop->cache_state = hop->retried_401 ? TH_CACHE_RETRIED : (uint8_t)state;
+    return error;
+}
+
+enum th_hop_step th_hop_state_credential(struct th_hop *hop)
+{
+    if (hop->wait == TH_WAIT_CREDENTIAL) { /* woken: by the broker's word, or by the client */
+        if (hop->credential == NULL && hop->refusal == NULL) {
+            if (!th_session_read_ahead(hop->session)) {
+                th_session_close(hop->session);
+                return TH_HOP_WAIT;
+            }
+            return th_hop_wait(hop, TH_WAIT_CREDENTIAL);
+        }
+        hop->exchange_us += th_clock_precise_us() - hop->exchange_started_us;
+        if (hop->refusal != NULL)
+            return refuse(hop, hop->refusal->error);
+        return th_hop_move(hop, TH_HOP_ORIGIN);
+    }
+    int error = ask_broker(hop);
+    if (error == 0)
+        return th_hop_move(hop, TH_HOP_ORIGIN);
+    if (error != TH_AGAIN)
+        return refuse(hop, error);
+    hop->exchange_started_us = th_clock_precise_us();
+    if (hop->exchange_us < 0)
+        hop->exchange_us = 0;
+    return th_hop_wait(hop, TH_WAIT_CREDENTIAL);
+}
+
+/* --- origin --- */
+
+static bool bears_credential(const struct th_hop *hop)
+{
+    return hop->decision.action == TH_GATE_CREDENTIAL;
+}
+
+/* Asked for the very address that is connected to (R8). A credential in cleartext goes to loopback
+ * only, unless the connection says otherwise; a caller's own Authorization on an unmatched request is the
+ * caller's business. */
+static int permit(void *arg, const struct th_address *address)
+{
+    const struct th_hop *hop = arg;
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    bool matched = hop->decision.action != TH_GATE_FORWARD;
+    int error = th_egress_permit(hop->use->snapshot->view, matched, address);
+
+    if (error < 0) {
+        th_metrics_count(hop->desk->metrics, TH_METRIC_EGRESS_REFUSED);
+        return error;
+    }
+    if (bears_credential(hop) && hop->decision.route.scheme == TH_SCHEME_HTTP &&
+        !connection->allow_cleartext && !th_address_is_loopback(address))
+        return TH_E_CLEARTEXT_DENIED;
+    return 0;
+}
+
+static struct th_origin_key key_of(const struct th_hop *hop)
+{
+    struct th_origin_key key = {NULL, hop->url.scheme, hop->url.port, hop->url.host};
+
+    if (hop->decision.action != TH_GATE_FORWARD) {
+        key.connection = hop->decision.route.connection;
+        key.scheme = hop->decision.route.scheme;
+        key.port = hop->decision.route.port;
+    }
+    return key;
+}
+
+static void use_origin(struct th_hop *hop, struct th_origin *origin)
+{
+    hop->origin = origin;
+    hop->origin_address = origin->address;
+    hop->origin_known = true;
+    hop->origin_reused = origin->n_hops > 0;
+}
+
+static void on_dialed(struct th_dial *dial, int error, int fd, const struct th_address *address)
+{
+    struct th_hop *hop = TH_CONTAINER_OF(dial, struct th_hop, dial);
+    struct th_origin *origin = NULL;
+
+    hop->dialing = false;
+    hop->dial_done = true;
+    if (error == 0) {
+        struct th_origin_key key = key_of(hop);
+        error = th_origin_new(hop->desk, &key, hop->use, fd, address, hop, &origin);
+    }
+    if (error == 0) {
+        use_origin(hop, origin);
+    } else {
+        th_metrics_count(hop->desk->metrics, TH_METRIC_ORIGIN_FAILED);
+        if (error == TH_E_ORIGIN_CONNECT_TIMEOUT)
+            th_metrics_count(hop->desk->metrics, TH_METRIC_TIMEOUTS_CONNECT);
+        th_hop_fail(hop, error, NULL);
+    }
+    th_hop_wake(hop);
+}
+
+static enum th_hop_step dial(struct th_hop *hop)
+{
+    struct th_origin_key key = key_of(hop);
+    struct th_dial_request request = {
+        .host = key.host,
+        .port = key.port,
+        .deadline_ms = hop->desk->worker->now_ms + hop->use->snapshot->view->timeouts.connect_ms,
+        .permit = permit,
+        .permit_arg = hop,
+        .fn = on_dialed,
+    };
+
+    hop->dialing = true;
+    hop->dial_done = false;
+    th_dial_start(&hop->dial, hop->desk->worker, &request);
+    return th_hop_wait(hop, TH_WAIT_ORIGIN);
+}
+
+enum th_hop_step th_hop_state_origin(struct th_hop *hop)
+{
+    if (hop->origin != NULL)
+        return th_hop_move(hop, TH_HOP_SEND);
+    if (hop->dialing) { /* woken by the client */
+        if (!th_session_read_ahead(hop->session))
+            th_session_close(hop->session);
+        return TH_HOP_WAIT;
+    }
+    struct th_origin_key key = key_of(hop);
+    if (key.scheme == TH_SCHEME_HTTPS)
+        return th_hop_fail(hop, TH_E_ORIGIN_TLS,
+                           "this version does not speak TLS to destinations; name an http:// URL "
+                           "in the connection");
+    if (!hop->fresh_only) {
+        struct th_origin *origin = th_origin_take(&hop->desk->origins, &key, hop);
+        if (origin != NULL) {
+            use_origin(hop, origin);
+            return th_hop_move(hop, TH_HOP_SEND);
+        }
+    }
+    return dial(hop);
+}

@@ -1,0 +1,74 @@
+/* Connections to origins, and the pool of those that are idle. A connection serves one hop at a time;
+ * the credential is the request's, never the connection's (R15). What an idle one sends unasked, or its
+ * end, closes it (R4). */
+#ifndef TOKENHOP_PROXY_ORIGIN_H
+#define TOKENHOP_PROXY_ORIGIN_H
+
+#include "tokenhop/base/hash.h"
+#include "tokenhop/http/url.h"
+#include "tokenhop/net/address.h"
+#include "tokenhop/net/stream.h"
+
+struct th_hop;
+struct th_proxy_desk;
+struct th_config_connection;
+
+/* Which origin connections may serve which hops: those of one resource connection (so that what its
+ * egress rules allow holds for all of them), or the unmatched ones (NULL). */
+struct th_origin_key {
+    const struct th_config_connection *connection;
+    enum th_scheme scheme;
+    uint16_t port;
+    struct th_str host;
+};
+
+struct th_snapshot_use;
+
+struct th_origin {
+    uint32_t magic;
+    struct th_stream stream;
+    struct th_proxy_desk *desk;
+    struct th_hop *hop;    /* whom it serves; NULL: idle in the pool */
+    struct th_chunk *in;   /* bytes received; NULL: none */
+    struct th_list idle;   /* in the pool's order of age */
+    struct th_list bucket; /* in the pool's bucket */
+    struct th_grave grave;
+    struct th_snapshot_use *use; /* holds `connection` */
+    const struct th_config_connection *connection;
+    uint64_t hash;
+    int64_t idle_since_ms;
+    struct th_address address;
+    uint32_t n_hops; /* served before */
+    uint16_t port;
+    uint8_t scheme;
+    uint8_t host_len;
+    char host[];
+};
+
+#define TH_ORIGIN_BUCKETS 256
+
+struct th_origin_pool {
+    struct th_proxy_desk *desk;
+    struct th_hash_key hash_key;
+    struct th_list buckets[TH_ORIGIN_BUCKETS]; /* newest first: the warmest is taken */
+    struct th_list idle;                       /* oldest first */
+    size_t n_idle;
+    struct th_timer timer;
+};
+
+void th_origin_pool_init(struct th_origin_pool *pool, struct th_proxy_desk *desk);
+void th_origin_pool_fini(struct th_origin_pool *pool); /* closes the idle ones */
+
+/* Takes an idle connection for that key, or NULL. */
+struct th_origin *th_origin_take(struct th_origin_pool *pool, const struct th_origin_key *key,
+                                 struct th_hop *hop);
+/* A new one around the connected descriptor, which it takes over in any case. */
+int th_origin_new(struct th_proxy_desk *desk, const struct th_origin_key *key,
+                  struct th_snapshot_use *use, int fd, const struct th_address *address,
+                  struct th_hop *hop, struct th_origin **ret_origin) TH_MUST;
+/* The hop is done with it and both sides agree to go on: back to the pool, or closed when that is full. */
+void th_origin_give(struct th_origin *origin);
+/* Closes and, at the end of the turn, frees. NULL is fine. Returns NULL. */
+struct th_origin *th_origin_close(struct th_origin *origin);
+
+#endif

@@ -1,0 +1,135 @@
+#include "rewrite.h"
+
+static bool is_dropped_from_request(const struct th_hop *hop, const struct th_field *field)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+
+    switch ((enum th_header_id)field->id) {
+    case TH_HEADER_AUTHORIZATION:
+    case TH_HEADER_DPOP:
+        return hop->decision.drop_authorization;
+    case TH_HEADER_PROXY_AUTHORIZATION:
+    case TH_HEADER_MAX_FORWARDS:
+        return true;
+    case TH_HEADER_EXPECT: /* RFC 9110, 10.1.1: not to be sent on for an HTTP/1.0 client */
+        return hop->request.minor == 0;
+    case TH_HEADER_COOKIE:
+        return connection != NULL && connection->cookies == TH_COOKIES_DROP;
+    default:
+        return false;
+    }
+}
+
+static void add_via(const struct th_hop *hop, const struct th_head *head, struct th_writer *w)
+{
+    th_writer_add(w, head->minor == 0 ? TH_STR("Via: 1.0 ") : TH_STR("Via: 1.1 "));
+    th_writer_add(w, th_str_of(hop->desk->proxy->via_name));
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+/* RFC 9110, 7.6.2: only OPTIONS and TRACE count hops; elsewhere the field has no meaning and passes. */
+static void add_max_forwards(const struct th_head *head, struct th_writer *w)
+{
+    uint64_t left;
+
+    if (head->max_forwards < 0)
+        return;
+    struct th_str value = head->fields[head->max_forwards].value;
+    bool counts = head->method == TH_METHOD_OPTIONS || head->method == TH_METHOD_TRACE;
+    if (!counts || th_str_to_u64(value, UINT64_MAX, &left) < 0 || left == 0) {
+        th_writer_add_field(w, TH_STR("Max-Forwards"), value);
+        return;
+    }
+    th_writer_add(w, TH_STR("Max-Forwards: "));
+    th_writer_add_u64(w, left - 1);
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+static void add_length(const struct th_head *head, struct th_writer *w)
+{
+    th_writer_add(w, TH_STR("Content-Length: "));
+    th_writer_add_u64(w, head->content_length);
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+static void add_field(struct th_writer *w, const struct th_field *field)
+{
+    if (!field->dropped && !(th_header_get(field->id)->flags & TH_HEADER_FRAMING))
+        th_writer_add_field(w, field->name, field->value);
+}
+
+/* OPTIONS with neither path nor query asks for the server as a whole (RFC 9112, 3.2.4): the "/" that
+ * the URL's normal form has was not in the target. */
+static bool asks_whole_server(const struct th_hop *hop)
+{
+    struct th_str target = hop->request.target;
+
+    return hop->request.method == TH_METHOD_OPTIONS && hop->url.path_query.len == 1 &&
+           (hop->url.path_query.ptr < target.ptr ||
+            hop->url.path_query.ptr >= target.ptr + target.len);
+}
+
+void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
+{
+    const struct th_head *head = &hop->request;
+    char host[TH_URL_HOST_MAX + 16];
+
+    th_writer_add(w, head->method_text);
+    th_writer_add(w, TH_STR(" "));
+    th_writer_add(w, asks_whole_server(hop) ? TH_STR("*") : hop->url.path_query);
+    th_writer_add(w, TH_STR(" HTTP/1.1\r\nHost: "));
+    size_t host_len = th_url_write_authority(&hop->url, host, sizeof host);
+    th_writer_add(w, (struct th_str){host, host_len});
+    th_writer_add(w, TH_STR("\r\n"));
+    for (uint16_t i = 0; i < head->n_fields; i++)
+        if (!is_dropped_from_request(hop, &head->fields[i]))
+            add_field(w, &head->fields[i]);
+    if (hop->credential != NULL)
+        th_writer_add_field(w, TH_STR("Authorization"), th_secret_expose(hop->credential->value));
+    add_max_forwards(head, w);
+    add_via(hop, head, w);
+    if (head->framing == TH_FRAMING_LENGTH)
+        add_length(head, w);
+    else if (head->framing == TH_FRAMING_CHUNKED)
+        th_writer_add(w, TH_STR("Transfer-Encoding: chunked\r\n"));
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+static void add_response_fields(const struct th_hop *hop, struct th_writer *w)
+{
+    const struct th_head *head = &hop->response;
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    bool drop_cookies = connection != NULL && connection->cookies == TH_COOKIES_DROP;
+
+    th_writer_add_status_line(w, head->status, head->reason);
+    for (uint16_t i = 0; i < head->n_fields; i++)
+        if (!(drop_cookies && head->fields[i].id == TH_HEADER_SET_COOKIE))
+            add_field(w, &head->fields[i]);
+    add_via(hop, head, w);
+}
+
+void th_rewrite_interim(const struct th_hop *hop, struct th_writer *w)
+{
+    add_response_fields(hop, w);
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+void th_rewrite_response(const struct th_hop *hop, enum th_body_out *ret_out, bool *ret_close_ends,
+                         struct th_writer *w)
+{
+    const struct th_head *head = &hop->response;
+    bool unknown_length = head->framing == TH_FRAMING_CHUNKED || head->framing == TH_FRAMING_CLOSE;
+
+    *ret_out = unknown_length && hop->request.minor >= 1 ? TH_BODY_CHUNKED : TH_BODY_AS_IT_IS;
+    *ret_close_ends = unknown_length && hop->request.minor == 0;
+    add_response_fields(hop, w);
+    if (*ret_out == TH_BODY_CHUNKED)
+        th_writer_add(w, TH_STR("Transfer-Encoding: chunked\r\n"));
+    else if (head->has_content_length)
+        add_length(head, w);
+    if (!hop->client_keeps || *ret_close_ends)
+        th_writer_add(w, TH_STR("Connection: close\r\n"));
+    else if (hop->request.minor == 0)
+        th_writer_add(w, TH_STR("Connection: keep-alive\r\n"));
+    th_writer_add(w, TH_STR("\r\n"));
+}

@@ -1,0 +1,257 @@
+#include "session.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "hop.h"
+#include "tokenhop/base/mem.h"
+#include "tokenhop/http/problem.h"
+
+#define SESSION_MAGIC 0x73657373u
+
+/* After an answer to a request that was not read whole, the client's bytes are read on for a while: a
+ * close with unread bytes is a reset, which may destroy the answer before it is read (RFC 9112, 9.6). */
+#define LINGER_MS 2000
+#define LINGER_BYTES (256 * 1024)
+/* Requests of one client in one turn of the loop. */
+#define HOPS_A_TURN 32
+
+static struct th_worker *worker_of(const struct th_session *session)
+{
+    return session->listener->desk->worker;
+}
+
+static void set_timer(struct th_session *session, int64_t in_ms)
+{
+    struct th_worker *worker = worker_of(session);
+
+    th_timer_set(&worker->wheel, &session->timer, worker->now_ms + in_ms);
+}
+
+static void bury(struct th_worker *worker, struct th_grave *grave)
+{
+    (void)worker;
+    th_free(TH_CONTAINER_OF(grave, struct th_session, grave));
+}
+
+void th_session_close(struct th_session *session)
+{
+    struct th_proxy_desk *desk = session->listener->desk;
+
+    if (session->closed)
+        return;
+    session->closed = true;
+    th_stream_close(&session->stream);
+    if (session->hop != NULL)
+        th_hop_cancel(session->hop);
+    session->in = th_chunk_put(&desk->worker->chunks, session->in);
+    th_timer_stop(&desk->worker->wheel, &session->timer);
+    th_soon_cancel(&session->soon);
+    th_list_remove(&session->link);
+    atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+    th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, -1);
+    session->grave.bury = bury;
+    th_worker_bury(desk->worker, &session->grave);
+    desk->n_sessions--;
+    th_desk_session_gone(desk);
+}
+
+/* Reads and throws away until the client ends, or has had its time. */
+static void linger(struct th_session *session)
+{
+    struct th_worker *worker = worker_of(session);
+
+    for (;;) {
+        ssize_t n = th_stream_recv(&session->stream, worker->scratch, TH_SCRATCH_SIZE);
+        if (n == TH_AGAIN)
+            return;
+        if (n <= 0 || (session->lingered += (uint32_t)n) > LINGER_BYTES) {
+            th_session_close(session);
+            return;
+        }
+    }
+}
+
+static void say_goodbye(struct th_session *session)
+{
+    struct th_worker *worker = worker_of(session);
+
+    session->in = th_chunk_put(&worker->chunks, session->in);
+    if (session->half_closed || th_stream_shutdown_write(&session->stream) < 0) {
+        th_session_close(session);
+        return;
+    }
+    session->lingering = true;
+    set_timer(session, LINGER_MS);
+    linger(session);
+}
+
+/* Bytes for the next hop: > 0 there are some, 0 none now, < 0 the session is closed. */
+static int fill(struct th_session *session)
+{
+    struct th_worker *worker = worker_of(session);
+    struct th_proxy_desk *desk = session->listener->desk;
+
+    if (session->in != NULL && th_chunk_len(session->in) > 0) {
+        th_chunk_compact(session->in);
+        return 1;
+    }
+    if (session->in == NULL && (session->in = th_chunk_get(&worker->chunks)) == NULL) {
+        th_session_close(session);
+        return -1;
+    }
+    session->in->start = session->in->end = 0;
+    ssize_t n = th_stream_recv(&session->stream, session->in->data, session->in->size);
+    if (n > 0) {
+        session->in->end = (uint32_t)n;
+        return 1;
+    }
+    session->in = th_chunk_put(&worker->chunks, session->in);
+    if (n != TH_AGAIN || desk->draining) {
+        th_session_close(session);
+        return -1;
+    }
+    set_timer(session, th_desk_config(desk)->timeouts.idle_ms);
+    return 0;
+}
+
+void th_session_run(struct th_session *session)
+{
+    if (session->running || session->closed)
+        return;
+    session->running = true;
+    for (int i = 0; !session->closed; i++) {
+        if (!th_stream_is_open(&session->stream)) { /* the last hop had to cut it */
+            th_session_close(session);
+            break;
+        }
+        if (session->lingering) {
+            linger(session);
+            break;
+        }
+        if (session->hop == NULL) {
+            if (session->closing) {
+                say_goodbye(session);
+                break;
+            }
+            if (i >= HOPS_A_TURN) { /* others first */
+                th_session_run_soon(session);
+                break;
+            }
+            if (fill(session) <= 0)
+                break;
+            session->hop = th_hop_new(session);
+            if (session->hop == NULL) {
+                th_session_close(session);
+                break;
+            }
+        }
+        if (th_hop_run(session->hop) != TH_HOP_END)
+            break;
+    }
+    session->running = false;
+}
+
+bool th_session_read_ahead(struct th_session *session)
+{
+    struct th_hop *hop = session->hop;
+    struct th_body *body = &hop->request_body;
+
+    if (!session->stream.readable || !body->received || session->half_closed)
+        return true;
+    char *tail = body->raw + body->raw_len;
+    size_t room = (size_t)(body->room + body->room_size - tail);
+    if (room == 0)
+        return true;
+    ssize_t n = th_stream_recv(&session->stream, tail, room);
+    if (n > 0)
+        body->raw_len += (size_t)n;
+    else if (n == 0)
+        session->half_closed = true;
+    return n >= 0 || n == TH_AGAIN;
+}
+
+static void on_session_event(struct th_stream *stream)
+{
+    th_session_run(TH_CAST(struct th_session, SESSION_MAGIC,
+                           TH_CONTAINER_OF(stream, struct th_session, stream)));
+}
+
+static void on_session_soon(struct th_soon *soon)
+{
+    th_session_run(
+        TH_CAST(struct th_session, SESSION_MAGIC, TH_CONTAINER_OF(soon, struct th_session, soon)));
+}
+
+void th_session_run_soon(struct th_session *session)
+{
+    th_worker_soon(worker_of(session), &session->soon);
+}
+
+static void on_session_timer(struct th_timer *timer)
+{
+    struct th_session *session =
+        TH_CAST(struct th_session, SESSION_MAGIC, TH_CONTAINER_OF(timer, struct th_session, timer));
+    struct th_proxy_desk *desk = session->listener->desk;
+
+    if (session->lingering || session->hop == NULL) {
+        if (!session->lingering)
+            th_metrics_count(desk->metrics, TH_METRIC_TIMEOUTS_IDLE);
+        th_session_close(session);
+        return;
+    }
+    if (th_hop_reads_head(session->hop)) {
+        th_metrics_count(desk->metrics, TH_METRIC_TIMEOUTS_HEAD);
+        th_hop_head_timed_out(session->hop);
+    }
+    /* A hop past its head keeps its own time; the idle limit is set anew when it ends. */
+}
+
+/* At limits.connections: said, not just closed, so that who asks learns why (R23). */
+static void turn_away(struct th_proxy_desk *desk, int fd)
+{
+    struct th_writer w;
+    struct th_problem problem = {.error = TH_E_OVERLOADED,
+                                 .detail = TH_STR("limits.connections is reached"),
+                                 .retry_after_ms = -1,
+                                 .wall_ms = th_clock_wall_ms(desk->worker->clock),
+                                 .close = true};
+
+    th_writer_init(&w, desk->worker->scratch, TH_SCRATCH_SIZE);
+    th_problem_write(&w, &problem);
+    if (write(fd, w.ptr, w.len) < 0) {
+        /* it has gone already: nobody to tell */
+    }
+    close(fd);
+    th_metrics_count(desk->metrics, TH_METRIC_CONNECTIONS_REFUSED);
+}
+
+void th_session_new(struct th_desk_listener *listener, int fd, const struct th_address *peer)
+{
+    struct th_proxy_desk *desk = listener->desk;
+    size_t before = atomic_fetch_add_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+    struct th_session *session = NULL;
+
+    if (before < th_desk_config(desk)->limits.connections && !desk->draining)
+        session = th_calloc(1, sizeof *session);
+    if (session == NULL) {
+        atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+        turn_away(desk, fd);
+        return;
+    }
+    session->magic = SESSION_MAGIC;
+    session->listener = listener;
+    session->peer = *peer;
+    session->soon.fn = on_session_soon;
+    th_timer_init(&session->timer, on_session_timer);
+    if (th_stream_init(&session->stream, desk->worker, fd, on_session_event) < 0) {
+        atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+        th_free(session);
+        return;
+    }
+    th_list_push_back(&desk->sessions, &session->link);
+    desk->n_sessions++;
+    th_metrics_count(desk->metrics, TH_METRIC_CONNECTIONS_ACCEPTED);
+    th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, 1);
+    set_timer(session, th_desk_config(desk)->timeouts.head_ms);
+}

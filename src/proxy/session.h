@@ -1,0 +1,42 @@
+/* A session: one client connection. It carries one hop at a time; what it has received beyond that (pipelined
+ * requests) waits in its chunk. Idle, it holds no chunk and no hop. Private to the room. */
+#ifndef TOKENHOP_PROXY_SESSION_H
+#define TOKENHOP_PROXY_SESSION_H
+
+#include "desk.h"
+#include "tokenhop/net/stream.h"
+
+struct th_hop;
+
+struct th_session {
+    uint32_t magic;
+    bool closing : 1;     /* after the current hop: say goodbye */
+    bool lingering : 1;   /* the answer is out, the client's bytes are read and thrown away */
+    bool half_closed : 1; /* the client has ended its side */
+    bool running : 1;     /* th_session_run() is on the stack */
+    bool closed : 1;
+    struct th_stream stream;
+    struct th_timer timer; /* head, idle, linger */
+    struct th_list link;   /* of the desk */
+    struct th_grave grave;
+    struct th_soon soon; /* goes on in the next turn, after others had theirs */
+    struct th_desk_listener *listener;
+    struct th_hop *hop;
+    struct th_chunk *in;
+    struct th_address peer;
+    uint32_t lingered; /* bytes thrown away */
+};
+
+/* Takes over the descriptor. */
+void th_session_new(struct th_desk_listener *listener, int fd, const struct th_address *peer);
+/* Goes on with whatever is next: called when the client side has an event, and when a hop has ended. */
+void th_session_run(struct th_session *session);
+/* Goes on in the next turn of the loop. */
+void th_session_run_soon(struct th_session *session);
+/* Now, whatever runs; a hop on it is cancelled. */
+void th_session_close(struct th_session *session);
+/* While a hop waits for something else: takes in what the client sends meanwhile, as far as there is room, so that its leaving is
+ * noticed. False: it is gone. */
+bool th_session_read_ahead(struct th_session *session);
+
+#endif

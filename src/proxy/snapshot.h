@@ -1,0 +1,36 @@
+/* A snapshot: one configuration together with what is compiled from it. Shared by all workers, counted,
+ * immutable. Each desk counts its own hops on it through a view, so that a hop costs no atomic operation. */
+#ifndef TOKENHOP_PROXY_SNAPSHOT_H
+#define TOKENHOP_PROXY_SNAPSHOT_H
+
+#include "tokenhop/base/ref.h"
+#include "tokenhop/config/model.h"
+#include "tokenhop/gate/route.h"
+#include "tokenhop/proxy/proxy.h"
+
+struct th_snapshot {
+    struct th_ref ref;
+    struct th_config *config;
+    const struct th_config_view *view;
+    struct th_routes *routes;
+};
+
+int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot) TH_MUST;
+
+/* One desk's hold on a snapshot: goes when it is retired and no hop or origin connection uses it. */
+struct th_snapshot_use {
+    struct th_snapshot *snapshot;
+    size_t users;
+    bool retired;
+};
+
+struct th_snapshot_use *th_snapshot_use_new(
+    struct th_snapshot *snapshot) TH_MUST; /* takes a reference of its own */
+void th_snapshot_use_retire(struct th_snapshot_use *use);
+static inline void th_snapshot_use_take(struct th_snapshot_use *use)
+{
+    use->users++;
+}
+void th_snapshot_use_give(struct th_snapshot_use *use);
+
+#endif
