@@ -1,0 +1,305 @@
+#include "service.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/mem.h"
+#include "tokenhop/net/fetch.h"
+#include "tokenhop/net/helpers.h"
+#include "tokenhop/net/init.h"
+#include "tokenhop/observe/access.h"
+#include "tokenhop/observe/metrics.h"
+#include "tokenhop/observe/writer.h"
+#include "tokenhop/proxy/proxy.h"
+
+#define HELPERS 4
+#define HELPERS_WAITING 4096
+#define WRITER_STOP_MS 2000
+
+/* One worker with all that hangs on it, in the order in which it is made; freed in the reverse. */
+struct place {
+    struct th_service *service;
+    struct th_worker *worker;
+    struct th_fetcher *fetcher;
+    struct th_exchanger *exchanger;
+    struct th_broker_desk *broker_desk;
+    struct th_access_log *access_log;
+    struct th_proxy_desk *desk;
+    pthread_t thread;
+    bool started;
+};
+
+struct th_service {
+    struct th_config *config;
+    struct th_writer *writer;
+    struct th_writer_file *error_file;
+    struct th_writer_file *access_file;
+    struct th_log *log;
+    struct th_metrics *metrics;
+    struct th_helpers *helpers;
+    struct th_broker *broker;
+    struct th_proxy *proxy;
+    struct place *places;
+    size_t n_places;
+    atomic_size_t n_drained;
+    bool net_ready;
+};
+
+static int open_logs(struct th_service *service, struct th_errinfo *reterr)
+{
+    const struct th_config_log *config = &th_config_get(service->config)->log;
+    struct th_log_options options = {.level = (enum th_log_level)config->level,
+                                     .clock = &th_clock_system};
+    int error = th_writer_new(0, &service->writer, reterr);
+
+    if (error == 0)
+        error = th_writer_open_fd(service->writer, STDERR_FILENO, "standard error",
+                                  &service->error_file, reterr);
+    if (error == 0 && config->access_file.len > 0)
+        error =
+            th_writer_open(service->writer, config->access_file.ptr, &service->access_file, reterr);
+    if (error < 0)
+        return error;
+    options.writer = service->writer;
+    options.file = service->error_file;
+    service->log = th_log_new(&options);
+    return service->log != NULL ? 0 : TH_E_NOMEM;
+}
+
+static int make_shared(struct th_service *service)
+{
+    const struct th_config_view *config = th_config_get(service->config);
+    struct th_broker_options options = {.max_entries = config->cache.max_entries,
+                                        .max_bytes = config->cache.max_bytes,
+                                        .margin_ms = config->cache.margin_ms,
+                                        .max_lifetime_ms = config->cache.max_lifetime_ms,
+                                        .max_waiting = config->limits.waiting_exchanges,
+                                        .clock = &th_clock_system};
+    int error = th_helpers_new(HELPERS, HELPERS_WAITING, &service->helpers);
+
+    service->metrics = th_metrics_new((unsigned)config->workers);
+    if (error == 0 && service->metrics == NULL)
+        error = TH_E_NOMEM;
+    if (error == 0)
+        error = th_broker_new(&options, &service->broker);
+    if (error == 0)
+        error = th_proxy_new(service->config, &service->proxy);
+    return error;
+}
+
+static int make_place(struct th_service *service, size_t index, struct th_errinfo *reterr)
+{
+    struct place *place = &service->places[index];
+    struct th_worker_options options = {
+        .index = (unsigned)index,
+        .clock = &th_clock_system,
+        .network = th_network_system(),
+        .helpers = service->helpers,
+        .log = service->log,
+        .metrics = th_metrics_shard(service->metrics, (unsigned)index),
+    };
+
+    place->service = service;
+    int error = th_worker_new(&options, &place->worker);
+    if (error == 0)
+        error = th_fetcher_new_curl(place->worker, &place->fetcher);
+    if (error == 0)
+        error = th_exchanger_new(place->worker, place->fetcher, &place->exchanger);
+    if (error == 0)
+        error = th_broker_desk_new(service->broker, place->worker, &th_exchange_ops_real,
+                                   place->exchanger, &place->broker_desk);
+    if (error == 0 && service->access_file != NULL) {
+        place->access_log = th_access_log_new(service->access_file);
+        if (place->access_log == NULL)
+            error = TH_E_NOMEM;
+    }
+    struct th_proxy_desk_options desk_options = {place->worker, place->broker_desk,
+                                                 place->access_log};
+    if (error == 0)
+        error = th_proxy_desk_new(service->proxy, &desk_options, &place->desk);
+    if (error == 0)
+        error = th_proxy_desk_listen(place->desk, reterr);
+    return error;
+}
+
+int th_service_new(struct th_config *config, struct th_service **ret_service,
+                   struct th_errinfo *reterr)
+{
+    const struct th_config_view *view = th_config_get(config);
+    struct th_service *service = th_calloc(1, sizeof *service);
+
+    *reterr = (struct th_errinfo){0};
+    if (service == NULL)
+        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
+    service->config = th_config_ref(config);
+    service->places = th_calloc(view->workers, sizeof *service->places);
+    int error = service->places != NULL ? th_net_global_init() : TH_E_NOMEM;
+    service->net_ready = error == 0;
+    if (error == 0)
+        error = open_logs(service, reterr);
+    if (error == 0)
+        error = make_shared(service);
+    for (size_t i = 0; error == 0 && i < view->workers; i++) {
+        service->n_places = i + 1;
+        error = make_place(service, i, reterr);
+    }
+    if (error < 0) {
+        if (reterr->error == 0)
+            th_errinfo_set(reterr, error, NULL, NULL, "the service could not be put together: %s",
+                           th_error_get(error)->title);
+        th_service_free(service);
+        return error;
+    }
+    *ret_service = service;
+    return 0;
+}
+
+static void *run_place(void *arg)
+{
+    struct place *place = arg;
+
+    th_worker_run(place->worker);
+    return NULL;
+}
+
+int th_service_start(struct th_service *service, struct th_errinfo *reterr)
+{
+    for (size_t i = 0; i < service->n_places; i++) {
+        struct place *place = &service->places[i];
+        char name[32];
+        int err = pthread_create(&place->thread, NULL, run_place, place);
+        if (err != 0)
+            return th_errinfo_set(reterr, TH_E_IO, NULL, "raise the limit of threads",
+                                  "worker %zu could not be started", i);
+        place->started = true;
+        snprintf(name, sizeof name, "worker-%u", (unsigned)(i % 1000));
+        (void)pthread_setname_np(place->thread, name);
+    }
+    return 0;
+}
+
+/* --- reload --- */
+
+static void on_switch(struct th_worker *worker, const struct th_message *message)
+{
+    struct th_snapshot *snapshot = message->payload;
+
+    th_proxy_desk_switch(worker->proxy, snapshot);
+    th_snapshot_unref(snapshot);
+}
+
+int th_service_reload(struct th_service *service, struct th_config *config)
+{
+    struct th_snapshot *snapshot;
+    int error = th_proxy_reload(service->proxy, config, &snapshot);
+
+    if (error < 0)
+        return error;
+    for (size_t i = 0; i < service->n_places; i++) {
+        struct th_message message = {.fn = on_switch, .payload = th_snapshot_ref(snapshot)};
+        if (th_mailbox_post(service->places[i].worker->mailbox, &message) < 0) {
+            th_snapshot_unref(snapshot);
+            error = TH_E_OVERLOADED;
+        }
+    }
+    th_snapshot_unref(snapshot);
+    th_log_set_level(service->log, (enum th_log_level)th_config_get(config)->log.level);
+    th_config_unref(service->config);
+    service->config = th_config_ref(config);
+    return error;
+}
+
+void th_service_reopen_logs(struct th_service *service)
+{
+    th_writer_reopen(service->writer);
+}
+
+/* --- drain --- */
+
+static void on_drained(struct th_proxy_desk *desk, void *arg)
+{
+    struct th_service *service = arg;
+
+    (void)desk;
+    atomic_fetch_add_explicit(&service->n_drained, 1, memory_order_release);
+}
+
+static void on_drain(struct th_worker *worker, const struct th_message *message)
+{
+    th_proxy_desk_drain(worker->proxy, worker->now_ms + message->number, on_drained,
+                        message->payload);
+}
+
+void th_service_drain(struct th_service *service)
+{
+    for (size_t i = 0; i < service->n_places; i++) {
+        struct th_message message = {.fn = on_drain,
+                                     .payload = service,
+                                     .number = th_config_get(service->config)->timeouts.drain_ms};
+        if (th_mailbox_post(service->places[i].worker->mailbox, &message) < 0)
+            on_drained(NULL, service); /* its sessions are cut when it is freed */
+    }
+}
+
+bool th_service_is_drained(const struct th_service *service)
+{
+    return atomic_load_explicit(&service->n_drained, memory_order_acquire) >= service->n_places;
+}
+
+void th_service_tick(struct th_service *service)
+{
+    th_log_tick(service->log);
+}
+
+struct th_log *th_service_log(struct th_service *service)
+{
+    return service->log;
+}
+
+/* --- end --- */
+
+static void stop_threads(struct th_service *service)
+{
+    for (size_t i = 0; i < service->n_places; i++)
+        if (service->places[i].started)
+            th_worker_stop(service->places[i].worker);
+    for (size_t i = 0; i < service->n_places; i++)
+        if (service->places[i].started)
+            pthread_join(service->places[i].thread, NULL);
+}
+
+struct th_service *th_service_free(struct th_service *service)
+{
+    if (service == NULL)
+        return NULL;
+    stop_threads(service);
+    /* First all that may post to another worker's mailbox, then the workers. */
+    for (size_t i = 0; i < service->n_places; i++) {
+        struct place *place = &service->places[i];
+        th_proxy_desk_free(place->desk);
+        th_broker_desk_free(place->broker_desk);
+        th_exchanger_free(place->exchanger);
+        if (place->fetcher != NULL)
+            place->fetcher->free(place->fetcher);
+        th_access_log_free(place->access_log);
+    }
+    if (service->helpers != NULL)
+        th_helpers_stop(service->helpers);
+    for (size_t i = 0; i < service->n_places; i++)
+        th_worker_free(service->places[i].worker);
+    th_helpers_free(service->helpers);
+    th_proxy_free(service->proxy);
+    th_broker_free(service->broker);
+    th_log_free(service->log);
+    th_writer_free(service->writer, WRITER_STOP_MS);
+    th_metrics_free(service->metrics);
+    if (service->net_ready)
+        th_net_global_fini();
+    th_config_unref(service->config);
+    th_free(service->places);
+    th_free(service);
+    return NULL;
+}
