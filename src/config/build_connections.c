@@ -1,0 +1,306 @@
+/* Resource connections: from what the file says to the model. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "loader.h"
+#include "text.h"
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/mem.h"
+#include "version.h"
+
+/* --- url --- */
+
+/* Loopback is closed to connections unless egress names it: such a pattern could never be served. */
+static void check_loopback(struct th_loader *l, const struct th_config_pattern *pattern,
+                           uint32_t place)
+{
+    const struct th_config_egress *egress = &l->config->view.egress;
+    struct th_config_network self;
+    struct th_errinfo ignored;
+    bool loopback = th_str_equal(pattern->host, TH_STR("::1")) ||
+                    th_str_starts_with(pattern->host, TH_STR("127."));
+    if (!loopback || pattern->wildcard || th_text_to_network(pattern->host, &self, &ignored) < 0)
+        return; /* "127.example.com" begins so too */
+    for (size_t i = 0; i < egress->n_allow; i++) {
+        const struct th_config_network *allow = &egress->allow[i];
+        unsigned bytes = allow->prefix / 8, bits = allow->prefix % 8;
+        bool inside =
+            memcmp(&allow->address, &self.address, bytes) == 0 &&
+            (bits == 0 ||
+             ((allow->address.s6_addr[bytes] ^ self.address.s6_addr[bytes]) >> (8 - bits)) == 0);
+        if (inside && (allow->port == 0 || allow->port == pattern->port))
+            return;
+    }
+    char mend[120];
+    bool ipv6 = pattern->host.ptr[0] == ':';
+    snprintf(mend, sizeof(mend), "add \"%s%.*s%s:%u\" to \"egress\": {\"allow\": [...]}",
+             ipv6 ? "[" : "", TH_STR_ARGS(pattern->host), ipv6 ? "]" : "", pattern->port);
+    th_loader_report(l, place, mend, "a loopback address must be named in egress.allow");
+}
+
+static void build_patterns(struct th_loader *l, const struct th_raw_connection *raw,
+                           struct th_config_connection *connection)
+{
+    size_t n = raw->urls.n, used = 0;
+    struct th_config_pattern *patterns = th_loader_alloc(l, n, sizeof(*patterns));
+    for (size_t i = 0; patterns != NULL && i < n; i++) {
+        struct th_errinfo info = {0};
+        if (raw->urls.items[i].ptr == NULL)
+            continue;
+        uint32_t place = th_loader_item(l, raw->head.place, "url", i);
+        int r = th_config_parse_pattern(l->arena, raw->urls.items[i], &patterns[used], &info);
+        if (r == TH_E_NOMEM)
+            l->nomem = true;
+        else if (r < 0)
+            th_loader_report_info(l, place, &info);
+        else
+            check_loopback(l, &patterns[used++], place);
+    }
+    connection->patterns = patterns;
+    connection->n_patterns = used;
+}
+
+/* A pattern, and where it is in the file: for finding those that tie. */
+struct placed_pattern {
+    const struct th_config_pattern *pattern;
+    const struct th_config_connection *connection;
+    uint32_t object; /* the connection's place */
+    uint32_t ordinal;
+};
+
+static int compare_texts(struct th_str a, struct th_str b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len > 0 ? memcmp(a.ptr, b.ptr, len) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_patterns(const struct th_config_pattern *a, const struct th_config_pattern *b)
+{
+    int order = compare_texts(a->host, b->host);
+    if (order == 0)
+        order = a->wildcard - b->wildcard;
+    if (order == 0)
+        order = compare_texts(a->scheme, b->scheme);
+    if (order == 0)
+        order = a->port - b->port;
+    return order != 0 ? order : compare_texts(a->path, b->path);
+}
+
+static int compare_placed(const void *left, const void *right)
+{
+    const struct placed_pattern *a = left, *b = right;
+    int order = compare_patterns(a->pattern, b->pattern);
+    if (order != 0)
+        return order;
+    if (a->object != b->object)
+        return a->object < b->object ? -1 : 1;
+    return a->ordinal < b->ordinal ? -1 : a->ordinal > b->ordinal;
+}
+
+static void report_tie(struct th_loader *l, const struct placed_pattern *a,
+                       const struct placed_pattern *b)
+{
+    uint32_t place = th_loader_item(l, b->object, "url", b->ordinal);
+    if (a->connection == b->connection)
+        th_loader_report(l, place, "remove one of them", "this pattern stands here twice");
+    else
+        th_loader_report(l, place, "make one of them more specific, or join the connections",
+                         "the connections \"%.*s\" and \"%.*s\" have the same pattern",
+                         TH_STR_ARGS(a->connection->name), TH_STR_ARGS(b->connection->name));
+}
+
+static void check_ties(struct th_loader *l, const struct th_config_connection *connections)
+{
+    const struct th_raw_connection *raw = l->raw.connections.items;
+    size_t n = 0, n_connections = l->raw.connections.n;
+    for (size_t i = 0; i < n_connections; i++)
+        n += connections[i].n_patterns;
+    TH_CLEANUP(th_freep) struct placed_pattern *all = th_calloc(n, sizeof(*all));
+    if (all == NULL) {
+        l->nomem = true;
+        return;
+    }
+    n = 0;
+    for (size_t i = 0; i < n_connections; i++) {
+        for (size_t j = 0; j < connections[i].n_patterns; j++)
+            all[n++] = (struct placed_pattern){&connections[i].patterns[j], &connections[i],
+                                               raw[i].head.place, (uint32_t)j};
+    }
+    qsort(all, n, sizeof(*all), compare_placed);
+    for (size_t i = 1; i < n; i++) {
+        if (compare_patterns(all[i - 1].pattern, all[i].pattern) == 0)
+            report_tie(l, &all[i - 1], &all[i]);
+    }
+}
+
+/* --- scopes --- */
+
+static const char *const system_scopes[] = {"openid",         "profile", "email",
+                                            "offline_access", "address", "phone"};
+
+static bool contains(const struct th_raw_list *list, size_t n, struct th_str text)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (th_str_equal(list->items[i], text))
+            return true;
+    }
+    return false;
+}
+
+static void check_scopes(struct th_loader *l, const struct th_raw_connection *raw,
+                         const struct th_raw_list *scopes, const char *key)
+{
+    for (size_t i = 0; i < scopes->n; i++) {
+        struct th_str scope = scopes->items[i];
+        uint32_t place = th_loader_item(l, raw->head.place, key, i);
+        if (scope.ptr == NULL)
+            continue;
+        for (size_t j = 0; j < TH_COUNT_OF(system_scopes); j++) {
+            if (th_str_equal(scope, th_str_of(system_scopes[j])))
+                th_loader_report(l, place, "leave it out, and name the destination's own scopes",
+                                 "the system scope \"%s\" is not granted for another resource",
+                                 system_scopes[j]);
+        }
+        if (contains(scopes, i, scope))
+            th_loader_report(l, place, "remove one of them", "this scope stands here twice");
+    }
+}
+
+static void check_second_leg(struct th_loader *l, const struct th_raw_connection *raw)
+{
+    const struct th_raw_list *second = &raw->second_leg_scopes;
+    for (size_t i = 0; i < second->n; i++) {
+        if (second->items[i].ptr != NULL &&
+            !contains(&raw->scopes, raw->scopes.n, second->items[i]))
+            th_loader_report(l, th_loader_item(l, raw->head.place, "second_leg_scopes", i),
+                             "add it to \"scopes\" too",
+                             "the second leg cannot ask for a scope that the first did not");
+    }
+}
+
+static struct th_str join(struct th_loader *l, const struct th_raw_list *scopes)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < scopes->n; i++)
+        len += scopes->items[i].len + 1;
+    char *text = th_loader_alloc(l, len + 1, 1), *at = text;
+    if (text == NULL)
+        return TH_STR_NONE;
+    for (size_t i = 0; i < scopes->n; i++) {
+        if (scopes->items[i].len == 0)
+            continue;
+        if (at > text)
+            *at++ = ' ';
+        memcpy(at, scopes->items[i].ptr, scopes->items[i].len);
+        at += scopes->items[i].len;
+    }
+    return (struct th_str){text, (size_t)(at - text)};
+}
+
+/* --- the rest of a connection --- */
+
+static void build_agent_list(struct th_loader *l, const struct th_raw_connection *raw,
+                             struct th_config_connection *connection)
+{
+    size_t n = raw->agents.n, used = 0;
+    const struct th_config_agent **agents = th_loader_alloc(l, n, sizeof(*agents));
+    for (size_t i = 0; agents != NULL && i < n; i++) {
+        uint32_t place = th_loader_item(l, raw->head.place, "agents", i);
+        const struct th_config_agent *agent = th_build_find_agent(l, raw->agents.items[i], place);
+        if (agent != NULL && contains(&raw->agents, i, raw->agents.items[i]))
+            th_loader_report(l, place, "remove one of them", "this agent stands here twice");
+        else if (agent != NULL)
+            agents[used++] = agent;
+    }
+    connection->agents = agents;
+    connection->n_agents = used;
+}
+
+static void build_connection(struct th_loader *l, const struct th_raw_connection *raw,
+                             struct th_config_connection *connection)
+{
+    uint32_t place = raw->head.place;
+    connection->name = raw->head.name;
+    connection->type = (enum th_resource_type)raw->type;
+    build_patterns(l, raw, connection);
+    build_agent_list(l, raw, connection);
+    connection->server =
+        th_build_find_server(l, raw->server, th_loader_member(l, place, "authorization_server"));
+    connection->audience = raw->audience;
+    if (raw->audience.ptr == NULL && connection->server != NULL)
+        connection->audience = connection->server->issuer;
+    connection->resource = raw->resource;
+    /* the type's own mistake was reported already where it is missing or unknown */
+    if (connection->type == TH_TYPE_AGENT_TO_AGENT && raw->resource.ptr == NULL &&
+        th_source_find_member(&l->source, place, "type") != TH_SOURCE_NONE &&
+        th_source_find_member(&l->source, place, "resource") == TH_SOURCE_NONE)
+        th_loader_report(l, place, "add it: the other agent's resource URL, as it is registered",
+                         "the key \"resource\" is missing: the type \"agent_to_agent\" needs it");
+    check_scopes(l, raw, &raw->scopes, "scopes");
+    check_scopes(l, raw, &raw->second_leg_scopes, "second_leg_scopes");
+    check_second_leg(l, raw);
+    connection->scopes = raw->scopes.items;
+    connection->n_scopes = raw->scopes.n;
+    connection->scope_text = join(l, &raw->scopes);
+    connection->second_leg_scope_text = join(l, &raw->second_leg_scopes);
+    connection->subject_type = (enum th_subject_type)raw->subject.type;
+    connection->without_subject = (enum th_without_subject)raw->without_subject;
+    connection->cookies = (enum th_cookies)raw->cookies;
+    connection->allow_cleartext = raw->allow_cleartext;
+    connection->public_paths = raw->public_paths.items;
+    connection->n_public_paths = raw->public_paths.n;
+    connection->issued_checks = raw->issued_checks;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct th_config_connection *const *a = left, *const *b = right;
+    int order = compare_texts((*a)->name, (*b)->name);
+    return order != 0 ? order : (*a)->index < (*b)->index ? -1 : 1;
+}
+
+static void check_names(struct th_loader *l, const struct th_config_connection *connections)
+{
+    const struct th_raw_connection *raw = l->raw.connections.items;
+    size_t n = l->raw.connections.n;
+    TH_CLEANUP(th_freep) const struct th_config_connection **all = th_calloc(n, sizeof(*all));
+    if (all == NULL) {
+        l->nomem = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        all[i] = &connections[i];
+    qsort(all, n, sizeof(*all), compare_names);
+    for (size_t i = 1; i < n; i++) {
+        if (all[i]->name.len > 0 && th_str_equal(all[i - 1]->name, all[i]->name))
+            th_loader_report(l, th_loader_member(l, raw[all[i]->index].head.place, "name"),
+                             "give it another name", "two connections have the name \"%.*s\"",
+                             TH_STR_ARGS(all[i]->name));
+    }
+}
+
+void th_build_connections(struct th_loader *loader)
+{
+    const struct th_raw_connection *raw = loader->raw.connections.items;
+    size_t n = loader->raw.connections.n;
+    struct th_config_connection *connections = th_loader_alloc(loader, n, sizeof(*connections));
+    for (size_t i = 0; connections != NULL && i < n; i++) {
+        connections[i].index = (uint32_t)i;
+        build_connection(loader, &raw[i], &connections[i]);
+        if (loader->nomem)
+            return;
+    }
+    if (connections == NULL)
+        return;
+    check_names(loader, connections);
+    check_ties(loader, connections);
+    loader->config->view.connections = connections;
+    loader->config->view.n_connections = n;
+    /* a version is made of whole connections only */
+    for (size_t i = 0; i < n && loader->mistakes->count == 0 && !loader->nomem; i++) {
+        if (th_config_version_digest(&connections[i], connections[i].version) < 0)
+            loader->nomem = true;
+    }
+}

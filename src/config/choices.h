@@ -1,0 +1,80 @@
+/* What the keys of type TH_KEY_ENUM can be; a part of table.c, for it alone. Values that the design
+ * names and that are not built yet are TH_CHOICE_PLANNED. */
+#ifndef TOKENHOP_SRC_CONFIG_CHOICES_H
+#define TOKENHOP_SRC_CONFIG_CHOICES_H
+
+#include "key.h"
+#include "tokenhop/config/model.h"
+
+static const struct th_config_key_choice listener_modes[] = {{"forward", TH_LISTENER_FORWARD},
+                                                             {"gateway", TH_CHOICE_PLANNED},
+                                                             {"transparent", TH_CHOICE_PLANNED},
+                                                             {"authz", TH_CHOICE_PLANNED},
+                                                             {NULL, 0}};
+
+static const struct th_config_key_choice assertion_audiences[] = {
+    {"endpoint", 0}, {"issuer", 1}, {NULL, 0}};
+
+static const struct th_config_key_choice auth_methods[] = {
+    {"private_key_jwt", TH_AUTH_PRIVATE_KEY_JWT},
+    {"client_secret_basic", TH_CHOICE_PLANNED},
+    {"client_secret_post", TH_CHOICE_PLANNED},
+    {"client_secret_jwt", TH_CHOICE_PLANNED},
+    {"none", TH_CHOICE_PLANNED},
+    {"tls_client_auth", TH_CHOICE_PLANNED},
+    {NULL, 0}};
+
+static const struct th_config_key_choice signing_algs[] = {{"RS256", TH_ALG_RS256},
+                                                           {"ES256", TH_ALG_ES256},
+                                                           {"RS384", TH_CHOICE_PLANNED},
+                                                           {"RS512", TH_CHOICE_PLANNED},
+                                                           {"ES384", TH_CHOICE_PLANNED},
+                                                           {"ES512", TH_CHOICE_PLANNED},
+                                                           {"PS256", TH_CHOICE_PLANNED},
+                                                           {"PS384", TH_CHOICE_PLANNED},
+                                                           {"PS512", TH_CHOICE_PLANNED},
+                                                           {"EdDSA", TH_CHOICE_PLANNED},
+                                                           {NULL, 0}};
+
+static const struct th_config_key_choice resource_types[] = {
+    {"agent_to_agent", TH_TYPE_AGENT_TO_AGENT},
+    {"authorization_server", TH_TYPE_AUTHORIZATION_SERVER},
+    {"secret", TH_CHOICE_PLANNED},
+    {"service_account", TH_CHOICE_PLANNED},
+    {"resource_server", TH_CHOICE_PLANNED},
+    {"token_exchange", TH_CHOICE_PLANNED},
+    {"on_behalf_of", TH_CHOICE_PLANNED},
+    {"client_credentials", TH_CHOICE_PLANNED},
+    {"static", TH_CHOICE_PLANNED},
+    {"passthrough", TH_CHOICE_PLANNED},
+    {NULL, 0}};
+
+static const struct th_config_key_choice subject_sources[] = {
+    {"authorization", 0},
+    {"header", TH_CHOICE_PLANNED},
+    {"file", TH_CHOICE_PLANNED},
+    {"client_credentials", TH_CHOICE_PLANNED},
+    {NULL, 0}};
+
+static const struct th_config_key_choice subject_types[] = {
+    {"auto", TH_SUBJECT_AUTO},
+    {"id_token", TH_SUBJECT_ID_TOKEN},
+    {"access_token", TH_SUBJECT_ACCESS_TOKEN},
+    {NULL, 0}};
+
+static const struct th_config_key_choice without_subject[] = {
+    {"refuse", TH_WITHOUT_SUBJECT_REFUSE}, {"forward", TH_WITHOUT_SUBJECT_FORWARD}, {NULL, 0}};
+
+static const struct th_config_key_choice cookies[] = {
+    {"pass", TH_COOKIES_PASS}, {"drop", TH_COOKIES_DROP}, {NULL, 0}};
+
+static const struct th_config_key_choice unmatched_actions[] = {
+    {"deny", TH_UNMATCHED_DENY}, {"forward", TH_UNMATCHED_FORWARD}, {NULL, 0}};
+
+static const struct th_config_key_choice log_levels[] = {{"error", TH_CONFIG_LOG_ERROR},
+                                                         {"warn", TH_CONFIG_LOG_WARN},
+                                                         {"info", TH_CONFIG_LOG_INFO},
+                                                         {"debug", TH_CONFIG_LOG_DEBUG},
+                                                         {NULL, 0}};
+
+#endif

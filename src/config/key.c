@@ -1,0 +1,46 @@
+/* What a row of the table means beyond its own columns. */
+#include "key.h"
+
+#include "text.h"
+#include "tokenhop/base/check.h"
+#include "url.h"
+
+static const struct th_text_kind text_kinds[] = {
+    [TH_KEY_STRING] = {"a string", "strings", TH_VISIBLE_PATTERN, th_text_check_visible},
+    [TH_KEY_NAME] = {"a name", "names", TH_NAME_PATTERN, th_text_check_name},
+    [TH_KEY_REFERENCE] = {"a name", "names", TH_NAME_PATTERN, th_text_check_name},
+    [TH_KEY_VARIABLE] = {"a variable's name", "variables' names", "^[A-Za-z_][A-Za-z0-9_]*$",
+                         th_text_check_variable},
+    [TH_KEY_FILE] = {"a file's name", "files' names", NULL, th_text_check_file},
+    [TH_KEY_URL] = {"a URL", "URLs", "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s#\\\\@]+$", NULL},
+    [TH_KEY_RESOURCE] = {"a URI", "URIs", "^[A-Za-z][A-Za-z0-9+.-]*:[^\\s#]+$",
+                         th_config_url_check_absolute},
+    [TH_KEY_PATTERN] = {"a URL pattern", "URL patterns",
+                        "^[Hh][Tt][Tt][Pp][Ss]?://(\\*\\.)?[^\\s#?*\\\\@]+$", NULL},
+    [TH_KEY_PATH] = {"a path", "paths", "^/[^\\s#?\\\\]*$", th_config_url_check_path},
+    [TH_KEY_SCOPE] = {"a scope", "scopes", TH_SCOPE_PATTERN, th_text_check_scope},
+    [TH_KEY_ADDRESS] = {"an address and port", "addresses and ports", "^[0-9A-Fa-f.:\\[\\]]+$",
+                        NULL},
+    [TH_KEY_NETWORK] = {"an address or network", "addresses and networks",
+                        "^[0-9A-Fa-f.:\\[\\]]+(/[0-9]{1,3})?$", NULL},
+};
+
+const struct th_text_kind *th_config_key_text_kind(enum th_config_key_type type)
+{
+    return (size_t)type < TH_COUNT_OF(text_kinds) ? &text_kinds[type] : NULL;
+}
+
+uint64_t th_config_key_max_len(const struct th_config_key *key)
+{
+    return key->max != 0 ? key->max : TH_URL_MAX_LEN;
+}
+
+size_t th_config_key_max_items(const struct th_config_key *key)
+{
+    return key->max_items != 0 ? key->max_items : 1024;
+}
+
+bool th_config_key_default_is_text(const struct th_config_key *key)
+{
+    return key->shape == TH_KEY_ONE && key->type != TH_KEY_COUNT && key->type != TH_KEY_BOOLEAN;
+}

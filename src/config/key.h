@@ -1,0 +1,108 @@
+/* The table of keys: what a configuration may say. Reading, defaults, limits, the JSON Schema and
+ * the reference page all come from these rows (table.c), so that none can differ from another.
+ *
+ * Adding a key is adding a row, and a field for it to the struct that the row's section fills. A
+ * row's `offset` is made by one of the FIELD macros of table.c, which checks the field's type.
+ *
+ * All of it is constant; any thread may read. */
+#ifndef TOKENHOP_SRC_CONFIG_KEY_H
+#define TOKENHOP_SRC_CONFIG_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tokenhop/base/error.h"
+#include "tokenhop/base/str.h"
+
+/* What one value is. The comment names the field's type. */
+enum th_config_key_type {
+    TH_KEY_STRING, /* struct th_str, and so for every kind of text down to TH_KEY_NETWORK */
+    TH_KEY_NAME,
+    TH_KEY_REFERENCE, /* the name of an agent or authorization server */
+    TH_KEY_VARIABLE,
+    TH_KEY_FILE,
+    TH_KEY_URL,
+    TH_KEY_RESOURCE,
+    TH_KEY_PATTERN,
+    TH_KEY_PATH,
+    TH_KEY_SCOPE,
+    TH_KEY_ADDRESS,
+    TH_KEY_NETWORK,
+    TH_KEY_DURATION, /* int64_t, milliseconds */
+    TH_KEY_SIZE,     /* uint64_t, bytes */
+    TH_KEY_COUNT,    /* uint64_t */
+    TH_KEY_BOOLEAN,  /* bool */
+    TH_KEY_ENUM,     /* unsigned, or an enum */
+    TH_KEY_OBJECT,   /* the section's struct */
+    TH_KEY_RULES,    /* struct th_raw_rules: an enum's name, or a list of the section's objects */
+    TH_KEY_PLANNED,  /* nothing: named by the design, not built yet */
+};
+
+/* How many of it. */
+enum th_config_key_shape {
+    TH_KEY_ONE,
+    TH_KEY_LIST,        /* struct th_raw_list, or th_raw_objects */
+    TH_KEY_ONE_OR_LIST, /* struct th_raw_list */
+    TH_KEY_MAP,         /* struct th_raw_objects; only for objects */
+};
+
+struct th_config_key_choice {
+    const char *name; /* NULL ends the list */
+    int value;        /* TH_CHOICE_PLANNED: named by the design, not built yet */
+};
+#define TH_CHOICE_PLANNED (-1)
+
+struct th_section;
+
+struct th_config_key {
+    const char *name;
+    enum th_config_key_type type;
+    enum th_config_key_shape shape;
+    size_t offset;
+    const char *default_text; /* as written in the file; NULL: none */
+    uint64_t min, max; /* of the value; of a text its length, 0: see th_config_key_max_len() */
+    size_t min_items, max_items;                /* of a list or map; max 0: 1024 */
+    const struct th_config_key_choice *choices; /* of TH_KEY_ENUM and TH_KEY_RULES */
+    const struct th_section *section;           /* of TH_KEY_OBJECT and TH_KEY_RULES */
+    bool required;
+    bool may_be_empty;
+    bool needs_restart; /* a reload with another value is refused; else it takes effect at once */
+    const char *doc;    /* one paragraph, for the schema and the page */
+};
+
+/* An object of fixed keys. */
+struct th_section {
+    const char *name; /* of its definition in the schema */
+    const struct th_config_key *keys;
+    size_t n_keys;              /* at most 64 */
+    size_t size;                /* of the struct that it fills */
+    bool has_head;              /* the struct begins with struct th_raw_head */
+    const char *exactly_one[2]; /* of these two keys, if any */
+};
+
+extern const struct th_section th_section_root;
+
+/* How a kind of text is written, said and checked. */
+struct th_text_kind {
+    const char *name;                                            /* "a URL" */
+    const char *plural;                                          /* "URLs" */
+    const char *pattern;                                         /* for the schema; NULL: none */
+    int (*check)(struct th_str text, struct th_errinfo *reterr); /* NULL: when the model is built */
+};
+
+/* The row of a type of text; NULL for every other type. */
+const struct th_text_kind *th_config_key_text_kind(enum th_config_key_type type);
+uint64_t th_config_key_max_len(const struct th_config_key *key); /* of a text */
+size_t th_config_key_max_items(const struct th_config_key *key);
+/* Whether the default is a string of JSON, written without its quotes; else it is JSON itself. */
+bool th_config_key_default_is_text(const struct th_config_key *key);
+
+/* "a duration from 1ms to 1h", "a list of scopes", "\"refuse\" or \"forward\"": what a key wants,
+ * for mistakes and the reference page. Cut where it is too long. */
+void th_config_key_describe(const struct th_config_key *key, char *ret_text, size_t size);
+/* The choices that are built: "\"refuse\" or \"forward\"". */
+void th_config_key_describe_choices(const struct th_config_key_choice *choices, char *ret_text,
+                                    size_t size);
+
+#endif

@@ -1,0 +1,82 @@
+/* One run of loading: what its steps share. On the stack of th_config_load_text(); one thread.
+ *
+ * Steps do not return whether they found mistakes: they report them and go on, so that all are
+ * found. Memory shortage is noted once and ends the run at the next step. */
+#ifndef TOKENHOP_SRC_CONFIG_LOADER_H
+#define TOKENHOP_SRC_CONFIG_LOADER_H
+
+#include <jansson.h>
+
+#include "key.h"
+#include "raw.h"
+#include "snapshot.h"
+#include "source.h"
+#include "tokenhop/base/arena.h"
+#include "tokenhop/config/load.h"
+
+#define TH_CONFIG_MAX_MISTAKES 100
+
+struct th_loader {
+    struct th_config *config; /* being made */
+    struct th_arena *arena;   /* the snapshot's */
+    struct th_config_mistakes *mistakes;
+    struct th_source source;
+    const char *folder;
+    struct th_raw_root raw;
+    bool nomem;
+};
+
+/* A value of the file: jansson's, and its place. */
+struct th_value {
+    json_t *json;
+    uint32_t place;
+};
+
+/* A mistake at the value, or at the key, of a place; `mend` may be NULL. Formats must not quote
+ * values of the file: a secret may stand in the wrong place. Names that passed the check of names
+ * may be quoted. */
+void th_loader_report(struct th_loader *loader, uint32_t place, const char *mend, const char *fmt,
+                      ...) TH_PRINTF(4, 5);
+void th_loader_report_key(struct th_loader *loader, uint32_t place, const char *mend,
+                          const char *fmt, ...) TH_PRINTF(4, 5);
+/* What a check said. */
+void th_loader_report_info(struct th_loader *loader, uint32_t place, const struct th_errinfo *info);
+/* At an offset of the text, where there is no place; TH_SOURCE_NONE: the file as a whole. */
+void th_loader_report_offset(struct th_loader *loader, uint32_t offset, const char *mend,
+                             const char *what);
+void th_loader_sort_mistakes(struct th_config_mistakes *mistakes);
+
+/* Zeroed memory and copied texts of the snapshot's arena; NULL and `nomem` when there is none. */
+void *th_loader_alloc(struct th_loader *loader, size_t count, size_t size);
+struct th_str th_loader_copy(struct th_loader *loader, struct th_str text);
+/* The file that a name of the configuration means: relative ones are relative to its folder. */
+struct th_str th_loader_file(struct th_loader *loader, struct th_str name);
+/* Places below a place, for reports: the member or, where it is missing, the object itself. */
+uint32_t th_loader_member(const struct th_loader *loader, uint32_t place, const char *name);
+uint32_t th_loader_item(const struct th_loader *loader, uint32_t place, const char *name,
+                        size_t ordinal);
+
+/* read.c: the tree of the file to `base`, which section's struct it is; defaults filled in. */
+void th_read_section(struct th_loader *loader, struct th_value value,
+                     const struct th_section *section, void *base);
+
+/* build_*.c: raw to model; each reports what it finds. Servers before agents before connections. */
+void th_build_servers(struct th_loader *loader);
+void th_build_agents(struct th_loader *loader);
+void th_build_listeners(struct th_loader *loader);
+void th_build_connections(struct th_loader *loader);
+void th_build_rest(struct th_loader *loader);
+
+/* Finds what a reference names; reports it with the nearest name when there is none. `kind` is
+ * "agent" or "authorization server". An empty name was reported already: NULL. */
+const struct th_config_authorization_server *th_build_find_server(struct th_loader *loader,
+                                                                  struct th_str name,
+                                                                  uint32_t place);
+const struct th_config_agent *th_build_find_agent(struct th_loader *loader, struct th_str name,
+                                                  uint32_t place);
+
+/* auth.c: reads the key and holds it against `alg`. `place` is the auth object's. */
+void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
+                   struct th_config_auth *ret_auth);
+
+#endif

@@ -1,0 +1,128 @@
+/* What the file says, before references are followed and files are read: the structs that the
+ * table's rows fill. They live in the loader's arena. Parts that need nothing further are the
+ * model's own structs. */
+#ifndef TOKENHOP_SRC_CONFIG_RAW_H
+#define TOKENHOP_SRC_CONFIG_RAW_H
+
+#include <stdint.h>
+
+#include "tokenhop/config/model.h"
+
+/* A text that was refused is an item with a NULL pointer, so that ordinals still fit the file. */
+struct th_raw_list {
+    const struct th_str *items;
+    size_t n;
+};
+
+struct th_raw_objects {
+    void *items;
+    size_t n;
+};
+
+struct th_raw_rules {
+    unsigned choice;
+    struct th_raw_objects rules;
+};
+
+/* Begins every struct that stands in a list or map. */
+struct th_raw_head {
+    uint32_t place;     /* of the object in the file (source.h) */
+    struct th_str name; /* its key in a map, or its "name" */
+};
+
+struct th_raw_listener {
+    struct th_raw_head head;
+    struct th_str address;
+    unsigned mode;
+    struct th_str agent;
+};
+
+struct th_raw_server {
+    struct th_raw_head head;
+    struct th_str issuer;
+    struct th_str token_endpoint;
+    struct th_str revocation_endpoint;
+    struct th_str jwks_uri;
+    struct th_str ca_file;
+    bool allow_cleartext;
+    unsigned assertion_audience;
+};
+
+struct th_raw_key {
+    struct th_str env;
+};
+
+struct th_raw_auth {
+    unsigned method;
+    struct th_str key_file;
+    struct th_raw_key key;
+    struct th_str kid;
+    unsigned alg;
+};
+
+struct th_raw_registration {
+    struct th_raw_head head;
+    struct th_str client_id;
+    struct th_raw_auth auth;
+};
+
+struct th_raw_agent {
+    struct th_raw_head head;
+    struct th_str client_id;
+    struct th_raw_auth auth;
+    struct th_str resource;
+    struct th_str server;
+    struct th_raw_list linked_client_ids;
+    struct th_raw_objects registrations;
+};
+
+struct th_raw_subject {
+    unsigned from;
+    unsigned type;
+};
+
+struct th_raw_connection {
+    struct th_raw_head head;
+    struct th_raw_list urls;
+    unsigned type;
+    struct th_raw_list agents;
+    struct th_str server;
+    struct th_str audience;
+    struct th_str resource;
+    struct th_raw_list scopes;
+    struct th_raw_list second_leg_scopes;
+    struct th_raw_subject subject;
+    unsigned without_subject;
+    struct th_raw_list public_paths;
+    unsigned cookies;
+    bool allow_cleartext;
+    struct th_config_issued_checks issued_checks;
+};
+
+struct th_raw_rule {
+    struct th_raw_head head;
+    struct th_str url;
+    unsigned action;
+};
+
+struct th_raw_egress {
+    struct th_raw_list allow;
+};
+
+struct th_raw_root {
+    struct th_str schema;
+    struct th_raw_objects listeners;
+    struct th_raw_objects servers;
+    struct th_raw_objects agents;
+    struct th_raw_objects connections;
+    struct th_raw_rules unmatched;
+    struct th_raw_egress egress;
+    struct th_config_origin origin;
+    struct th_config_cache cache;
+    struct th_config_timeouts timeouts;
+    struct th_config_limits limits;
+    uint64_t workers;
+    struct th_config_log log;
+};
+
+#endif

@@ -1,0 +1,99 @@
+/* The table of keys as a page: docs/configuration.md. */
+#include <stdio.h>
+
+#include "key.h"
+#include "tokenhop/config/load.h"
+
+static const char intro[] =
+    "# Configuration\n"
+    "\n"
+    "<!-- Generated from the table of keys (src/config/table.c); do not edit. -->\n"
+    "\n"
+    "One file, JSON with `//` and `/* */` comments; trailing commas are not allowed, a key stands\n"
+    "once, and a key that is not on this page is a mistake. `tokenhop check -c FILE` prints every\n"
+    "mistake with its line, column and path. `config/tokenhop.schema.json` tells editors the same.\n"
+    "\n"
+    "- Durations are strings with a unit: `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"1h\"`. Sizes too: `\"512B\"`,\n"
+    "  `\"64KiB\"`, `\"128MiB\"`, `\"1GiB\"`.\n"
+    "- Names of files are relative to the folder of the configuration file.\n"
+    "- No secret stands in the file: `*_file` names a file that only its owner may read, and\n"
+    "  `{\"env\": \"NAME\"}` an environment variable.\n"
+    "- A reload takes effect for requests that come after it. Keys marked *restart* keep their\n"
+    "  value until tokenhop is started anew.\n";
+
+static void add_key(struct th_buf *out, const struct th_config_key *key)
+{
+    char wanted[200];
+    th_config_key_describe(key, wanted, sizeof(wanted));
+    th_buf_printf(out, "\n%s", wanted);
+    if (key->required)
+        th_buf_printf(out, "; required");
+    if (key->default_text != NULL) {
+        bool quoted =
+            key->shape == TH_KEY_ONE && key->type != TH_KEY_COUNT && key->type != TH_KEY_BOOLEAN;
+        th_buf_printf(out, quoted ? "; default `\"%s\"`" : "; default `%s`", key->default_text);
+    }
+    if (key->needs_restart)
+        th_buf_printf(out, "; *restart*");
+    th_buf_printf(out, "\n\n%s\n", key->doc);
+}
+
+/* What stands between a key and the keys of its section. */
+static const char *step_of(const struct th_config_key *key)
+{
+    if (key->type == TH_KEY_RULES || key->shape == TH_KEY_LIST)
+        return "[]";
+    return key->shape == TH_KEY_MAP ? ".NAME" : "";
+}
+
+static void add_paths(struct th_buf *out, const struct th_section *section, const char *prefix,
+                      unsigned depth)
+{
+    for (size_t i = 0; i < section->n_keys; i++) {
+        const struct th_config_key *key = &section->keys[i];
+        char path[160];
+        if (key->type == TH_KEY_PLANNED)
+            continue;
+        snprintf(path, sizeof(path), "%s%s", prefix, key->name);
+        th_buf_printf(out, depth == 0 ? "\n## `%s`\n" : "\n### `%s`\n", path);
+        add_key(out, key);
+        if (section->exactly_one[0] != NULL && key->name == section->exactly_one[0])
+            th_buf_printf(out, "\nExactly one of `%s` and `%s` is needed.\n", key->name,
+                          section->exactly_one[1]);
+        if (key->section == NULL)
+            continue;
+        snprintf(path, sizeof(path), "%s%s%s.", prefix, key->name, step_of(key));
+        add_paths(out, key->section, path, depth + 1);
+    }
+}
+
+static void add_planned(struct th_buf *out, const struct th_section *section, const char *prefix)
+{
+    for (size_t i = 0; i < section->n_keys; i++) {
+        const struct th_config_key *key = &section->keys[i];
+        char path[160];
+        snprintf(path, sizeof(path), "%s%s", prefix, key->name);
+        if (key->type == TH_KEY_PLANNED)
+            th_buf_printf(out, "- `%s`\n", path);
+        for (const struct th_config_key_choice *c = key->choices; c != NULL && c->name != NULL;
+             c++) {
+            if (c->value == TH_CHOICE_PLANNED)
+                th_buf_printf(out, "- `%s`: `\"%s\"`\n", path, c->name);
+        }
+        if (key->section == NULL)
+            continue;
+        snprintf(path, sizeof(path), "%s%s%s.", prefix, key->name, step_of(key));
+        add_planned(out, key->section, path);
+    }
+}
+
+int th_config_write_reference(struct th_buf *out)
+{
+    th_buf_add(out, intro, sizeof(intro) - 1);
+    add_paths(out, &th_section_root, "", 0);
+    th_buf_printf(out, "\n## Not supported by this version\n\n"
+                       "These keys and values are part of the design and not built yet; each is a "
+                       "mistake for now.\n\n");
+    add_planned(out, &th_section_root, "");
+    return out->failed ? TH_E_NOMEM : 0;
+}

@@ -1,0 +1,569 @@
+/* The table of keys. A row's order is the order on the reference page. */
+#include "key.h"
+
+#include "choices.h"
+#include "raw.h"
+#include "tokenhop/base/check.h"
+
+/* The offset of a field, which must be of the type that the row's reader writes. */
+#define FIELD(st, member, wanted)                                                                  \
+    (offsetof(st, member) + 0 * sizeof(_Generic(((st *)0)->member, wanted : (char)0)))
+#define TEXT(st, member) .offset = FIELD(st, member, struct th_str)
+#define TEXTS(st, member) .shape = TH_KEY_LIST, .offset = FIELD(st, member, struct th_raw_list)
+#define DURATION(st, member) .type = TH_KEY_DURATION, .offset = FIELD(st, member, int64_t)
+#define SIZE(st, member) .type = TH_KEY_SIZE, .offset = FIELD(st, member, uint64_t)
+#define COUNT(st, member) .type = TH_KEY_COUNT, .offset = FIELD(st, member, uint64_t)
+#define BOOLEAN(st, member) .type = TH_KEY_BOOLEAN, .offset = FIELD(st, member, bool)
+#define ENUM(st, member, list)                                                                     \
+    .type = TH_KEY_ENUM, .offset = FIELD(st, member, unsigned), .choices = (list)
+#define OBJECT(st, member, inner)                                                                  \
+    .type = TH_KEY_OBJECT, .offset = offsetof(st, member), .section = &(inner)
+#define OBJECTS(st, member, inner)                                                                 \
+    .type = TH_KEY_OBJECT, .offset = FIELD(st, member, struct th_raw_objects), .section = &(inner)
+#define PLANNED(key)                                                                               \
+    {                                                                                              \
+        .name = (key), .type = TH_KEY_PLANNED                                                      \
+    }
+#define SECTION(label, st, rows)                                                                   \
+    .name = (label), .size = sizeof(st), .keys = (rows), .n_keys = TH_COUNT_OF(rows)
+
+#define MINUTE ((uint64_t)60 * 1000)
+#define HOUR (60 * MINUTE)
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
+
+static const struct th_config_key listener_keys[] = {
+    {.name = "name",
+     .type = TH_KEY_NAME,
+     TEXT(struct th_raw_listener, head.name),
+     .required = true,
+     .needs_restart = true,
+     .doc = "What logs and metrics call this listener."},
+    {.name = "address",
+     .type = TH_KEY_ADDRESS,
+     TEXT(struct th_raw_listener, address),
+     .required = true,
+     .needs_restart = true,
+     .doc = "Where tokenhop listens: an address in digits and a port, \"127.0.0.1:8080\" or "
+            "\"[::1]:8080\". Whoever can reach it acts as the listener's agent, so anything but "
+            "loopback needs a network that only the agent can use."},
+    {.name = "mode",
+     ENUM(struct th_raw_listener, mode, listener_modes),
+     .default_text = "forward",
+     .needs_restart = true,
+     .doc = "How requests name their destination. \"forward\" is an HTTP proxy: the request line "
+            "holds the whole URL, as clients send it that have HTTP_PROXY set."},
+    {.name = "agent",
+     .type = TH_KEY_REFERENCE,
+     TEXT(struct th_raw_listener, agent),
+     .required = true,
+     .doc = "The agent that every caller of this listener acts as."},
+};
+static const struct th_section listener_section = {
+    SECTION("listener", struct th_raw_listener, listener_keys), .has_head = true};
+
+static const struct th_config_key server_keys[] = {
+    {.name = "issuer",
+     .type = TH_KEY_URL,
+     TEXT(struct th_raw_server, issuer),
+     .required = true,
+     .doc = "The server's issuer, character for character as its tokens have it. Okta's endpoints "
+            "follow from it: an issuer without path is an org server, one with the path "
+            "/oauth2/ID a custom one. For any other, token_endpoint must be given."},
+    {.name = "token_endpoint",
+     .type = TH_KEY_URL,
+     TEXT(struct th_raw_server, token_endpoint),
+     .doc = "Where tokens are exchanged. Follows from an Okta issuer."},
+    {.name = "revocation_endpoint",
+     .type = TH_KEY_URL,
+     TEXT(struct th_raw_server, revocation_endpoint),
+     .doc = "Where tokens are revoked (RFC 7009). Follows from an Okta issuer."},
+    {.name = "jwks_uri",
+     .type = TH_KEY_URL,
+     TEXT(struct th_raw_server, jwks_uri),
+     .doc = "Where the server's public keys are. Follows from an Okta issuer."},
+    {.name = "ca_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_server, ca_file),
+     .doc = "PEM certificates of the authorities that vouch for this server, in place of the "
+            "system's."},
+    {.name = "allow_cleartext",
+     BOOLEAN(struct th_raw_server, allow_cleartext),
+     .default_text = "false",
+     .doc = "Allows http:// URLs of this server. Tokens and client assertions then cross the "
+            "network for all to read; loopback addresses need no permission."},
+    {.name = "assertion_audience",
+     ENUM(struct th_raw_server, assertion_audience, assertion_audiences),
+     .default_text = "endpoint",
+     .doc = "The audience of the client assertions that agents sign: the \"endpoint\" that is "
+            "called, as Okta wants it, or the \"issuer\"."},
+};
+static const struct th_section server_section = {
+    SECTION("authorization_server", struct th_raw_server, server_keys), .has_head = true};
+
+static const struct th_config_key environment_keys[] = {
+    {.name = "env",
+     .type = TH_KEY_VARIABLE,
+     TEXT(struct th_raw_key, env),
+     .required = true,
+     .doc = "The name of the environment variable that holds the secret."},
+};
+static const struct th_section environment_section = {
+    SECTION("environment", struct th_raw_key, environment_keys)};
+
+static const struct th_config_key auth_keys[] = {
+    {.name = "method",
+     ENUM(struct th_raw_auth, method, auth_methods),
+     .required = true,
+     .doc = "How the agent proves at a token endpoint who it is. \"private_key_jwt\": by an "
+            "assertion that it signs (RFC 7523)."},
+    {.name = "key_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_auth, key_file),
+     .doc = "The agent's private key, PEM or JWK. It is refused when others than its owner may "
+            "read it."},
+    {.name = "key",
+     OBJECT(struct th_raw_auth, key, environment_section),
+     .doc = "The same from the environment, in place of key_file."},
+    {.name = "kid",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_auth, kid),
+     .required = true,
+     .doc = "The id under which the public key is registered at the authorization server."},
+    {.name = "alg",
+     ENUM(struct th_raw_auth, alg, signing_algs),
+     .default_text = "RS256",
+     .doc = "The signature algorithm: RS256 with an RSA key of at least 2048 bits, ES256 with a "
+            "P-256 key."},
+    PLANNED("secret_file"),
+};
+static const struct th_section auth_section = {SECTION("auth", struct th_raw_auth, auth_keys),
+                                               .exactly_one = {"key_file", "key"}};
+
+static const struct th_config_key registration_keys[] = {
+    {.name = "client_id",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_registration, client_id),
+     .required = true,
+     .doc = "The agent's client id at that server."},
+    {.name = "auth",
+     OBJECT(struct th_raw_registration, auth, auth_section),
+     .required = true,
+     .doc = "How the agent authenticates at that server."},
+};
+static const struct th_section registration_section = {
+    SECTION("registration", struct th_raw_registration, registration_keys), .has_head = true};
+
+static const struct th_config_key agent_keys[] = {
+    {.name = "client_id",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_agent, client_id),
+     .required = true,
+     .doc = "The agent's client id at the identity provider."},
+    {.name = "auth",
+     OBJECT(struct th_raw_agent, auth, auth_section),
+     .required = true,
+     .doc = "How the agent authenticates, at every authorization server without a registration "
+            "of its own."},
+    {.name = "resource",
+     .type = TH_KEY_RESOURCE,
+     TEXT(struct th_raw_agent, resource),
+     .doc = "The agent's own resource URL. An access token with this audience is recognised as a "
+            "subject token for the agent."},
+    {.name = "authorization_server",
+     .type = TH_KEY_REFERENCE,
+     TEXT(struct th_raw_agent, server),
+     .required = true,
+     .doc = "Where subject tokens are exchanged first: at Okta, the org authorization server."},
+    {.name = "linked_client_ids",
+     .type = TH_KEY_STRING,
+     TEXTS(struct th_raw_agent, linked_client_ids),
+     .default_text = "[]",
+     .doc = "Other client ids whose ID tokens this agent may present."},
+    {.name = "registrations",
+     .shape = TH_KEY_MAP,
+     OBJECTS(struct th_raw_agent, registrations, registration_section),
+     .default_text = "{}",
+     .doc = "By the name of an authorization server: client id and authentication there, where "
+            "they differ from the agent's own."},
+};
+static const struct th_section agent_section = {SECTION("agent", struct th_raw_agent, agent_keys),
+                                                .has_head = true};
+
+static const struct th_config_key subject_keys[] = {
+    {.name = "from",
+     ENUM(struct th_raw_subject, from, subject_sources),
+     .default_text = "authorization",
+     .doc = "Where the subject token comes from: the request's Authorization field."},
+    {.name = "type",
+     ENUM(struct th_raw_subject, type, subject_types),
+     .default_text = "auto",
+     .doc = "What the subject token is, for the authorization server: \"auto\" tells ID tokens "
+            "and access tokens apart by their form, audience and claims."},
+    PLANNED("name"),
+    PLANNED("verify"),
+};
+static const struct th_section subject_section = {
+    SECTION("subject", struct th_raw_subject, subject_keys)};
+
+static const struct th_config_key issued_checks_keys[] = {
+    {.name = "audience",
+     BOOLEAN(struct th_config_issued_checks, audience),
+     .default_text = "true",
+     .doc = "The token's audience is the one that was asked for."},
+    {.name = "subject",
+     BOOLEAN(struct th_config_issued_checks, subject),
+     .default_text = "true",
+     .doc = "The token's subject is the subject token's."},
+    {.name = "scope",
+     BOOLEAN(struct th_config_issued_checks, scope),
+     .default_text = "true",
+     .doc = "The token has no scope that was not asked for."},
+    {.name = "chain",
+     BOOLEAN(struct th_config_issued_checks, chain),
+     .default_text = "true",
+     .doc = "The token's chain of actors is the subject token's with this agent outermost."},
+};
+static const struct th_section issued_checks_section = {
+    SECTION("issued_checks", struct th_config_issued_checks, issued_checks_keys)};
+
+static const struct th_config_key connection_keys[] = {
+    {.name = "name",
+     .type = TH_KEY_NAME,
+     TEXT(struct th_raw_connection, head.name),
+     .required = true,
+     .doc = "What logs, metrics and problem bodies call this connection."},
+    {.name = "url",
+     .type = TH_KEY_PATTERN,
+     .shape = TH_KEY_ONE_OR_LIST,
+     .offset = FIELD(struct th_raw_connection, urls, struct th_raw_list),
+     .min_items = 1,
+     .max_items = 256,
+     .required = true,
+     .doc = "The URLs that belong to this connection: one pattern or a list. A pattern is a "
+            "scheme, a host (\"*.\" before it stands for one label), perhaps a port, and a path "
+            "that matches itself and what is below it, on whole segments. The most specific "
+            "pattern wins; two connections cannot have the same one."},
+    {.name = "type",
+     ENUM(struct th_raw_connection, type, resource_types),
+     .required = true,
+     .doc = "What is behind the URLs, and so which exchange gets the credential: "
+            "\"agent_to_agent\" (another agent) or \"authorization_server\" (an API that a custom "
+            "authorization server protects), each by an ID-JAG in two legs."},
+    {.name = "agents",
+     .type = TH_KEY_REFERENCE,
+     TEXTS(struct th_raw_connection, agents),
+     .min_items = 1,
+     .required = true,
+     .doc = "The agents that may use this connection."},
+    {.name = "authorization_server",
+     .type = TH_KEY_REFERENCE,
+     TEXT(struct th_raw_connection, server),
+     .required = true,
+     .doc = "The server that issues the destination's access tokens: where the second leg goes."},
+    {.name = "audience",
+     .type = TH_KEY_RESOURCE,
+     TEXT(struct th_raw_connection, audience),
+     .doc = "The audience that is asked for on the first leg. The issuer of "
+            "authorization_server unless said otherwise."},
+    {.name = "resource",
+     .type = TH_KEY_RESOURCE,
+     TEXT(struct th_raw_connection, resource),
+     .doc = "The destination's resource URL, character for character as it is registered (a "
+            "trailing slash makes another one). Required for \"agent_to_agent\"; for "
+            "\"authorization_server\", sent only if it is given."},
+    {.name = "scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_connection, scopes),
+     .max_items = 64,
+     .default_text = "[]",
+     .doc = "The scopes that are asked for. Okta wants at least one, and none of its system "
+            "scopes (openid, profile, email, offline_access, address, phone)."},
+    {.name = "second_leg_scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_connection, second_leg_scopes),
+     .max_items = 64,
+     .default_text = "[]",
+     .doc = "Scopes that are sent on the second leg too, each of them one of scopes. Okta's "
+            "custom servers want none; others issue a token without scopes if none are sent."},
+    {.name = "subject",
+     OBJECT(struct th_raw_connection, subject, subject_section),
+     .doc = "The token that is exchanged."},
+    {.name = "without_subject",
+     ENUM(struct th_raw_connection, without_subject, without_subject),
+     .default_text = "refuse",
+     .doc = "What becomes of a request without a subject token: \"refuse\" answers 401, "
+            "\"forward\" sends it on without a credential."},
+    {.name = "public",
+     .type = TH_KEY_PATH,
+     TEXTS(struct th_raw_connection, public_paths),
+     .max_items = 64,
+     .default_text = "[\"/.well-known/agent-card.json\", "
+                     "\"/.well-known/oauth-protected-resource\"]",
+     .doc = "Paths at the connection's hosts that are served without a credential and without "
+            "asking for a subject token."},
+    {.name = "cookies",
+     ENUM(struct th_raw_connection, cookies, cookies),
+     .default_text = "pass",
+     .doc = "Whether the caller's cookies reach the destination."},
+    {.name = "allow_cleartext",
+     BOOLEAN(struct th_raw_connection, allow_cleartext),
+     .default_text = "false",
+     .doc = "Allows the credential to be sent over http:// to addresses beyond loopback, for all "
+            "on the way to read."},
+    {.name = "issued_checks",
+     OBJECT(struct th_raw_connection, issued_checks, issued_checks_section),
+     .doc = "Which parts of an issued token (if it reads as a JWT) are compared with what was "
+            "asked for, before it is used."},
+    PLANNED("inject"),
+};
+static const struct th_section connection_section = {
+    SECTION("connection", struct th_raw_connection, connection_keys), .has_head = true};
+
+static const struct th_config_key rule_keys[] = {
+    {.name = "url",
+     .type = TH_KEY_PATTERN,
+     TEXT(struct th_raw_rule, url),
+     .required = true,
+     .doc = "The pattern of the URLs that this rule is for, as in a connection."},
+    {.name = "action",
+     ENUM(struct th_raw_rule, action, unmatched_actions),
+     .required = true,
+     .doc = "\"forward\" sends the request on as an ordinary proxy does, \"deny\" refuses it."},
+};
+static const struct th_section rule_section = {
+    SECTION("unmatched_rule", struct th_raw_rule, rule_keys), .has_head = true};
+
+static const struct th_config_key egress_keys[] = {
+    {.name = "allow",
+     .type = TH_KEY_NETWORK,
+     TEXTS(struct th_raw_egress, allow),
+     .default_text = "[]",
+     .doc = "Addresses that may be connected to beyond those that are allowed anyway: a network "
+            "(\"10.1.0.0/16\", \"fd00::/8\"), an address, or an address and port "
+            "(\"127.0.0.1:9001\", \"[::1]:80\"). Loopback destinations must be named here."},
+    PLANNED("connect_ports"),
+};
+static const struct th_section egress_section = {
+    SECTION("egress", struct th_raw_egress, egress_keys)};
+
+static const struct th_config_key origin_keys[] = {
+    {.name = "idle_timeout",
+     DURATION(struct th_config_origin, idle_timeout_ms),
+     .default_text = "30s",
+     .max = HOUR,
+     .doc = "How long an unused connection to an origin is kept."},
+    {.name = "max_idle",
+     COUNT(struct th_config_origin, max_idle),
+     .default_text = "256",
+     .max = 100000,
+     .doc = "How many unused connections to origins each worker keeps."},
+    PLANNED("ca_file"),
+};
+static const struct th_section origin_section = {
+    SECTION("origin", struct th_config_origin, origin_keys)};
+
+static const struct th_config_key cache_keys[] = {
+    {.name = "max_entries",
+     COUNT(struct th_config_cache, max_entries),
+     .default_text = "100000",
+     .min = 1,
+     .max = 100000000,
+     .needs_restart = true,
+     .doc = "How many credentials are kept at most; the least recently used leaves first."},
+    {.name = "max_bytes",
+     SIZE(struct th_config_cache, max_bytes),
+     .default_text = "128MiB",
+     .min = 64 * KIB,
+     .max = 1024 * GIB,
+     .needs_restart = true,
+     .doc = "How much memory the kept credentials take at most."},
+    {.name = "margin",
+     DURATION(struct th_config_cache, margin_ms),
+     .default_text = "30s",
+     .max = HOUR,
+     .doc = "How long before its expiry a credential is no longer used, so that it is still "
+            "valid when it arrives."},
+    {.name = "max_lifetime",
+     DURATION(struct th_config_cache, max_lifetime_ms),
+     .default_text = "1h",
+     .min = 1000,
+     .max = 24 * HOUR,
+     .doc = "How long a credential is kept at most, whatever its own expiry says."},
+};
+static const struct th_section cache_section = {
+    SECTION("cache", struct th_config_cache, cache_keys)};
+
+static const struct th_config_key timeout_keys[] = {
+    {.name = "head",
+     DURATION(struct th_config_timeouts, head_ms),
+     .default_text = "15s",
+     .min = 1,
+     .max = HOUR,
+     .doc = "For a request's head to arrive whole. Beyond it: 408."},
+    {.name = "idle",
+     DURATION(struct th_config_timeouts, idle_ms),
+     .default_text = "75s",
+     .min = 1,
+     .max = 24 * HOUR,
+     .doc = "For the next request on a client's connection."},
+    {.name = "body",
+     DURATION(struct th_config_timeouts, body_ms),
+     .default_text = "60s",
+     .min = 1,
+     .max = 24 * HOUR,
+     .doc = "For progress of a body, in either direction."},
+    {.name = "connect",
+     DURATION(struct th_config_timeouts, connect_ms),
+     .default_text = "10s",
+     .min = 1,
+     .max = HOUR,
+     .doc = "For the connection to an origin, its name's resolution included."},
+    {.name = "exchange",
+     DURATION(struct th_config_timeouts, exchange_ms),
+     .default_text = "10s",
+     .min = 1,
+     .max = HOUR,
+     .doc = "For all legs of an exchange together. Beyond it: 504."},
+    {.name = "first_byte",
+     DURATION(struct th_config_timeouts, first_byte_ms),
+     .default_text = "120s",
+     .min = 1,
+     .max = 24 * HOUR,
+     .doc = "For the response's first byte, once the request is sent. Beyond it: 504."},
+    {.name = "stream_idle",
+     DURATION(struct th_config_timeouts, stream_idle_ms),
+     .default_text = "15m",
+     .min = 1,
+     .max = 24 * HOUR,
+     .doc = "For the next byte of a response that streams: agents think for minutes."},
+    {.name = "drain",
+     DURATION(struct th_config_timeouts, drain_ms),
+     .default_text = "30s",
+     .max = HOUR,
+     .doc = "For requests under way to end when tokenhop is told to stop."},
+};
+static const struct th_section timeouts_section = {
+    SECTION("timeouts", struct th_config_timeouts, timeout_keys)};
+
+static const struct th_config_key limit_keys[] = {
+    {.name = "connections",
+     COUNT(struct th_config_limits, connections),
+     .default_text = "20000",
+     .min = 1,
+     .max = 1000000,
+     .doc = "Client connections at a time, over all listeners. Beyond it: 503."},
+    {.name = "head",
+     SIZE(struct th_config_limits, head),
+     .default_text = "64KiB",
+     .min = KIB,
+     .max = MIB,
+     .doc = "The head of a request or response. Beyond it: 431, of a response 502."},
+    {.name = "fields",
+     COUNT(struct th_config_limits, fields),
+     .default_text = "100",
+     .min = 10,
+     .max = 1000,
+     .doc = "Header fields of a request or response."},
+    {.name = "replay_body",
+     SIZE(struct th_config_limits, replay_body),
+     .default_text = "64KiB",
+     .max = 16 * MIB,
+     .doc = "A request's body up to this size is held until the response begins, so that it can "
+            "be sent once more with a new credential when the destination answers 401."},
+    {.name = "waiting_exchanges",
+     COUNT(struct th_config_limits, waiting_exchanges),
+     .default_text = "1000",
+     .min = 1,
+     .max = 1000000,
+     .doc = "Exchanges that may be under way or wait at a time. Beyond it: 503."},
+};
+static const struct th_section limits_section = {
+    SECTION("limits", struct th_config_limits, limit_keys)};
+
+static const struct th_config_key log_keys[] = {
+    {.name = "level",
+     ENUM(struct th_config_log, level, log_levels),
+     .default_text = "info",
+     .doc = "What is logged to standard error: messages of this level and above it."},
+    {.name = "access_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_config_log, access_file),
+     .default_text = "-",
+     .may_be_empty = true,
+     .doc = "Where the access log goes, one JSON line a request: a file, \"-\" for standard "
+            "output, or \"\" for nowhere."},
+    PLANNED("audit_file"),
+};
+static const struct th_section log_section = {SECTION("log", struct th_config_log, log_keys)};
+
+static const struct th_config_key root_keys[] = {
+    {.name = "$schema",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_root, schema),
+     .doc = "The JSON Schema of this file, for editors. tokenhop does not read it."},
+    {.name = "listeners",
+     .shape = TH_KEY_LIST,
+     OBJECTS(struct th_raw_root, listeners, listener_section),
+     .min_items = 1,
+     .max_items = 64,
+     .required = true,
+     .doc = "Where callers connect."},
+    {.name = "authorization_servers",
+     .shape = TH_KEY_MAP,
+     OBJECTS(struct th_raw_root, servers, server_section),
+     .min_items = 1,
+     .required = true,
+     .doc = "The authorization servers that agents and connections refer to, by a name of your "
+            "choice."},
+    {.name = "agents",
+     .shape = TH_KEY_MAP,
+     OBJECTS(struct th_raw_root, agents, agent_section),
+     .min_items = 1,
+     .required = true,
+     .doc = "The workload identities that tokenhop authenticates as, by a name of your choice."},
+    {.name = "connections",
+     .shape = TH_KEY_LIST,
+     OBJECTS(struct th_raw_root, connections, connection_section),
+     .max_items = 65536,
+     .default_text = "[]",
+     .doc = "The resource connections: what may be called, and with what."},
+    {.name = "unmatched",
+     .type = TH_KEY_RULES,
+     .offset = FIELD(struct th_raw_root, unmatched, struct th_raw_rules),
+     .choices = unmatched_actions,
+     .section = &rule_section,
+     .default_text = "deny",
+     .doc = "What becomes of a request that no connection matches: \"deny\", \"forward\" (an "
+            "ordinary proxy, without a credential), or a list of rules of which the first that "
+            "matches decides, and \"deny\" where none does."},
+    {.name = "egress",
+     OBJECT(struct th_raw_root, egress, egress_section),
+     .doc = "Which addresses may be connected to."},
+    {.name = "origin",
+     OBJECT(struct th_raw_root, origin, origin_section),
+     .doc = "Connections to destinations."},
+    {.name = "cache",
+     OBJECT(struct th_raw_root, cache, cache_section),
+     .doc = "The credentials that are kept."},
+    {.name = "timeouts",
+     OBJECT(struct th_raw_root, timeouts, timeouts_section),
+     .doc = "How long tokenhop waits."},
+    {.name = "limits",
+     OBJECT(struct th_raw_root, limits, limits_section),
+     .doc = "How much of everything."},
+    {.name = "workers",
+     COUNT(struct th_raw_root, workers),
+     .default_text = "0",
+     .max = 1024,
+     .needs_restart = true,
+     .doc = "Threads that carry requests; 0 is one for each core that tokenhop may use."},
+    {.name = "log", OBJECT(struct th_raw_root, log, log_section), .doc = "What is written where."},
+    PLANNED("callers"),
+    PLANNED("policy"),
+    PLANNED("interception"),
+    PLANNED("admin"),
+    PLANNED("revoke_on_exit"),
+};
+const struct th_section th_section_root = {SECTION("root", struct th_raw_root, root_keys)};

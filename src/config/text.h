@@ -1,0 +1,56 @@
+/* The small languages inside the strings of a configuration: durations, sizes, names, scopes,
+ * addresses, networks. Each function returns 0 or TH_E_CONFIG with `what` and `mend` filled; no
+ * error text quotes what was given, as a secret may have been put in the wrong place. */
+#ifndef TOKENHOP_SRC_CONFIG_TEXT_H
+#define TOKENHOP_SRC_CONFIG_TEXT_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "tokenhop/base/error.h"
+#include "tokenhop/base/str.h"
+#include "tokenhop/config/model.h"
+
+/* Their patterns in the schema (ECMA 262), beside the functions that they must agree with. */
+#define TH_DURATION_PATTERN "^(0|[1-9][0-9]{0,8})(ms|s|m|h)$"
+#define TH_SIZE_PATTERN "^(0|[1-9][0-9]{0,8})(B|KiB|MiB|GiB)$"
+#define TH_NAME_PATTERN "^[A-Za-z0-9._-]{1,64}$"
+#define TH_SCOPE_PATTERN "^[!#-\\[\\]-~]{1,256}$"
+#define TH_VISIBLE_PATTERN "^[ -~]+$"
+
+int th_text_to_duration(struct th_str text, int64_t *ret_ms, struct th_errinfo *reterr) TH_MUST;
+int th_text_to_size(struct th_str text, uint64_t *ret_bytes, struct th_errinfo *reterr) TH_MUST;
+/* "30s", "64KiB": the largest unit that leaves no fraction. */
+void th_text_from_duration(int64_t ms, char *ret_text, size_t size);
+void th_text_from_size(uint64_t bytes, char *ret_text, size_t size);
+
+/* Names become labels of metrics and fields of logs. */
+int th_text_check_name(struct th_str text, struct th_errinfo *reterr) TH_MUST;
+int th_text_check_scope(struct th_str text, struct th_errinfo *reterr) TH_MUST; /* RFC 6749, 3.3 */
+int th_text_check_visible(struct th_str text, struct th_errinfo *reterr) TH_MUST;
+/* Names of environment variables (POSIX). */
+int th_text_check_variable(struct th_str text, struct th_errinfo *reterr) TH_MUST;
+/* A file's name, which is not itself the key that was to be in the file. */
+int th_text_check_file(struct th_str text, struct th_errinfo *reterr) TH_MUST;
+
+/* "127.0.0.1:8080", "[::1]:8080": addresses in digits, as binding must not wait for a resolver. */
+int th_text_to_address(struct th_str text, struct sockaddr_storage *ret_address, socklen_t *ret_len,
+                       struct th_errinfo *reterr) TH_MUST;
+/* "10.1.0.0/16", "127.0.0.1:9001", "[::1]:80", "fd00::/8". */
+int th_text_to_network(struct th_str text, struct th_config_network *ret_network,
+                       struct th_errinfo *reterr) TH_MUST;
+
+/* Insertions, deletions, replacements and swaps of neighbours that lead from a to b (case does not
+ * count); above 64 bytes, SIZE_MAX. */
+size_t th_text_distance(struct th_str a, struct th_str b);
+
+/* Finds the nearest of several names to one: offer each, then read `best` (empty: none is near). */
+struct th_nearest {
+    struct th_str wanted;
+    struct th_str best;
+    size_t distance;
+};
+void th_nearest_init(struct th_nearest *nearest, struct th_str wanted);
+void th_nearest_offer(struct th_nearest *nearest, struct th_str name);
+
+#endif

@@ -1,0 +1,100 @@
+#include "version.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#include "tokenhop/base/mem.h"
+
+struct digest {
+    EVP_MD_CTX *ctx;
+    bool failed;
+};
+
+static void add_bytes(struct digest *d, const void *bytes, size_t len)
+{
+    if (len > 0 && EVP_DigestUpdate(d->ctx, bytes, len) != 1)
+        d->failed = true;
+}
+
+static void add_number(struct digest *d, uint64_t number)
+{
+    add_bytes(d, &number, sizeof(number)); /* never leaves this process: any byte order will do */
+}
+
+/* With its length before it, so that no two lists of texts run together to the same bytes. */
+static void add_text(struct digest *d, struct th_str text)
+{
+    add_number(d, text.len);
+    add_bytes(d, text.ptr, text.len);
+}
+
+static void add_server(struct digest *d, const struct th_config_authorization_server *server)
+{
+    add_text(d, server->issuer);
+    add_text(d, server->token_endpoint);
+    add_number(d, server->assertion_audience_issuer);
+}
+
+static void add_agent(struct digest *d, const struct th_config_agent *agent,
+                      const struct th_config_authorization_server *server)
+{
+    const struct th_config_auth *auth;
+    struct th_str client_id;
+    add_text(d, agent->name);
+    add_text(d, agent->client_id);
+    add_text(d, agent->resource);
+    add_server(d, agent->server);
+    th_config_agent_registration(agent, server, &client_id, &auth);
+    add_text(d, client_id);
+    th_config_agent_registration(agent, agent->server, &client_id, &auth);
+    add_text(d, client_id);
+}
+
+static int compare_agents(const void *left, const void *right)
+{
+    struct th_str a = (*(const struct th_config_agent *const *)left)->name;
+    struct th_str b = (*(const struct th_config_agent *const *)right)->name;
+    int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static void add_connection(struct digest *d, const struct th_config_connection *connection)
+{
+    const struct th_config_issued_checks *checks = &connection->issued_checks;
+    add_text(d, TH_STR("tokenhop connection 1"));
+    add_text(d, connection->name);
+    add_number(d, connection->type);
+    add_server(d, connection->server);
+    add_text(d, connection->audience);
+    add_text(d, connection->resource);
+    add_text(d, connection->scope_text);
+    add_text(d, connection->second_leg_scope_text);
+    add_number(d, connection->subject_type);
+    add_number(d,
+               checks->audience | checks->subject << 1 | checks->scope << 2 | checks->chain << 3);
+}
+
+int th_config_version_digest(const struct th_config_connection *connection, uint8_t ret_version[16])
+{
+    uint8_t whole[EVP_MAX_MD_SIZE];
+    size_t n = connection->n_agents;
+    struct digest d = {EVP_MD_CTX_new(), false};
+    TH_CLEANUP(th_freep) const struct th_config_agent **agents = th_calloc(n, sizeof(*agents));
+    if (agents == NULL || d.ctx == NULL || EVP_DigestInit_ex(d.ctx, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(d.ctx);
+        return TH_E_NOMEM;
+    }
+    add_connection(&d, connection);
+    for (size_t i = 0; i < n; i++)
+        agents[i] = connection->agents[i];
+    qsort(agents, n, sizeof(*agents), compare_agents);
+    for (size_t i = 0; i < n; i++)
+        add_agent(&d, agents[i], connection->server);
+    if (EVP_DigestFinal_ex(d.ctx, whole, NULL) != 1)
+        d.failed = true;
+    EVP_MD_CTX_free(d.ctx);
+    if (d.failed)
+        return TH_E_NOMEM;
+    memcpy(ret_version, whole, 16);
+    return 0;
+}
