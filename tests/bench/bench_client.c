@@ -13,21 +13,25 @@
 
 static char read_block[READ_SIZE];
 
-/* A request as a small agent runtime writes it: absolute form (RFC 9112, section 3.2.2). */
+/* A request as a small agent runtime writes it: absolute form (RFC 9112, section 3.2.2), inside a
+ * tunnel origin form. */
 static size_t put_request(char *dst, size_t size, const struct bench_requests *rs, uint64_t index)
 {
     char token[BENCH_SUBJECT_MAX];
+    char authority[64] = "";
     int n;
 
-    if (rs->direct)
+    if (!rs->tunnel)
+        snprintf(authority, sizeof(authority), "http://127.0.0.1:%u", rs->origin_port);
+    if (rs->direct || rs->tunnel)
         bench_access_token(index, token);
     else
         bench_subject_token(index, token);
     n = snprintf(dst, size,
-                 "GET http://127.0.0.1:%u%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
+                 "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
                  "User-Agent: bench-agent/1.0\r\nAccept: application/json, text/event-stream\r\n"
                  "A2A-Version: 1.0\r\nX-Bench-Index: %07llu\r\nAuthorization: Bearer %s\r\n\r\n",
-                 rs->origin_port, rs->path, rs->origin_port, (unsigned long long)index, token);
+                 authority, rs->path, rs->origin_port, (unsigned long long)index, token);
     if (n < 0 || (size_t)n >= size)
         bench_die("a request is longer than %zu bytes", size);
     return (size_t)n;
@@ -46,11 +50,35 @@ void bench_requests_init(struct bench_requests *rs)
     }
 }
 
+/* Asks for a tunnel and waits for it: what is measured comes after. */
+static void open_tunnel(int fd, uint16_t origin_port)
+{
+    char text[1024];
+    size_t len = 0;
+    int n =
+        snprintf(text, sizeof(text), "CONNECT 127.0.0.1:%u HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n\r\n",
+                 origin_port, origin_port);
+
+    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+        bench_die("CONNECT could not be sent: %s", strerror(errno));
+    /* Byte by byte: not one may be taken that belongs into the tunnel. */
+    while (len < 4 || memcmp(text + len - 4, "\r\n\r\n", 4) != 0) {
+        if (len == sizeof(text) - 1 || recv(fd, text + len, 1, 0) != 1)
+            bench_die("CONNECT was not answered");
+        len++;
+    }
+    text[len] = '\0';
+    if (strncmp(text, "HTTP/1.1 200", 12) != 0 && strncmp(text, "HTTP/1.0 200", 12) != 0)
+        bench_die("CONNECT was answered: %.40s", text);
+}
+
 void bench_client_connect(struct bench_client *c, const struct bench_requests *rs, int rcvbuf)
 {
     c->fd = bench_connect(rs->proxy_port, rcvbuf);
     if (c->fd < 0)
         bench_die("cannot connect to the proxy at port %u: %s", rs->proxy_port, strerror(errno));
+    if (rs->tunnel)
+        open_tunnel(c->fd, rs->origin_port);
     c->state = CLIENT_IDLE;
 }
 

@@ -56,6 +56,7 @@ struct bench_requests {
     const char *path;
     uint64_t first, n_tokens; /* indices first .. first + n_tokens - 1 */
     bool direct;              /* to the origin itself: access tokens are sent */
+    bool tunnel;              /* through CONNECT; what is inside is as direct */
     size_t size;              /* of each, all are equal */
     char *table;
 };

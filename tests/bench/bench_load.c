@@ -324,6 +324,19 @@ static void run(struct load *l)
         hold_clients(l);
 }
 
+static void finish(struct load *l)
+{
+    for (uint64_t i = 0; i < l->n_clients; i++)
+        bench_client_close(&l->clients[i]);
+    if (l->timer_fd >= 0)
+        close(l->timer_fd);
+    close(l->epoll_fd);
+    free(l->clients);
+    free(l->free_clients);
+    free(l->latencies);
+    free(l->requests.table);
+}
+
 static int compare_latency(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a;
@@ -372,6 +385,7 @@ enum opt {
     OPT_RCVBUF,
     OPT_IN_ORDER,
     OPT_DIRECT,
+    OPT_TUNNEL,
     OPT_HELP,
 };
 
@@ -391,6 +405,7 @@ static const struct option options[] = {
     {"rcvbuf", required_argument, NULL, OPT_RCVBUF},
     {"in-order", no_argument, NULL, OPT_IN_ORDER},
     {"direct", no_argument, NULL, OPT_DIRECT},
+    {"tunnel", no_argument, NULL, OPT_TUNNEL},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
@@ -453,6 +468,9 @@ static void parse_option(struct load *l, int c, bool *ret_in_order)
     case OPT_DIRECT:
         l->requests.direct = true;
         break;
+    case OPT_TUNNEL:
+        l->requests.tunnel = true;
+        break;
     case OPT_HELP:
         for (const struct option *o = options; o->name; o++)
             printf("--%s%s\n", o->name, o->has_arg ? " VALUE" : "");
@@ -469,6 +487,7 @@ int main(int argc, char **argv)
         .rate = 3000,
         .slow_read = 65536,
         .tick_ms = 10,
+        .timer_fd = -1,
         .stride = 7919, /* a prime: all tokens come equally often unless it divides their number */
     };
     bool in_order = false;
@@ -493,5 +512,6 @@ int main(int argc, char **argv)
         l.expect_body = strtoull(l.requests.path + 5, NULL, 10);
     run(&l);
     print_result(&l);
+    finish(&l);
     return l.n_errors ? 1 : 0;
 }

@@ -415,6 +415,7 @@ void bench_serve(int listen_fd, bench_handler_fn *handler)
                 accept_all(&s, listen_fd);
                 break;
             case SOURCE_SIGNAL:
+                close(s.epoll_fd);
                 return;
             case SOURCE_CONN:
                 on_conn(src->conn, evs[i].events);

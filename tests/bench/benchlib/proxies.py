@@ -219,6 +219,11 @@ class Tokenhop(Proxy):
             "workers": f.workers,
             "log": {"level": "warn"},
         }
+        if f.purpose == "tunnel":
+            # The origin is no connection's then: CONNECT to it is a plain tunnel.
+            config["connections"][0]["url"] = "http://agent2.bench.example/"
+            config["unmatched"] = "forward"
+            config["egress"]["connect_ports"] = [f.origin_port]
         path = self.write("tokenhop.json", json.dumps(config, indent=2))
         done = subprocess.run([self.bench.tokenhop, "check", "-c", path], capture_output=True,
                               text=True, check=False)
@@ -228,6 +233,8 @@ class Tokenhop(Proxy):
 
     def warm(self):
         """One request with each token, so that each has been exchanged."""
+        if self.fleet.purpose == "tunnel":
+            return
         self.bench.load(self.fleet, self, mode="hot", requests=self.fleet.n_tokens,
                         tokens=self.fleet.n_tokens, in_order=True)
 

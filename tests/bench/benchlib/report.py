@@ -23,6 +23,12 @@ def spread(values):
     return (ordered[-1 - q] - ordered[q]) / 2 / middle * 100
 
 
+def others(row):
+    """Who is in no column of its own."""
+    return ", ".join(f"{n} {number(row.values[n])}" for n in ("squid", "trafficserver")
+                     if n in row.values)
+
+
 def table(rows):
     head = ["scenario", "unit", "tokenhop", "haproxy", "nginx", "ratio", "target", "met?"]
     lines = [head]
@@ -34,7 +40,7 @@ def table(rows):
             met = "yes" if row.met else "NO"
         lines.append([row.what, row.unit] +
                      [number(row.values.get(n)) for n in ("tokenhop", "haproxy", "nginx")] +
-                     [ratio, row.target, met])
+                     [ratio, row.target, met + (f" ({others(row)})" if others(row) else "")])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = []
     for k, line in enumerate(lines):

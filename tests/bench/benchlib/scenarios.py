@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from .fleet import Fleet
-from .machine import BenchError, Process, get_json, note
+from .machine import BenchError, Process, get_json, install_missing, note
 
 
 class Row:
@@ -148,12 +148,12 @@ def scenario_rate(bench):
 
         def one_round(proxy):
             value, result = cpu_of(bench, fleet, proxy, requests_of, mode="rate", rate=3000,
-                                   seconds=bench.quick(5, 2), connections=64, tokens=1000)
+                                   seconds=bench.quick(5, 2), connections=256, tokens=1000)
             latency.setdefault(proxy.name, []).append(result["p50_us"])
             return value
 
         for proxy in fleet.proxies:
-            bench.load(fleet, proxy, mode="hot", requests=1000, connections=64, tokens=1000)
+            bench.load(fleet, proxy, mode="hot", requests=1000, connections=256, tokens=1000)
         raw = interleaved(bench, fleet, one_round)
         check_origin(fleet)
     return [Row("fixed 3,000 requests/s", "us", medians(raw), ["haproxy"], 0.85, raw=raw,
@@ -210,6 +210,18 @@ def scenario_body(bench):
                 remark=speed_remark(wall).replace("per second", "MB per second")),
             Row("64 MiB bodies, CPU per MB", "us", values, ["nginx", "haproxy-nosplice"], 0.40,
                 remark="set up otherwise: " + ", ".join(f"{n} {v:.0f}" for n, v in tuned.items()))]
+
+
+def scenario_tunnel(bench):
+    """CPU per MB through a CONNECT tunnel"""
+    install_missing({"squid": "squid", "traffic_server": "trafficserver"})
+    names = [n for n in bench.names if n == "tokenhop"] + ["squid", "trafficserver"]
+    with Fleet(bench, purpose="tunnel", names=names) as fleet:
+        raw, wall = cpu_rounds(bench, fleet, lambda r: r["body_bytes"] / 1e6, warm_requests=2,
+                               mode="body", tunnel=True, connections=2, path=f"/big/{64 << 20}",
+                               requests=bench.quick(16, 8))
+    return [Row("CONNECT tunnel, CPU per MB", "us", medians(raw), ["squid", "trafficserver"], 0.50,
+                raw=raw, remark=speed_remark(wall).replace("per second", "MB per second"))]
 
 
 def settled(process):
