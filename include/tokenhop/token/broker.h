@@ -46,12 +46,12 @@ struct th_refusal *th_refusal_unref(struct th_refusal *refusal);
 typedef void th_broker_fn(struct th_broker_waiter *waiter, struct th_credential *credential,
                           struct th_refusal *refusal);
 
-/* Embedded in who waits, zeroed before. */
+struct th_broker_party;
+/* Embedded in who waits, zeroed before; only `fn` is set. Its worker's thread alone touches it. */
 struct th_broker_waiter {
-    struct th_list link; /* under the shard's lock */
+    struct th_list link;           /* with those of its worker that wait for the same exchange */
+    struct th_broker_party *party; /* these */
     struct th_broker_desk *desk;
-    uint64_t handle;
-    struct th_cache_key key;
     th_broker_fn *fn;
     bool waiting;
 };
@@ -69,7 +69,7 @@ struct th_broker_options {
     uint64_t max_bytes; /* credentials, keys and entries together */
     int64_t margin_ms;
     int64_t max_lifetime_ms;
-    uint64_t max_waiting; /* waiters in all; beyond: TH_E_EXCHANGE_QUEUE */
+    uint64_t max_waiting; /* waiters in all, and exchanges in all; beyond: TH_E_EXCHANGE_QUEUE */
     const struct th_clock *clock;
 };
 
@@ -87,7 +87,9 @@ extern const struct th_exchange_ops th_exchange_ops_real;
 int th_broker_desk_new(struct th_broker *broker, struct th_worker *worker,
                        const struct th_exchange_ops *ops, void *exchanger,
                        struct th_broker_desk **ret_desk) TH_MUST;
-/* On the worker's thread or after it has stopped: ends its exchanges (their waiters elsewhere get EXCHANGE_DOWN). */
+/* On the worker's thread or after it has stopped: ends its exchanges (their waiters elsewhere get EXCHANGE_DOWN);
+ * its own waiters are unlinked and not told. A worker may be freed only after every desk is, as another's
+ * exchange may be about to post to it. */
 struct th_broker_desk *th_broker_desk_free(struct th_broker_desk *desk);
 
 /* The scope half of a key; made once per connection and agent of a snapshot. */
@@ -108,16 +110,23 @@ int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *r
 void th_broker_leave(struct th_broker_waiter *waiter);
 
 /* The destination did not accept it (401): drops the entry, if it still holds this very credential. True when the
- * caller may ask once more; false when a replacement for this key was rejected a few seconds ago too. */
+ * caller may ask once more. False when this one is itself the replacement of one that was rejected a few seconds
+ * ago: then a new one does not help, and it stays, so that a destination which always answers 401 costs one
+ * exchange in these seconds, not one a request. */
 bool th_broker_reject(struct th_broker_desk *desk, const struct th_cache_key *key,
                       const struct th_credential *credential);
 
-/* Drops every entry whose scope half is the one given (a connection that changed), or all (NULL). Returns how many. */
+/* Drops every entry whose scope half is the one given (a connection that changed), or all (NULL). Returns how many.
+ * An exchange in flight goes on for its waiters, and fills nothing. Any thread. */
 size_t th_broker_purge(struct th_broker *broker, const uint8_t *scope);
 
 struct th_broker_figures {
-    uint64_t entries, bytes, pending, waiting;
+    uint64_t entries; /* kept: credentials and remembered refusals */
+    uint64_t bytes;   /* of these */
+    uint64_t pending; /* exchanges in flight */
+    uint64_t waiting;
+    uint64_t lost; /* messages to workers whose mailbox was full, since start */
 };
-void th_broker_count(struct th_broker *broker, struct th_broker_figures *ret_figures);
+void th_broker_count(const struct th_broker *broker, struct th_broker_figures *ret_figures);
 
 #endif

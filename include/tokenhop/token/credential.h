@@ -1,5 +1,5 @@
-/* A credential: what an exchange yields, ready to be put on a request. Immutable but for `rejected`,
- * counted; any thread. */
+/* A credential: what an exchange yields, ready to be put on a request. Immutable, counted;
+ * any thread. */
 #ifndef TOKENHOP_TOKEN_CREDENTIAL_H
 #define TOKENHOP_TOKEN_CREDENTIAL_H
 
