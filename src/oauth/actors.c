@@ -1,0 +1,59 @@
+#include "actors.h"
+
+#include "tokenhop/oauth/jose.h"
+
+void th_actors_read(const json_t *claims, struct th_actors *ret_actors)
+{
+    ret_actors->count = 0;
+    const json_t *act = json_object_get(claims, "act");
+    while (json_is_object(act) && ret_actors->count < TH_JSON_DEPTH_MAX) {
+        ret_actors->subs[ret_actors->count++] = th_jwt_text(act, "sub");
+        act = json_object_get(act, "act");
+    }
+}
+
+static bool is_asked(struct th_str scope, const struct th_str *asked, size_t n_asked)
+{
+    for (size_t i = 0; i < n_asked; i++) {
+        if (th_str_equal(asked[i], scope))
+            return true;
+    }
+    return false;
+}
+
+/* Parted by spaces; where there is none and there is a '+', by that (reference, 1). */
+static bool text_within(struct th_str text, const struct th_str *asked, size_t n_asked)
+{
+    char parting = ' ';
+    if (memchr(text.ptr, ' ', text.len) == NULL && memchr(text.ptr, '+', text.len) != NULL &&
+        !is_asked(text, asked, n_asked))
+        parting = '+';
+    while (text.len > 0) {
+        const char *end = memchr(text.ptr, parting, text.len);
+        size_t len = end != NULL ? (size_t)(end - text.ptr) : text.len;
+        if (len > 0 && !is_asked((struct th_str){text.ptr, len}, asked, n_asked))
+            return false;
+        size_t step = end != NULL ? len + 1 : len;
+        text = (struct th_str){text.ptr + step, text.len - step};
+    }
+    return true;
+}
+
+bool th_scope_claim_within(const json_t *claims, const char *name, const struct th_str *asked,
+                           size_t n_asked)
+{
+    const json_t *claim = json_object_get(claims, name);
+    if (claim == NULL || json_is_null(claim))
+        return true;
+    if (json_is_string(claim))
+        return text_within(th_jwt_text(claims, name), asked, n_asked);
+    if (!json_is_array(claim))
+        return false;
+    for (size_t i = 0; i < json_array_size(claim); i++) {
+        const json_t *one = json_array_get(claim, i);
+        struct th_str scope = {json_string_value(one), json_string_length(one)};
+        if (!json_is_string(one) || !is_asked(scope, asked, n_asked))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,22 @@
+/* Claims that say who a token is of: the chain of actors (RFC 8693, 4.1), the scopes. */
+#ifndef TOKENHOP_SRC_OAUTH_ACTORS_H
+#define TOKENHOP_SRC_OAUTH_ACTORS_H
+
+#include <jansson.h>
+
+#include "tokenhop/base/str.h"
+#include "tokenhop/oauth/json.h"
+
+/* `act` and what is nested in it, outermost first; borrowed from the claims. An entry without `sub`
+ * has an empty one. What a parsed token can nest is TH_JSON_DEPTH_MAX. */
+struct th_actors {
+    struct th_str subs[TH_JSON_DEPTH_MAX];
+    size_t count;
+};
+void th_actors_read(const json_t *claims, struct th_actors *ret_actors);
+
+/* Whether every scope of `scope` or `scp` (string or array of strings) is among `asked`. */
+bool th_scope_claim_within(const json_t *claims, const char *name, const struct th_str *asked,
+                           size_t n_asked);
+
+#endif

@@ -1,0 +1,34 @@
+/* The inside of an exchanger and of an exchange under way. */
+#ifndef TOKENHOP_SRC_OAUTH_EXCHANGE_PRIVATE_H
+#define TOKENHOP_SRC_OAUTH_EXCHANGE_PRIVATE_H
+
+#include "client_auth.h"
+#include "token_endpoint.h"
+#include "tokenhop/base/list.h"
+#include "tokenhop/oauth/exchange.h"
+#include "tokenhop/oauth/plan.h"
+
+#define TH_EXCHANGER_KEYS 64
+
+/* A parsed key, found by the secret that it was parsed from: that one is held, so that its address
+ * names it for good. */
+struct th_cached_key {
+    struct th_secret *secret;
+    struct th_key *key;
+    const struct th_config *config; /* whose it was last; only compared, never followed */
+};
+
+/* Worker's. */
+struct th_exchanger {
+    struct th_worker *worker;
+    struct th_fetcher *fetcher;
+    struct th_list running;
+    struct th_cached_key keys[TH_EXCHANGER_KEYS];
+    size_t n_keys;
+};
+
+/* The key of `auth`, a new reference. TH_E_CONFIG when it cannot be parsed or is none to sign with. */
+int th_exchanger_get_key(struct th_exchanger *exchanger, const struct th_config *config,
+                         const struct th_config_auth *auth, struct th_key **ret_key) TH_MUST;
+
+#endif

@@ -1,0 +1,66 @@
+/* One run of a plan: its state machine. */
+#ifndef TOKENHOP_SRC_OAUTH_EXCHANGE_RUN_H
+#define TOKENHOP_SRC_OAUTH_EXCHANGE_RUN_H
+
+#include "exchange_private.h"
+
+#define TH_EXCHANGE_MAGIC 0x7e8c4a11u
+
+/*  X(STATE, enter, may go to)
+ *
+ *  PROVE    makes the client assertion of the leg, at once or on a helper thread
+ *  PROVING  waits for that thread
+ *  SEND     puts the request together and starts it
+ *  WAIT     waits for the answer
+ *  READ     an answer, or none, is there: decides what follows
+ *  END      everything is let go; `fn` is called at the end of the turn */
+#define TH_EXCHANGE_STATES(X)                                                                      \
+    X(PROVE, enter_prove, TO(PROVING) | TO(SEND) | TO(END))                                        \
+    X(PROVING, NULL, TO(SEND) | TO(END))                                                           \
+    X(SEND, enter_send, TO(WAIT) | TO(END))                                                        \
+    X(WAIT, NULL, TO(READ) | TO(END))                                                              \
+    X(READ, enter_read, TO(PROVE) | TO(END))                                                       \
+    X(END, enter_end, 0)
+
+enum th_exchange_state {
+#define X(state, enter, next) TH_EXCHANGE_##state,
+    TH_EXCHANGE_STATES(X)
+#undef X
+};
+
+/* Worker's. */
+struct th_exchange {
+    uint32_t magic;
+    enum th_exchange_state state;
+    struct th_list link; /* exchanger->running */
+    struct th_exchanger *exchanger;
+    struct th_worker *worker;
+    th_exchange_fn *fn;
+    void *arg;
+
+    struct th_config *config; /* counted; NULL in tests without one */
+    const struct th_config_agent *agent;
+    const struct th_config_connection *connection;
+    const struct th_plan *plan;
+    struct th_secret *subject_token;
+    json_t *subject_claims; /* NULL: opaque */
+
+    size_t leg;
+    struct th_secret *previous; /* what the leg before yielded */
+    struct th_client client;    /* of the leg */
+    struct th_secret *proof;    /* of the try */
+    struct th_fetch *fetch;
+    struct th_token_answer answer; /* to the try */
+    bool is_unanswered;            /* the try broke off, answer.error says how */
+    bool has_retried;              /* both once an exchange */
+    bool has_restarted;
+    uint64_t handle; /* for the helper's job; 0: none runs */
+    int64_t sent_us;
+    struct th_timer deadline;
+    struct th_soon soon;
+    struct th_exchange_result result;
+};
+
+void th_exchange_cancel_all(struct th_exchanger *exchanger);
+
+#endif

@@ -1,0 +1,73 @@
+#include "exchange_private.h"
+#include "exchange_run.h"
+#include "tokenhop/base/mem.h"
+
+int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
+                     struct th_exchanger **ret_exchanger)
+{
+    struct th_exchanger *exchanger = th_calloc(1, sizeof *exchanger);
+    if (exchanger == NULL)
+        return TH_E_NOMEM;
+    exchanger->worker = worker;
+    exchanger->fetcher = fetcher;
+    th_list_init(&exchanger->running);
+    *ret_exchanger = exchanger;
+    return 0;
+}
+
+static void drop_key(struct th_exchanger *exchanger, size_t index)
+{
+    struct th_cached_key *cached = &exchanger->keys[index];
+    th_key_unref(cached->key);
+    th_secret_unref(cached->secret);
+    exchanger->n_keys--;
+    for (size_t i = index; i < exchanger->n_keys; i++)
+        exchanger->keys[i] = exchanger->keys[i + 1];
+}
+
+struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger)
+{
+    if (exchanger == NULL)
+        return NULL;
+    th_exchange_cancel_all(exchanger);
+    while (exchanger->n_keys > 0)
+        drop_key(exchanger, exchanger->n_keys - 1);
+    th_free(exchanger);
+    return NULL;
+}
+
+/* Before a key of another snapshot comes in: those of snapshots before are wanted no more, and neither
+ * are their files' contents. Exchanges that still run have their own references. */
+static void drop_old_keys(struct th_exchanger *exchanger, const struct th_config *config)
+{
+    for (size_t i = exchanger->n_keys; i > 0; i--) {
+        if (exchanger->keys[i - 1].config != config)
+            drop_key(exchanger, i - 1);
+    }
+    if (exchanger->n_keys == TH_EXCHANGER_KEYS)
+        drop_key(exchanger, 0);
+}
+
+int th_exchanger_get_key(struct th_exchanger *exchanger, const struct th_config *config,
+                         const struct th_config_auth *auth, struct th_key **ret_key)
+{
+    for (size_t i = 0; i < exchanger->n_keys; i++) {
+        struct th_cached_key *cached = &exchanger->keys[i];
+        if (cached->secret == auth->key) {
+            cached->config = config;
+            *ret_key = th_key_ref(cached->key);
+            return 0;
+        }
+    }
+    struct th_key *key;
+    if (auth->key == NULL)
+        return TH_E_CONFIG;
+    int error = th_key_parse(th_secret_expose(auth->key), &key, NULL);
+    if (error != 0)
+        return error == TH_E_NOMEM ? error : TH_E_CONFIG;
+    drop_old_keys(exchanger, config);
+    exchanger->keys[exchanger->n_keys++] = (struct th_cached_key){
+        .secret = th_secret_ref(auth->key), .key = th_key_ref(key), .config = config};
+    *ret_key = key;
+    return 0;
+}

@@ -1,0 +1,79 @@
+#include "tokenhop/oauth/plan.h"
+
+#include "issued.h"
+#include "token_endpoint.h"
+#include "tokenhop/base/check.h"
+
+#define TOKEN_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
+#define JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#define ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
+
+/* Reference, 4.1. An authorization server connection leaves `resource` empty unless configured. */
+static const struct th_leg_parameter to_id_jag[] = {
+    {"grant_type", TH_VALUE_CONSTANT, TOKEN_EXCHANGE},
+    {"requested_token_type", TH_VALUE_CONSTANT, ID_JAG},
+    {"subject_token", TH_VALUE_SUBJECT_TOKEN, NULL},
+    {"subject_token_type", TH_VALUE_SUBJECT_TYPE, NULL},
+    {"audience", TH_VALUE_AUDIENCE, NULL},
+    {"resource", TH_VALUE_RESOURCE, NULL},
+    {"scope", TH_VALUE_SCOPES, NULL},
+};
+
+/* Reference, 4.3. */
+static const struct th_leg_parameter to_access_token[] = {
+    {"grant_type", TH_VALUE_CONSTANT, JWT_BEARER},
+    {"assertion", TH_VALUE_PREVIOUS_TOKEN, NULL},
+    {"scope", TH_VALUE_SECOND_LEG_SCOPES, NULL},
+};
+
+#define PARAMETERS(list) .parameters = (list), .n_parameters = TH_COUNT_OF(list)
+
+static const struct th_plan_leg by_id_jag[] = {
+    {.name = "id_jag",
+     .server = TH_LEG_AT_AGENT_SERVER,
+     PARAMETERS(to_id_jag),
+     .read = th_token_answer_read_token,
+     .issued_token_type = ID_JAG,
+     .check = th_issued_check_id_jag,
+     .note = th_issued_note_id_jag},
+    {.name = "access_token",
+     .server = TH_LEG_AT_CONNECTION_SERVER,
+     PARAMETERS(to_access_token),
+     .read = th_token_answer_read_token,
+     .is_bearer = true,
+     .check = th_issued_check_access_token,
+     .note = th_issued_note_access_token,
+     .retries_transport = true,
+     .restarts_on_invalid_grant = true},
+};
+
+#define LEGS(list) .legs = (list), .n_legs = TH_COUNT_OF(list)
+
+static const struct th_plan plans[] = {
+    {TH_TYPE_AGENT_TO_AGENT, "agent_to_agent", LEGS(by_id_jag)},
+    {TH_TYPE_AUTHORIZATION_SERVER, "authorization_server", LEGS(by_id_jag)},
+};
+
+_Static_assert(TH_COUNT_OF(by_id_jag) <= TH_PLAN_LEGS_MAX, "results have room for the legs");
+
+const struct th_plan *th_plan_get(enum th_resource_type type)
+{
+    for (size_t i = 0; i < TH_COUNT_OF(plans); i++) {
+        if (plans[i].type == type)
+            return &plans[i];
+    }
+    th_check_abort(__FILE__, __LINE__, "every resource type has a plan");
+}
+
+const struct th_config_authorization_server *th_plan_leg_server(
+    const struct th_plan_leg *leg, const struct th_config_agent *agent,
+    const struct th_config_connection *connection)
+{
+    switch (leg->server) {
+    case TH_LEG_AT_AGENT_SERVER:
+        return agent->server;
+    case TH_LEG_AT_CONNECTION_SERVER:
+        return connection->server;
+    }
+    return NULL;
+}

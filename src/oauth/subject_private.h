@@ -1,0 +1,15 @@
+#ifndef TOKENHOP_SRC_OAUTH_SUBJECT_PRIVATE_H
+#define TOKENHOP_SRC_OAUTH_SUBJECT_PRIVATE_H
+
+#include <jansson.h>
+
+#include "tokenhop/oauth/subject.h"
+
+/* th_subject_inspect(), which also hands over the claims: a new reference, NULL when the token is
+ * opaque. Untouched on failure. */
+int th_subject_read(struct th_str token, const struct th_config_agent *agent,
+                    enum th_subject_type configured, int64_t wall_ms,
+                    struct th_subject *ret_subject, json_t **ret_claims,
+                    struct th_errinfo *reterr) TH_MUST;
+
+#endif

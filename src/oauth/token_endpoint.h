@@ -1,0 +1,45 @@
+/* What a token endpoint answers (R13; reference, section 8). One table says what each error means
+ * here; another, which causes their descriptions betray. The texts are ours: of the server's own words
+ * only those are shown that can hold no token. */
+#ifndef TOKENHOP_SRC_OAUTH_TOKEN_ENDPOINT_H
+#define TOKENHOP_SRC_OAUTH_TOKEN_ENDPOINT_H
+
+#include <jansson.h>
+
+#include "tokenhop/base/secret.h"
+#include "tokenhop/net/fetch.h"
+#include "tokenhop/oauth/plan.h"
+
+#define TH_ANSWER_ACCESS_TOKEN_MAX ((size_t)64 * 1024)
+#define TH_ANSWER_EXPIRES_ABSENT (-1)
+#define TH_ANSWER_EXPIRES_MAX_MS ((int64_t)365 * 24 * 3600 * 1000)
+
+struct th_token_answer {
+    int error;               /* 0, TH_E_* */
+    json_t *object;          /* owned; NULL when the answer was none */
+    struct th_secret *token; /* owned */
+    int64_t expires_in_ms;   /* TH_ANSWER_EXPIRES_ABSENT; 0: must not be kept */
+    bool is_invalid_grant;   /* what was presented is stale, which a leg before can mend */
+    char oauth_error[64];
+    char why[200]; /* what happened and how to mend it */
+    char interaction_uri[512];
+    int64_t retry_after_ms; /* -1: none */
+};
+
+/* Fills all of it. `issuer` is the server's, for what it may send a user to. */
+void th_token_answer_read(const struct th_fetch_response *response, const struct th_plan_leg *leg,
+                          struct th_str issuer, struct th_token_answer *ret_answer);
+void th_token_answer_fini(struct th_token_answer *answer); /* zeroed is fine */
+
+/* The readers that plans name. */
+void th_token_answer_read_token(const struct th_plan_leg *leg, struct th_token_answer *answer);
+
+/* Parts of the above, each with a file of its own. */
+
+/* An answer with an error in it, or no good status: fills error, oauth_error, why. */
+void th_token_error_read(int status, struct th_token_answer *answer);
+/* Whether a user may be sent there: https at the host of the issuer (or the issuer's own origin, where that
+ * is cleartext, as on loopback), printable, short enough. */
+bool th_token_error_uri_is_fine(struct th_str uri, struct th_str issuer);
+
+#endif
