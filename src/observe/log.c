@@ -161,8 +161,8 @@ static bool emit(struct th_log *log, enum th_log_level level, const char *event,
 
 /* ---- the limit ---- */
 
-/* NULL when the table is full: then there is no limit, which is the lesser evil. */
-static struct place *place_get(struct th_log *log, const char *event, enum th_log_level level)
+/* The event's index; N_PLACES when the table is full: then there is no limit, the lesser evil. */
+static size_t place_get(struct th_log *log, const char *event, enum th_log_level level)
 {
     size_t at = (uintptr_t)event * 0x9e3779b97f4a7c15 >> 32;
     for (size_t i = 0; i < N_PLACES; i++, at++) {
@@ -172,10 +172,10 @@ static struct place *place_get(struct th_log *log, const char *event, enum th_lo
             holder = event;
         if (holder == event) {
             atomic_store_explicit(&place->level, (int)level, memory_order_relaxed);
-            return place;
+            return at & (N_PLACES - 1);
         }
     }
-    return NULL;
+    return N_PLACES;
 }
 
 /* Whether a line may go out now, and how many were held back before it. */
@@ -201,8 +201,8 @@ void th_log_event(struct th_log *log, enum th_log_level level, const char *event
                   const char *message, const struct th_log_field *fields, size_t n_fields)
 {
     unsigned n_suppressed = 0;
-    struct place *place = level == TH_LEVEL_DEBUG ? NULL : place_get(log, event, level);
-    if (place != NULL && !place_passes(log, place, &n_suppressed))
+    size_t place = level == TH_LEVEL_DEBUG ? N_PLACES : place_get(log, event, level);
+    if (place < N_PLACES && !place_passes(log, &log->private->places[place], &n_suppressed))
         return;
     if (n_suppressed == 0) {
         (void)emit(log, level, event, message, fields, n_fields); /* counted there when lost */

@@ -348,14 +348,16 @@ static void from_many_threads(void **state)
     assert_true(th_writer_flush(writer, PATIENCE_MS));
     assert_int_equal(stats_of(writer, 0).n_written, N_THREADS * N_LINES);
     th_writer_free(writer, PATIENCE_MS);
-    unsigned next[N_THREADS] = {0}, index, number;
-    FILE *lines = fopen(file_path, "re");
-    assert_non_null(lines);
-    while (fscanf(lines, "%u %u\n", &index, &number) == 2) {
+    unsigned next[N_THREADS] = {0};
+    size_t len;
+    char *text = file_read(file_path, &len);
+    for (char *at = text; *at != '\0'; at++) {
+        unsigned long index = strtoul(at, &at, 10);
         assert_true(index < N_THREADS);
-        assert_int_equal(number, next[index]++);
+        assert_int_equal(strtoul(at, &at, 10), next[index]++);
+        assert_int_equal(*at, '\n');
     }
-    fclose(lines);
+    free(text);
     for (int i = 0; i < N_THREADS; i++)
         assert_int_equal(next[i], N_LINES);
 }

@@ -50,7 +50,7 @@ int th_trace_parse(struct th_str s, struct th_trace *ret_trace)
     if (s.len > TH_TRACE_PARENT_LEN &&
         (strcmp(version, "00") == 0 || s.ptr[TH_TRACE_PARENT_LEN] != '-'))
         return TH_E_BAD_REQUEST;
-    trace.flags = (uint8_t)(digit_of(flags[0]) << 4 | digit_of(flags[1]));
+    trace.flags = (uint8_t)(digit_of(flags[0]) * 16 + digit_of(flags[1]));
     *ret_trace = trace;
     return 0;
 }

@@ -66,7 +66,8 @@ struct th_log_field {
 #define TH_LOG_INT(name, v) TH_LOG_FIELD_(name, TH_FIELD_INT, i, v)
 #define TH_LOG_UINT(name, v) TH_LOG_FIELD_(name, TH_FIELD_UINT, u, v)
 /* A bool or int: a pointer, which C turns into true, does not compile. */
-#define TH_LOG_BOOL(name, v) TH_LOG_FIELD_(name, TH_FIELD_BOOL, b, _Generic((v), bool : (v), int : (v) != 0))
+#define TH_LOG_BOOL(name, v)                                                                       \
+    TH_LOG_FIELD_(name, TH_FIELD_BOOL, b, _Generic((v), bool : (v), int : (v) != 0))
 /* A TH_E_*: written as its symbol's name. */
 #define TH_LOG_ERR(name, v) TH_LOG_FIELD_(name, TH_FIELD_ERR, err, v)
 

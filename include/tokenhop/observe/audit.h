@@ -1,0 +1,74 @@
+/* The audit log: one JSON line a delegation decision, so that it can be told later who acted for
+ * whom, where, with what leave. Decisions from the cache are decisions too; `cache` tells them apart.
+ *
+ * One th_audit_log per worker, used by its thread only; lines are gathered and handed to the writer
+ * as those of the access log are. No token is part of a record: one appears as its fingerprint
+ * (th_secret_fingerprint), and what was issued by its `jti`. */
+#ifndef TOKENHOP_OBSERVE_AUDIT_H
+#define TOKENHOP_OBSERVE_AUDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tokenhop/base/error.h"
+#include "tokenhop/base/str.h"
+#include "tokenhop/observe/access.h"
+
+struct th_audit_log;
+
+/* One request to a token endpoint. */
+struct th_audit_leg {
+    struct th_str name; /* what it was to yield: "id_jag", "access_token" ... */
+    struct th_str server;
+    unsigned status;     /* of the answer; 0: none came */
+    int64_t duration_us; /* negative: left out */
+    int error;           /* 0: it succeeded */
+};
+
+#define TH_AUDIT_MAX_ACTORS 16 /* written; how many there were is written too */
+#define TH_AUDIT_MAX_LEGS 8
+
+/* Everything is borrowed for the call. Empty strings and fields marked so are left out. */
+struct th_audit_record {
+    int64_t wall_ms;
+    int error; /* 0: the delegation was granted; else the TH_E_* for which it was refused or failed */
+
+    /* who */
+    struct th_str listener, client, caller, agent;
+    struct th_str subject;                      /* fingerprint of the subject token */
+    struct th_str subject_issuer, subject_name; /* its iss and sub */
+    bool subject_verified;                      /* whether its signature was checked */
+    const struct th_str *actors;                /* subs of its act chain, the latest first */
+    size_t n_actors;
+
+    /* what for */
+    struct th_str connection, resource, audience;
+    struct th_str scopes; /* asked for; separated by spaces */
+    struct th_str method, host;
+
+    /* how it ended */
+    enum th_cache_state cache;
+    struct th_str rule;              /* the policy rule that decided, where one did */
+    struct th_str oauth_error;       /* of the authorization server */
+    struct th_str issued_id;         /* jti of what was issued, where it tells one */
+    struct th_str issued_scopes;     /* granted, where the server tells them */
+    int64_t issued_until_wall_ms;    /* its expiry; negative: unknown, left out */
+    const struct th_audit_leg *legs; /* those of this decision; none from the cache */
+    size_t n_legs;
+    int64_t duration_us; /* of the decision; negative: left out */
+    struct th_str trace_id;
+};
+
+/* `file` NULL: a log that writes nothing. NULL when memory is short. */
+struct th_audit_log *th_audit_log_new(struct th_writer_file *file) TH_MUST;
+struct th_audit_log *th_audit_log_free(struct th_audit_log *log); /* flushes; NULL is fine */
+
+/* A NULL log writes nothing. */
+void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record);
+/* Hands over what was gathered; the worker calls it some times a second. */
+void th_audit_flush(struct th_audit_log *log);
+/* Lines lost here as memory was short, or at the writer's full queue. Owner's thread. */
+uint64_t th_audit_dropped(const struct th_audit_log *log);
+
+#endif

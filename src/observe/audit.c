@@ -1,0 +1,146 @@
+#include "tokenhop/observe/audit.h"
+
+#include "lines.h"
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/mem.h"
+
+#define MAX_VALUE ((size_t)512)
+#define MAX_SCOPES ((size_t)2048)
+#define MAX_LEG_VALUE ((size_t)128)
+#define MAX_STRINGS 18 /* but for scopes, actors and legs */
+/* Names, numbers and punctuation, with room to spare: the longest is about 1,200, a leg's 200. */
+#define FIXED_SIZE ((size_t)2048 + TH_AUDIT_MAX_LEGS * 256)
+#define MAX_LINE                                                                                   \
+    (FIXED_SIZE + TH_LINE_ESCAPED * ((MAX_STRINGS + TH_AUDIT_MAX_ACTORS) * MAX_VALUE +             \
+                                     2 * MAX_SCOPES + TH_AUDIT_MAX_LEGS * 2 * MAX_LEG_VALUE))
+
+struct th_audit_log {
+    struct th_lines lines;
+};
+
+struct th_audit_log *th_audit_log_new(struct th_writer_file *file)
+{
+    struct th_audit_log *log = th_malloc(sizeof *log);
+    if (log != NULL)
+        th_lines_init(&log->lines, file, MAX_LINE);
+    return log;
+}
+
+struct th_audit_log *th_audit_log_free(struct th_audit_log *log)
+{
+    if (log != NULL) {
+        th_lines_fini(&log->lines);
+        th_free(log);
+    }
+    return NULL;
+}
+
+void th_audit_flush(struct th_audit_log *log)
+{
+    if (log != NULL)
+        th_lines_flush(&log->lines);
+}
+
+uint64_t th_audit_dropped(const struct th_audit_log *log)
+{
+    return log->lines.n_dropped;
+}
+
+static void put(struct th_line *line, struct th_str key, struct th_str text)
+{
+    th_line_put_string(line, key, text, MAX_VALUE);
+}
+
+static void put_actors(struct th_line *line, const struct th_audit_record *r)
+{
+    if (r->n_actors == 0)
+        return;
+    th_line_put(line, TH_STR(",\"actors\":["));
+    for (size_t i = 0; i < r->n_actors && i < TH_AUDIT_MAX_ACTORS; i++) {
+        if (i > 0)
+            th_line_put(line, TH_STR(","));
+        th_line_put_quoted(line, r->actors[i], MAX_VALUE);
+    }
+    th_line_put_u64(line, TH_STR("],\"chain_length\":"), r->n_actors);
+}
+
+static void put_who(struct th_line *line, const struct th_audit_record *r)
+{
+    put(line, TH_STR(",\"listener\":"), r->listener);
+    put(line, TH_STR(",\"client\":"), r->client);
+    put(line, TH_STR(",\"caller\":"), r->caller);
+    put(line, TH_STR(",\"agent\":"), r->agent);
+    put(line, TH_STR(",\"subject\":"), r->subject);
+    put(line, TH_STR(",\"subject_iss\":"), r->subject_issuer);
+    put(line, TH_STR(",\"subject_sub\":"), r->subject_name);
+    /* Who reads claims must know whether anybody vouched for them. */
+    if (r->subject.len > 0)
+        th_line_put_flag(line, TH_STR(",\"subject_verified\":"), r->subject_verified);
+    put_actors(line, r);
+}
+
+static void put_what(struct th_line *line, const struct th_audit_record *r)
+{
+    put(line, TH_STR(",\"connection\":"), r->connection);
+    put(line, TH_STR(",\"resource\":"), r->resource);
+    put(line, TH_STR(",\"audience\":"), r->audience);
+    th_line_put_string(line, TH_STR(",\"scopes\":"), r->scopes, MAX_SCOPES);
+    put(line, TH_STR(",\"method\":"), r->method);
+    put(line, TH_STR(",\"host\":"), r->host);
+}
+
+static void put_leg(struct th_line *line, const struct th_audit_leg *leg)
+{
+    th_line_put(line, TH_STR("{\"leg\":"));
+    th_line_put_quoted(line, leg->name, MAX_LEG_VALUE);
+    th_line_put_string(line, TH_STR(",\"server\":"), leg->server, MAX_LEG_VALUE);
+    th_line_put_u64(line, TH_STR(",\"status\":"), leg->status);
+    th_line_put_known(line, TH_STR(",\"duration_us\":"), leg->duration_us);
+    th_line_put_error(line, leg->error);
+    th_line_put(line, TH_STR("}"));
+}
+
+static void put_legs(struct th_line *line, const struct th_audit_record *r)
+{
+    if (r->n_legs == 0)
+        return;
+    th_line_put(line, TH_STR(",\"legs\":["));
+    for (size_t i = 0; i < r->n_legs && i < TH_AUDIT_MAX_LEGS; i++) {
+        if (i > 0)
+            th_line_put(line, TH_STR(","));
+        put_leg(line, &r->legs[i]);
+    }
+    th_line_put(line, TH_STR("]"));
+}
+
+static void put_end(struct th_line *line, const struct th_audit_record *r)
+{
+    put(line, TH_STR(",\"cache\":"), th_str_of(th_cache_state_name(r->cache)));
+    put(line, TH_STR(",\"rule\":"), r->rule);
+    put(line, TH_STR(",\"oauth_error\":"), r->oauth_error);
+    put(line, TH_STR(",\"issued_jti\":"), r->issued_id);
+    th_line_put_string(line, TH_STR(",\"issued_scopes\":"), r->issued_scopes, MAX_SCOPES);
+    if (r->issued_until_wall_ms >= 0) {
+        th_line_put(line, TH_STR(",\"issued_until\":\""));
+        line->at = th_format_time(line->at, r->issued_until_wall_ms);
+        th_line_put(line, TH_STR("\""));
+    }
+    put_legs(line, r);
+    th_line_put_known(line, TH_STR(",\"duration_us\":"), r->duration_us);
+    put(line, TH_STR(",\"trace_id\":"), r->trace_id);
+}
+
+void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record)
+{
+    struct th_line line;
+    TH_REQUIRE(record->cache < TH_CACHE_STATE_COUNT);
+    if (log == NULL || !th_lines_begin(&log->lines, &line, MAX_LINE, record->wall_ms))
+        return;
+    th_line_put(&line, record->error == 0 ? TH_STR(",\"result\":\"granted\"")
+                                          : TH_STR(",\"result\":\"refused\""));
+    th_line_put_error(&line, record->error);
+    put_who(&line, record);
+    put_what(&line, record);
+    put_end(&line, record);
+    th_lines_end(&log->lines, &line);
+}

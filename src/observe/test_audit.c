@@ -1,0 +1,174 @@
+#include "testing.h"
+
+#include "tokenhop/observe/audit.h"
+
+#include "tokenhop/base/mem.h"
+#include "tokenhop/observe/writer.h"
+
+/* What one record becomes, for free(). */
+static char *write_record(const struct th_audit_record *record, unsigned n_times)
+{
+    struct th_writer *writer;
+    struct th_writer_file *file;
+    size_t len;
+    (void)unlink(file_path);
+    assert_int_equal(th_writer_new(0, &writer, NULL), 0);
+    assert_int_equal(th_writer_open(writer, file_path, &file, NULL), 0);
+    struct th_audit_log *log = th_audit_log_new(file);
+    assert_non_null(log);
+    for (unsigned i = 0; i < n_times; i++)
+        th_audit_write(log, record);
+    assert_int_equal(th_audit_dropped(log), 0);
+    assert_null(th_audit_log_free(log));
+    th_writer_free(writer, 20000);
+    return file_read(file_path, &len);
+}
+
+static const struct th_str actors[] = {TH_STR("agent1"), TH_STR("agent \"0\"")};
+static const struct th_audit_leg legs[] = {
+    {TH_STR("id_jag"), TH_STR("https://example.okta.com"), 200, 1500, 0},
+    {TH_STR("access_token"), TH_STR("https://example.okta.com/oauth2/aus1"), 400, -1,
+     TH_E_ACCESS_DENIED},
+};
+
+static void a_granted_one(void **state)
+{
+    (void)state;
+    char *text = write_record(
+        &(struct th_audit_record){
+            .wall_ms = 1769903999007,
+            .listener = TH_STR("agents"),
+            .client = TH_STR("127.0.0.1:5000"),
+            .caller = TH_STR("team-a"),
+            .agent = TH_STR("agent2"),
+            .subject = TH_STR("a1b2c3d4e5f6"),
+            .subject_issuer = TH_STR("https://example.okta.com"),
+            .subject_name = TH_STR("00u1"),
+            .subject_verified = true,
+            .actors = actors,
+            .n_actors = 2,
+            .connection = TH_STR("agent3"),
+            .resource = TH_STR("https://agent3.example.com"),
+            .audience = TH_STR("https://example.okta.com/oauth2/aus1"),
+            .scopes = TH_STR("chat.read chat.history"),
+            .method = TH_STR("POST"),
+            .host = TH_STR("agent3.example.com"),
+            .cache = TH_CACHE_MISS,
+            .rule = TH_STR("policy[0]"),
+            .issued_id = TH_STR("AT.1"),
+            .issued_scopes = TH_STR("chat.read"),
+            .issued_until_wall_ms = 1769907599000,
+            .legs = legs,
+            .n_legs = 1,
+            .duration_us = 3000,
+            .trace_id = TH_STR("0af7651916cd43dd8448eb211c80319c"),
+        },
+        1);
+    assert_string_equal(
+        text,
+        "{\"time\":\"2026-01-31T23:59:59.007Z\",\"result\":\"granted\",\"listener\":\"agents\","
+        "\"client\":\"127.0.0.1:5000\",\"caller\":\"team-a\",\"agent\":\"agent2\","
+        "\"subject\":\"a1b2c3d4e5f6\",\"subject_iss\":\"https://example.okta.com\","
+        "\"subject_sub\":\"00u1\",\"subject_verified\":true,"
+        "\"actors\":[\"agent1\",\"agent \\\"0\\\"\"],\"chain_length\":2,\"connection\":\"agent3\","
+        "\"resource\":\"https://agent3.example.com\","
+        "\"audience\":\"https://example.okta.com/oauth2/aus1\","
+        "\"scopes\":\"chat.read chat.history\",\"method\":\"POST\",\"host\":\"agent3.example.com\","
+        "\"cache\":\"miss\",\"rule\":\"policy[0]\",\"issued_jti\":\"AT.1\","
+        "\"issued_scopes\":\"chat.read\",\"issued_until\":\"2026-02-01T00:59:59.000Z\","
+        "\"legs\":[{\"leg\":\"id_jag\",\"server\":\"https://example.okta.com\",\"status\":200,"
+        "\"duration_us\":1500}],\"duration_us\":3000,"
+        "\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}\n");
+    free(text);
+}
+
+static void a_refused_one(void **state)
+{
+    (void)state;
+    char *text = write_record(&(struct th_audit_record){.error = TH_E_ACCESS_DENIED,
+                                                        .connection = TH_STR("agent2"),
+                                                        .oauth_error = TH_STR("access_denied"),
+                                                        .issued_until_wall_ms = -1,
+                                                        .duration_us = -1,
+                                                        .cache = TH_CACHE_NEGATIVE,
+                                                        .legs = legs,
+                                                        .n_legs = 2},
+                              1);
+    assert_string_equal(
+        text,
+        "{\"time\":\"1970-01-01T00:00:00.000Z\",\"result\":\"refused\","
+        "\"code\":\"access_denied\",\"error\":\"ACCESS_DENIED\",\"connection\":\"agent2\","
+        "\"cache\":\"negative\",\"oauth_error\":\"access_denied\","
+        "\"legs\":[{\"leg\":\"id_jag\",\"server\":\"https://example.okta.com\",\"status\":200,"
+        "\"duration_us\":1500},{\"leg\":\"access_token\","
+        "\"server\":\"https://example.okta.com/oauth2/aus1\",\"status\":400,"
+        "\"code\":\"access_denied\",\"error\":\"ACCESS_DENIED\"}]}\n");
+    free(text);
+}
+
+/* All strings, actors and legs of the longest and worst kind at once. */
+static void the_longest_line(void **state)
+{
+    (void)state;
+    enum { LONG = 5000, N = 100 };
+    static char bytes[LONG];
+    struct th_str text = {bytes, LONG}, many_actors[N];
+    struct th_audit_leg many_legs[N];
+    memset(bytes, 0x01, LONG);
+    for (size_t i = 0; i < N; i++) {
+        many_actors[i] = text;
+        many_legs[i] =
+            (struct th_audit_leg){text, text, UINT32_MAX, INT64_MAX, TH_E_ORIGIN_HEAD_LARGE};
+    }
+    struct th_audit_record r = {.error = TH_E_ORIGIN_HEAD_LARGE,
+                                .actors = many_actors,
+                                .n_actors = N,
+                                .legs = many_legs,
+                                .n_legs = N,
+                                .cache = TH_CACHE_REFRESHED,
+                                .issued_until_wall_ms = INT64_MAX,
+                                .duration_us = INT64_MAX};
+    r.listener = r.client = r.caller = r.agent = r.subject = r.subject_issuer = text;
+    r.subject_name = r.connection = r.resource = r.audience = r.scopes = r.method = text;
+    r.host = r.rule = r.oauth_error = r.issued_id = r.issued_scopes = r.trace_id = text;
+    char *written = write_record(&r, 3), *line = written;
+    for (int n = 0; n < 3; n++) {
+        json_t *object = line_parse(line);
+        assert_int_equal(json_object_size(object), 29);
+        assert_int_equal(json_array_size(json_object_get(object, "actors")), TH_AUDIT_MAX_ACTORS);
+        assert_int_equal(int_of(object, "chain_length"), N);
+        assert_int_equal(json_array_size(json_object_get(object, "legs")), TH_AUDIT_MAX_LEGS);
+        json_decref(object);
+        line = strchr(line, '\n') + 1;
+    }
+    assert_int_equal(*line, '\0');
+    free(written);
+}
+
+static void writes_nothing_when_off(void **state)
+{
+    (void)state;
+    struct th_audit_log *log = th_audit_log_new(NULL);
+    th_audit_write(log, &(struct th_audit_record){0});
+    th_audit_flush(log);
+    th_audit_log_free(log);
+    th_audit_write(NULL, &(struct th_audit_record){0});
+    th_audit_flush(NULL);
+    assert_null(th_audit_log_free(NULL));
+#ifdef TH_FAIL_ALLOC
+    th_mem_fail_after(1, 1);
+    assert_null(th_audit_log_new(NULL));
+    th_mem_fail_after(0, 0);
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_granted_one),
+        cmocka_unit_test(a_refused_one),
+        cmocka_unit_test(the_longest_line),
+        cmocka_unit_test(writes_nothing_when_off),
+    };
+    return cmocka_run_group_tests(tests, directory_make, directory_remove);
+}
