@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,25 +38,15 @@ def raise_file_limit(need):
     return hard
 
 
-def install_missing(programs):
-    """programs: {program: package}. Installs the packages of those that are not there."""
+def install_missing(package_set, programs):
+    """Installs that set of packages (deploy/install-packages) unless all the programs are there."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = sorted({pkg for prog, pkg in programs.items() if not shutil.which(prog, path=path)})
-    if not missing:
+    if all(shutil.which(program, path=path) for program in programs):
         return
-    note("installing: " + " ".join(missing))
-    sudo = [] if os.geteuid() == 0 else ["sudo"]
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    for attempt in ([], ["update"]):
-        if attempt:
-            subprocess.run(sudo + ["apt-get", "-q", "update"], stdout=sys.stderr, env=env, check=False)
-        # Their own services must not start: the ports are not ours to take.
-        done = subprocess.run(sudo + ["env", "RUNLEVEL=1", "apt-get", "-qy", "install",
-                                      "--no-install-recommends"] + missing,
-                              stdout=sys.stderr, env=env, check=False)
-        if done.returncode == 0:
-            return
-    raise BenchError("apt-get could not install: " + " ".join(missing))
+    done = subprocess.run([os.path.join(ROOT, "deploy/install-packages"), package_set],
+                          stdout=sys.stderr, check=False)
+    if done.returncode:
+        raise BenchError(f"could not install {' and '.join(programs)}")
 
 
 def find_program(name):

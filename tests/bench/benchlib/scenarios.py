@@ -214,7 +214,7 @@ def scenario_body(bench):
 
 def scenario_tunnel(bench):
     """CPU per MB through a CONNECT tunnel"""
-    install_missing({"squid": "squid", "traffic_server": "trafficserver"})
+    install_missing("tunnel", ["squid", "traffic_server"])
     names = [n for n in bench.names if n == "tokenhop"] + ["squid", "trafficserver"]
     with Fleet(bench, purpose="tunnel", names=names) as fleet:
         raw, wall = cpu_rounds(bench, fleet, lambda r: r["body_bytes"] / 1e6, warm_requests=2,
