@@ -1,0 +1,435 @@
+/* What good files become. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+
+#include "test_support.h"
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/secret.h"
+#include "tokenhop/config/load.h"
+
+/* Everything that a file needs, and nothing more. */
+static const char minimal[] =
+    "{\"listeners\": [{\"name\": \"in\", \"address\": \"127.0.0.1:8080\", \"agent\": \"a\"}],\n"
+    " \"authorization_servers\": {\"org\": {\"issuer\": \"https://example.okta.com\"}},\n"
+    " \"agents\": {\"a\": {\"client_id\": \"wlp1\", \"authorization_server\": \"org\",\n"
+    "   \"auth\": {\"method\": \"private_key_jwt\", \"key_file\": \"rsa.pem\", \"kid\": \"k\"}}}}\n";
+
+/* Every key, each with another value than its default. */
+static const char whole[] =
+    "{\n"
+    "\"$schema\": \"./tokenhop.schema.json\",\n"
+    "\"listeners\": [\n"
+    "  {\"name\": \"in\", \"address\": \"127.0.0.1:8080\", \"mode\": \"forward\", \"agent\": \"a1\"},\n"
+    "  {\"name\": \"in6\", \"address\": \"[::1]:8081\", \"agent\": \"a2\"}],\n"
+    "\"authorization_servers\": {\n"
+    "  \"org\": {\"issuer\": \"https://example.okta.com\"},\n"
+    "  \"custom\": {\"issuer\": \"https://example.okta.com/oauth2/aus1\", \"ca_file\": \"ca.pem\",\n"
+    "    \"revocation_endpoint\": \"https://other.example/revoke\",\n"
+    "    \"assertion_audience\": \"issuer\"},\n"
+    "  \"other\": {\"issuer\": \"http://idp.example/realms/x/\", \"allow_cleartext\": true,\n"
+    "    \"token_endpoint\": \"http://idp.example/token?a=b\"},\n"
+    "  \"sandbox\": {\"issuer\": \"http://127.0.0.1:9000\"}},\n"
+    "\"agents\": {\n"
+    "  \"a1\": {\"client_id\": \"wlp1\", \"resource\": \"https://agent1.example.com\",\n"
+    "    \"auth\": {\"method\": \"private_key_jwt\", \"key_file\": \"rsa.pem\", \"kid\": \"k1\"},\n"
+    "    \"authorization_server\": \"org\", \"linked_client_ids\": [\"0oa1\", \"0oa2\"],\n"
+    "    \"registrations\": {\"custom\": {\"client_id\": \"other-id\", \"auth\":\n"
+    "      {\"method\": \"private_key_jwt\", \"key_file\": \"sub/ec.jwk\", \"kid\": \"k2\",\n"
+    "       \"alg\": \"ES256\"}}}},\n"
+    "  \"a2\": {\"client_id\": \"wlp2\", \"authorization_server\": \"org\", \"auth\":\n"
+    "    {\"method\": \"private_key_jwt\", \"key\": {\"env\": \"TEST_AGENT_KEY\"}, \"kid\": \"k3\",\n"
+    "     \"alg\": \"ES256\"}}},\n"
+    "\"connections\": [\n"
+    "  {\"name\": \"c1\", \"url\": \"https://agent2.example.com/a2a/\", \"type\": \"agent_to_agent\",\n"
+    "   \"agents\": [\"a1\", \"a2\"], \"authorization_server\": \"custom\",\n"
+    "   \"resource\": \"https://agent2.example.com\", \"scopes\": [\"r\", \"w\"]},\n"
+    "  {\"name\": \"c2\", \"url\": [\"https://*.example.com\", \"http://127.0.0.1:9001/x\"],\n"
+    "   \"type\": \"authorization_server\", \"agents\": [\"a2\"],\n"
+    "   \"authorization_server\": \"sandbox\", \"audience\": \"api://x\", \"scopes\": [\"r\", \"w\"],\n"
+    "   \"second_leg_scopes\": [\"w\"], \"subject\": {\"from\": \"authorization\",\n"
+    "   \"type\": \"access_token\"}, \"without_subject\": \"forward\", \"public\": [\"/card\"],\n"
+    "   \"cookies\": \"drop\", \"allow_cleartext\": true, \"issued_checks\": {\"audience\": false,\n"
+    "   \"subject\": false, \"scope\": false, \"chain\": false}}],\n"
+    "\"unmatched\": [{\"url\": \"https://*.a.example\", \"action\": \"forward\"},\n"
+    "  {\"url\": \"http://b.example/\", \"action\": \"deny\"}],\n"
+    "\"egress\": {\"allow\": [\"10.1.0.0/16\", \"127.0.0.1:9001\"]},\n"
+    "\"origin\": {\"idle_timeout\": \"31s\", \"max_idle\": 257},\n"
+    "\"cache\": {\"max_entries\": 7, \"max_bytes\": \"1MiB\", \"margin\": \"5s\", \"max_lifetime\": \"2h\"},\n"
+    "\"timeouts\": {\"head\": \"1s\", \"idle\": \"2s\", \"body\": \"3s\", \"connect\": \"4s\",\n"
+    "  \"exchange\": \"5s\", \"first_byte\": \"6s\", \"stream_idle\": \"7s\", \"drain\": \"8s\"},\n"
+    "\"limits\": {\"connections\": 1, \"head\": \"2KiB\", \"fields\": 30, \"replay_body\": \"4B\",\n"
+    "  \"waiting_exchanges\": 5},\n"
+    "\"workers\": 3,\n"
+    "\"log\": {\"level\": \"debug\", \"access_file\": \"access.jsonl\"}\n"
+    "}\n";
+
+static char *folder;
+
+static struct th_config *load(const char *text)
+{
+    struct th_config_mistakes mistakes;
+    struct th_config *config = NULL;
+    int r = th_config_load_text(th_str_of(text), folder, &config, &mistakes);
+    if (r != 0)
+        th_config_mistakes_print(&mistakes, "file", stderr);
+    assert_int_equal(r, 0);
+    assert_int_equal(mistakes.count, 0);
+    th_config_mistakes_fini(&mistakes);
+    return config;
+}
+
+static void assert_str(struct th_str got, const char *wanted)
+{
+    if (!th_str_equal(got, th_str_of(wanted)))
+        fail_msg("\"%.*s\" is not \"%s\"", TH_STR_ARGS(got), wanted);
+}
+
+static void assert_file(struct th_str got, const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    assert_str(got, path);
+}
+
+static void test_defaults(void **state)
+{
+    struct th_config *config = load(minimal);
+    const struct th_config_view *v = th_config_get(config);
+    assert_int_equal(v->n_connections, 0);
+    assert_int_equal(v->unmatched, TH_UNMATCHED_DENY);
+    assert_int_equal(v->n_unmatched_rules, 0);
+    assert_int_equal(v->egress.n_allow, 0);
+    assert_int_equal(v->origin.idle_timeout_ms, 30000);
+    assert_int_equal(v->origin.max_idle, 256);
+    assert_int_equal(v->cache.max_entries, 100000);
+    assert_int_equal(v->cache.max_bytes, 128 << 20);
+    assert_int_equal(v->cache.margin_ms, 30000);
+    assert_int_equal(v->cache.max_lifetime_ms, 3600000);
+    assert_int_equal(v->timeouts.head_ms, 15000);
+    assert_int_equal(v->timeouts.idle_ms, 75000);
+    assert_int_equal(v->timeouts.body_ms, 60000);
+    assert_int_equal(v->timeouts.connect_ms, 10000);
+    assert_int_equal(v->timeouts.exchange_ms, 10000);
+    assert_int_equal(v->timeouts.first_byte_ms, 120000);
+    assert_int_equal(v->timeouts.stream_idle_ms, 900000);
+    assert_int_equal(v->timeouts.drain_ms, 30000);
+    assert_int_equal(v->limits.connections, 20000);
+    assert_int_equal(v->limits.head, 65536);
+    assert_int_equal(v->limits.fields, 100);
+    assert_int_equal(v->limits.replay_body, 65536);
+    assert_int_equal(v->limits.waiting_exchanges, 1000);
+    assert_in_range(v->workers, 1, 4096);
+    assert_int_equal(v->log.level, TH_CONFIG_LOG_INFO);
+    assert_str(v->log.access_file, "-");
+    assert_int_equal(v->agents[0].auth.alg, TH_ALG_RS256);
+    assert_int_equal(v->agents[0].n_linked_client_ids, 0);
+    assert_int_equal(v->agents[0].resource.len, 0);
+    assert_false(v->servers[0].allow_cleartext);
+    assert_false(v->servers[0].assertion_audience_issuer);
+    th_config_unref(config);
+}
+
+static void test_servers(void **state)
+{
+    struct th_config *config = load(whole);
+    const struct th_config_view *v = th_config_get(config);
+    assert_int_equal(v->n_servers, 4);
+    assert_str(v->servers[0].name, "org");
+    assert_str(v->servers[0].issuer, "https://example.okta.com");
+    assert_str(v->servers[0].token_endpoint, "https://example.okta.com/oauth2/v1/token");
+    assert_str(v->servers[0].revocation_endpoint, "https://example.okta.com/oauth2/v1/revoke");
+    assert_str(v->servers[0].jwks_uri, "https://example.okta.com/oauth2/v1/keys");
+    assert_int_equal(v->servers[0].ca_file.len, 0);
+    assert_str(v->servers[1].token_endpoint, "https://example.okta.com/oauth2/aus1/v1/token");
+    assert_str(v->servers[1].revocation_endpoint, "https://other.example/revoke");
+    assert_str(v->servers[1].jwks_uri, "https://example.okta.com/oauth2/aus1/v1/keys");
+    assert_file(v->servers[1].ca_file, "ca.pem");
+    assert_true(v->servers[1].assertion_audience_issuer);
+    assert_str(v->servers[2].issuer, "http://idp.example/realms/x/");
+    assert_str(v->servers[2].token_endpoint, "http://idp.example/token?a=b");
+    assert_int_equal(v->servers[2].jwks_uri.len, 0);
+    assert_true(v->servers[2].allow_cleartext);
+    assert_str(v->servers[3].token_endpoint, "http://127.0.0.1:9000/oauth2/v1/token");
+    th_config_unref(config);
+}
+
+static void test_agents(void **state)
+{
+    struct th_config *config = load(whole);
+    const struct th_config_view *v = th_config_get(config);
+    const struct th_config_agent *a1 = &v->agents[0], *a2 = &v->agents[1];
+    const struct th_config_auth *auth;
+    struct th_str client_id;
+    assert_int_equal(v->n_agents, 2);
+    assert_str(a1->name, "a1");
+    assert_str(a1->client_id, "wlp1");
+    assert_str(a1->resource, "https://agent1.example.com");
+    assert_ptr_equal(a1->server, &v->servers[0]);
+    assert_int_equal(a1->n_linked_client_ids, 2);
+    assert_str(a1->linked_client_ids[1], "0oa2");
+    assert_str(a1->auth.kid, "k1");
+    assert_file(a1->auth.key_file, "rsa.pem");
+    assert_true(th_str_starts_with(th_secret_expose(a1->auth.key), TH_STR("-----BEGIN")));
+    assert_int_equal(a2->auth.alg, TH_ALG_ES256);
+    assert_int_equal(a2->auth.key_file.len, 0);
+    assert_true(th_str_starts_with(th_secret_expose(a2->auth.key), TH_STR("-----BEGIN")));
+
+    th_config_agent_registration(a1, &v->servers[1], &client_id, &auth);
+    assert_str(client_id, "other-id");
+    assert_str(auth->kid, "k2");
+    assert_int_equal(auth->alg, TH_ALG_ES256);
+    assert_file(auth->key_file, "sub/ec.jwk");
+    th_config_agent_registration(a1, &v->servers[0], &client_id, &auth);
+    assert_str(client_id, "wlp1");
+    assert_ptr_equal(auth, &a1->auth);
+    th_config_agent_registration(a2, &v->servers[1], &client_id, &auth);
+    assert_str(client_id, "wlp2");
+
+    assert_int_equal(v->n_listeners, 2);
+    assert_str(v->listeners[0].name, "in");
+    assert_str(v->listeners[0].address_text, "127.0.0.1:8080");
+    assert_int_equal(v->listeners[0].address.ss_family, AF_INET);
+    assert_int_equal(v->listeners[1].address.ss_family, AF_INET6);
+    assert_int_equal(v->listeners[1].address_len, sizeof(struct sockaddr_in6));
+    assert_ptr_equal(v->listeners[0].agent, a1);
+    assert_ptr_equal(v->listeners[1].agent, a2);
+    th_config_unref(config);
+}
+
+static void test_connections(void **state)
+{
+    struct th_config *config = load(whole);
+    const struct th_config_view *v = th_config_get(config);
+    const struct th_config_connection *c1 = &v->connections[0], *c2 = &v->connections[1];
+    assert_int_equal(v->n_connections, 2);
+    assert_str(c1->name, "c1");
+    assert_int_equal(c1->index, 0);
+    assert_int_equal(c1->type, TH_TYPE_AGENT_TO_AGENT);
+    assert_int_equal(c1->n_patterns, 1);
+    assert_str(c1->patterns[0].path, "/a2a/");
+    assert_int_equal(c1->n_agents, 2);
+    assert_ptr_equal(c1->agents[1], &v->agents[1]);
+    assert_ptr_equal(c1->server, &v->servers[1]);
+    assert_str(c1->audience, "https://example.okta.com/oauth2/aus1");
+    assert_str(c1->resource, "https://agent2.example.com");
+    assert_str(c1->scope_text, "r w");
+    assert_int_equal(c1->n_scopes, 2);
+    assert_str(c1->scopes[1], "w");
+    assert_int_equal(c1->second_leg_scope_text.len, 0);
+    assert_int_equal(c1->subject_type, TH_SUBJECT_AUTO);
+    assert_int_equal(c1->without_subject, TH_WITHOUT_SUBJECT_REFUSE);
+    assert_int_equal(c1->cookies, TH_COOKIES_PASS);
+    assert_false(c1->allow_cleartext);
+    assert_int_equal(c1->n_public_paths, 2);
+    assert_str(c1->public_paths[0], "/.well-known/agent-card.json");
+    assert_str(c1->public_paths[1], "/.well-known/oauth-protected-resource");
+    assert_true(c1->issued_checks.audience && c1->issued_checks.subject);
+    assert_true(c1->issued_checks.scope && c1->issued_checks.chain);
+
+    assert_int_equal(c2->index, 1);
+    assert_int_equal(c2->type, TH_TYPE_AUTHORIZATION_SERVER);
+    assert_int_equal(c2->n_patterns, 2);
+    assert_true(c2->patterns[0].wildcard);
+    assert_int_equal(c2->patterns[1].port, 9001);
+    assert_str(c2->audience, "api://x");
+    assert_int_equal(c2->resource.len, 0);
+    assert_str(c2->second_leg_scope_text, "w");
+    assert_int_equal(c2->subject_type, TH_SUBJECT_ACCESS_TOKEN);
+    assert_int_equal(c2->without_subject, TH_WITHOUT_SUBJECT_FORWARD);
+    assert_int_equal(c2->cookies, TH_COOKIES_DROP);
+    assert_true(c2->allow_cleartext);
+    assert_int_equal(c2->n_public_paths, 1);
+    assert_false(c2->issued_checks.audience || c2->issued_checks.subject);
+    assert_false(c2->issued_checks.scope || c2->issued_checks.chain);
+    th_config_unref(config);
+}
+
+static void test_rest(void **state)
+{
+    struct th_config *config = load(whole);
+    const struct th_config_view *v = th_config_get(config);
+    assert_int_equal(v->unmatched, TH_UNMATCHED_DENY);
+    assert_int_equal(v->n_unmatched_rules, 2);
+    assert_int_equal(v->unmatched_rules[0].action, TH_UNMATCHED_FORWARD);
+    assert_true(v->unmatched_rules[0].pattern.wildcard);
+    assert_int_equal(v->unmatched_rules[1].action, TH_UNMATCHED_DENY);
+    assert_int_equal(v->egress.n_allow, 2);
+    assert_int_equal(v->egress.allow[0].prefix, 112);
+    assert_int_equal(v->egress.allow[1].port, 9001);
+    assert_int_equal(v->origin.idle_timeout_ms, 31000);
+    assert_int_equal(v->origin.max_idle, 257);
+    assert_int_equal(v->cache.max_entries, 7);
+    assert_int_equal(v->cache.max_bytes, 1 << 20);
+    assert_int_equal(v->cache.margin_ms, 5000);
+    assert_int_equal(v->cache.max_lifetime_ms, 7200000);
+    assert_int_equal(v->timeouts.head_ms, 1000);
+    assert_int_equal(v->timeouts.idle_ms, 2000);
+    assert_int_equal(v->timeouts.body_ms, 3000);
+    assert_int_equal(v->timeouts.connect_ms, 4000);
+    assert_int_equal(v->timeouts.exchange_ms, 5000);
+    assert_int_equal(v->timeouts.first_byte_ms, 6000);
+    assert_int_equal(v->timeouts.stream_idle_ms, 7000);
+    assert_int_equal(v->timeouts.drain_ms, 8000);
+    assert_int_equal(v->limits.connections, 1);
+    assert_int_equal(v->limits.head, 2048);
+    assert_int_equal(v->limits.fields, 30);
+    assert_int_equal(v->limits.replay_body, 4);
+    assert_int_equal(v->limits.waiting_exchanges, 5);
+    assert_int_equal(v->workers, 3);
+    assert_int_equal(v->log.level, TH_CONFIG_LOG_DEBUG);
+    assert_file(v->log.access_file, "access.jsonl");
+    th_config_unref(config);
+}
+
+/* The version of c1 after one replacement in the file. */
+static void version_after(const char *find, const char *replace, uint8_t ret_version[16])
+{
+    const char *at = strstr(whole, find);
+    char *text;
+    assert_non_null(at);
+    assert_true(asprintf(&text, "%.*s%s%s", (int)(at - whole), whole, replace, at + strlen(find)) >
+                0);
+    struct th_config *config = load(text);
+    memcpy(ret_version, th_config_get(config)->connections[0].version, 16);
+    th_config_unref(config);
+    free(text);
+}
+
+/* R14: the version is part of the cache's key; what decides which credential is got changes it. */
+static void test_r14_version(void **state)
+{
+    static const struct {
+        const char *find, *replace;
+        bool same;
+    } rows[] = {
+        {"\"workers\": 3", "\"workers\": 4", true},
+        {"/a2a/", "/a2b/", true},
+        {"\"kid\": \"k1\"", "\"kid\": \"k9\"", true},
+        {"[\"a1\", \"a2\"]", "[\"a2\", \"a1\"]", true},
+        {"\"scopes\": [\"r\", \"w\"]}", "\"scopes\": [\"r\", \"w\"], \"cookies\": \"drop\"}", true},
+        {"\"name\": \"c1\"", "\"name\": \"c9\"", false},
+        {"\"agent_to_agent\"", "\"authorization_server\"", false},
+        {"\"resource\": \"https://agent2.example.com\"", "\"resource\": \"https://x.example\"",
+         false},
+        {"\"scopes\": [\"r\", \"w\"]}", "\"scopes\": [\"r\"]}", false},
+        {"\"scopes\": [\"r\", \"w\"]}", "\"scopes\": [\"rw\"]}", false},
+        {"\"scopes\": [\"r\", \"w\"]}",
+         "\"scopes\": [\"r\", \"w\"], \"second_leg_scopes\": [\"r\"]}", false},
+        {"\"scopes\": [\"r\", \"w\"]}", "\"scopes\": [\"r\", \"w\"], \"audience\": \"api://y\"}",
+         false},
+        {"\"scopes\": [\"r\", \"w\"]}",
+         "\"scopes\": [\"r\", \"w\"], \"subject\": {\"type\": \"id_token\"}}", false},
+        {"\"scopes\": [\"r\", \"w\"]}",
+         "\"scopes\": [\"r\", \"w\"], \"issued_checks\": {\"chain\": false}}", false},
+        {"\"authorization_server\": \"custom\"", "\"authorization_server\": \"sandbox\"", false},
+        {"\"assertion_audience\": \"issuer\"", "\"assertion_audience\": \"endpoint\"", false},
+        {"\"issuer\": \"https://example.okta.com\"", "\"issuer\": \"https://b.okta.com\"", false},
+        {"\"client_id\": \"wlp1\"", "\"client_id\": \"wlp9\"", false},
+        {"\"client_id\": \"other-id\"", "\"client_id\": \"other\"", false},
+        {"[\"a1\", \"a2\"]", "[\"a1\"]", false},
+    };
+    uint8_t first[16], again[16], zero[16] = {0};
+    version_after("", "", first);
+    version_after("", "", again);
+    assert_memory_equal(first, again, 16);
+    assert_memory_not_equal(first, zero, 16);
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        version_after(rows[i].find, rows[i].replace, again);
+        if ((memcmp(first, again, 16) == 0) != rows[i].same)
+            fail_msg("%s", rows[i].replace);
+    }
+}
+
+static void test_references(void **state)
+{
+    struct th_config *config = load(whole);
+    assert_true(th_secret_bytes_held() > 0);
+    assert_ptr_equal(th_config_ref(config), config);
+    assert_null(th_config_unref(config));
+    assert_str(th_config_get(config)->agents[0].name, "a1");
+    assert_null(th_config_unref(config));
+    assert_null(th_config_unref(NULL));
+    assert_int_equal(th_secret_bytes_held(), 0);
+}
+
+static void test_file(void **state)
+{
+    char path[300];
+    struct th_config_mistakes mistakes;
+    struct th_config *config = NULL;
+    test_write_file(folder, "tokenhop.jsonc", minimal, 0644);
+    snprintf(path, sizeof(path), "%s/tokenhop.jsonc", folder);
+    assert_int_equal(th_config_load(path, &config, &mistakes), 0);
+    assert_file(th_config_get(config)->agents[0].auth.key_file, "rsa.pem");
+    th_config_unref(config);
+    th_config_mistakes_fini(&mistakes);
+
+    snprintf(path, sizeof(path), "%s/nowhere.jsonc", folder);
+    assert_int_equal(th_config_load(path, &config, &mistakes), TH_E_CONFIG);
+    assert_int_equal(mistakes.count, 1);
+    assert_int_equal(mistakes.items[0].line, 0);
+    assert_non_null(strstr(mistakes.items[0].what, "cannot be read: No such file"));
+    th_config_mistakes_fini(&mistakes);
+    assert_int_equal(th_config_load(folder, &config, &mistakes), TH_E_CONFIG);
+    assert_non_null(strstr(mistakes.items[0].what, "Is a directory"));
+    th_config_mistakes_fini(&mistakes);
+}
+
+static void test_large_file(void **state)
+{
+    char path[300];
+    size_t len = ((size_t)4 << 20) + 1;
+    struct th_config_mistakes mistakes;
+    struct th_config *config = NULL;
+    char *text = calloc(1, len + 1);
+    memset(text, ' ', len);
+    test_write_file(folder, "large.jsonc", text, 0644);
+    snprintf(path, sizeof(path), "%s/large.jsonc", folder);
+    assert_int_equal(th_config_load(path, &config, &mistakes), TH_E_CONFIG);
+    assert_non_null(strstr(mistakes.items[0].what, "larger than 4 MiB"));
+    th_config_mistakes_fini(&mistakes);
+    free(text);
+}
+
+static int make_folder(void **state)
+{
+    char path[300];
+    size_t len;
+    folder = test_folder_new();
+    test_write_pem(folder, "rsa.pem", 2048, NULL);
+    test_write_jwk(folder, "sub/ec.jwk", 0, "P-256");
+    test_write_pem(folder, "ec.pem", 0, "P-256");
+    test_write_certificate(folder, "ca.pem");
+    snprintf(path, sizeof(path), "%s/ec.pem", folder);
+    char *pem = test_read_file(path, &len);
+    setenv("TEST_AGENT_KEY", pem, 1);
+    free(pem);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    test_folder_remove(folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_agents),     cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_rest),       cmocka_unit_test(test_r14_version),
+        cmocka_unit_test(test_references), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_large_file),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
