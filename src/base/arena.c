@@ -74,9 +74,11 @@ void *th_arena_alloc(struct th_arena *arena, size_t size)
     if (size > arena->max || arena->max - size < arena->used)
         return NULL;
     size_t asked = size;
+    /* Two pieces never have the same address. */
     if (size == 0)
-        size = 1;       /* two pieces never have the same address */
-#ifndef TH_ARENA_MALLOC /* there the exact size shows a memory checker the first byte beyond */
+        size = 1;
+        /* The exact size, there, shows a memory checker the first byte beyond. */
+#ifndef TH_ARENA_MALLOC
     if (size > SIZE_MAX - ALIGNMENT)
         return NULL;
     size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);

@@ -37,6 +37,8 @@ static void json_strings(void **state)
         {"a surrogate", TH_STR("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
         {"beyond U+10FFFF", TH_STR("\xf4\x90\x80\x80"),
          "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        {"a lead that none can have", TH_STR("\xf5\x80\x80\x80"),
+         "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
         {"FF", TH_STR("\xff"), "\xef\xbf\xbd"},
         {"cut short at the end", TH_STR("a\xe2\x82"), "a\xef\xbf\xbd"},
         {"cut short by a letter", TH_STR("\xe2\x82z"), "\xef\xbf\xbdz"},

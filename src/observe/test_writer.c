@@ -2,6 +2,7 @@
 
 #include "tokenhop/observe/writer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -198,6 +199,17 @@ static void drops_when_full(void **state)
     close(ends[0]);
 }
 
+static unsigned count_threads(void)
+{
+    unsigned n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    while (readdir(tasks) != NULL)
+        n++;
+    closedir(tasks);
+    return n;
+}
+
 /* A reader that is stuck does not hold up the end of the process. */
 static void stops_within_its_time(void **state)
 {
@@ -205,6 +217,7 @@ static void stops_within_its_time(void **state)
     struct th_writer *writer;
     struct th_writer_file *file;
     int ends[2];
+    unsigned n_threads = count_threads();
     char *text = malloc(200001);
     assert_non_null(text);
     memset(text, 'x', 200000);
@@ -219,6 +232,8 @@ static void stops_within_its_time(void **state)
     int64_t took_us = th_clock_precise_us() - begin_us;
     assert_true(took_us >= 50000);
     assert_true(took_us < 5000000); /* generous: the machine may be busy */
+    /* it waited where it can be told, not in write() */
+    assert_int_equal(count_threads(), n_threads);
     close(ends[0]);
     close(ends[1]);
     free(text);
