@@ -1,0 +1,73 @@
+/* The identity provider without its HTTP server: what a token or revocation request is answered.
+ * Reference section 14 is followed to the letter. One thread; time is the clock's. */
+#ifndef TOKENHOP_SRC_SANDBOX_IDP_H
+#define TOKENHOP_SRC_SANDBOX_IDP_H
+
+#include "faults.h"
+#include "ledger.h"
+#include "registry.h"
+#include "settings.h"
+#include "tokenhop/base/clock.h"
+
+#define TH_GRANT_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
+#define TH_GRANT_JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#define TH_GRANT_CLIENT_CREDENTIALS "client_credentials"
+#define TH_TYPE_ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
+#define TH_TYPE_ID_TOKEN "urn:ietf:params:oauth:token-type:id_token"
+#define TH_TYPE_ACCESS_TOKEN "urn:ietf:params:oauth:token-type:access_token"
+#define TH_ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#define TH_MAX_CHAIN 5
+
+struct th_idp {
+    const struct th_registry *registry;
+    const struct th_clock *clock;
+    struct th_sandbox_settings settings;
+    struct th_ledger assertions; /* jti of client assertions, by client */
+    struct th_ledger redeemed;   /* jti of ID-JAGs */
+    struct th_ledger issued;     /* access tokens */
+    int64_t rate_minute;         /* the minute that rate_count counts */
+    long rate_count[TH_CLIENT_COUNT];
+};
+
+void th_idp_init(struct th_idp *idp, const struct th_registry *registry,
+                 const struct th_clock *clock);
+void th_idp_fini(struct th_idp *idp);
+/* Forgets what was seen and issued; keeps the settings. */
+void th_idp_reset(struct th_idp *idp);
+int64_t th_idp_now_ms(const struct th_idp *idp);
+
+enum th_idp_endpoint { TH_ENDPOINT_TOKEN, TH_ENDPOINT_REVOKE };
+
+struct th_idp_request {
+    const struct th_registry_server *server;
+    enum th_idp_endpoint endpoint;
+    struct th_str method;
+    struct th_str content_type;
+    struct th_str authorization; /* empty: none came */
+    struct th_str body;
+    const struct th_fault *fault; /* of the phases CLAIMS and BODY; NULL: none */
+};
+
+/* What is answered, and what the record says of it. */
+struct th_idp_answer {
+    int status;
+    json_t *body; /* owned; NULL: empty body */
+    const char
+        *reason; /* why it was refused: a constant name for records and tests; NULL: granted */
+    bool challenge_basic;
+    bool signed_by_stranger;
+    /* for the record; borrowed from the registry's rows */
+    const char *grant;
+    const struct th_registry_client *client;
+    const struct th_user_row *user;
+    const char *connection;
+    char subject[TH_LEDGER_NAME_LEN + 1]; /* digest of the subject token or assertion */
+    char issued[TH_LEDGER_NAME_LEN + 1];  /* digest of what was issued */
+};
+
+/* The answer is filled in any case, also when memory is short. */
+void th_idp_handle(struct th_idp *idp, const struct th_idp_request *request,
+                   struct th_idp_answer *ret_answer);
+void th_idp_answer_fini(struct th_idp_answer *answer);
+
+#endif
