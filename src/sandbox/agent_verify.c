@@ -1,0 +1,150 @@
+#include "agent_verify.h"
+
+#include "chain.h"
+#include "scopes.h"
+#include "tokenhop/base/buf.h"
+#include "tokens.h"
+
+/* 401 or 403 with where this agent's metadata is (RFC 9728, 5.1). */
+static bool refuse(struct th_web_call *call, int status, const char *error, const char *reason,
+                   const char *scope)
+{
+    const struct th_sandbox_agent *agent = call->owner;
+    struct th_buf text;
+    th_stats_count(&agent->sandbox->stats, "agent_refused", agent->resource->row->name, reason);
+    th_buf_init(&text, 2048);
+    th_buf_printf(&text, "Bearer ");
+    if (error != NULL)
+        th_buf_printf(&text, "error=\"%s\", error_description=\"%s\", ", error, reason);
+    if (scope != NULL)
+        th_buf_printf(&text, "scope=\"%s\", ", scope);
+    th_buf_printf(&text, "resource_metadata=\"%s/.well-known/oauth-protected-resource\"",
+                  agent->resource->url);
+    th_web_add_field(call, "WWW-Authenticate", text.failed ? "Bearer" : text.ptr);
+    th_buf_fini(&text);
+    th_web_reply_json(
+        call, status,
+        json_pack("{s:s, s:s}", "error", error != NULL ? error : "unauthorized", "reason", reason));
+    return false;
+}
+
+static bool is_token68(struct th_str token)
+{
+    size_t end = token.len;
+    while (end > 0 && token.ptr[end - 1] == '=')
+        end--;
+    for (size_t i = 0; i < end; i++) {
+        char c = token.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && (c == '\0' || strchr("-._~+/", c) == NULL))
+            return false;
+    }
+    return end > 0;
+}
+
+/* Which check fails, or NULL. */
+static const char *check_token(const struct th_sandbox_agent *agent, struct th_verified *verified)
+{
+    struct th_idp *idp = &agent->sandbox->idp;
+    const struct th_registry_server *server = NULL;
+    const json_t *aud;
+    switch (th_token_verify_offline(idp, verified->token, &verified->jwt, &server)) {
+    case TH_TOKEN_FINE:
+        break;
+    case TH_TOKEN_MALFORMED:
+        return "token_malformed";
+    case TH_TOKEN_ISSUER:
+        return "token_issuer";
+    case TH_TOKEN_SIGNATURE:
+        return "token_signature";
+    case TH_TOKEN_EXPIRED:
+        return "token_expired";
+    case TH_TOKEN_REVOKED:
+        return "token_revoked";
+    }
+    if (server != &agent->sandbox->registry.servers[agent->resource->row->server])
+        return "token_issuer";
+    if (th_str_equal(th_jwt_text(verified->jwt.header, "typ"), TH_STR("oauth-id-jag+jwt")))
+        return "token_is_id_jag";
+    aud = json_object_get(verified->jwt.claims, "aud");
+    if (!json_is_string(aud) || strcmp(json_string_value(aud), agent->resource->audience) != 0)
+        return "token_audience";
+    if (idp->settings.introspect && th_token_is_revoked(idp, verified->token))
+        return "token_revoked";
+    return NULL;
+}
+
+/* `scope` as documented, `scp` as measured (reference 4.4). */
+static void read_scope(struct th_verified *verified)
+{
+    struct th_buf text;
+    const json_t *list = json_object_get(verified->jwt.claims, "scp");
+    verified->scope = th_jwt_text(verified->jwt.claims, "scope");
+    if (verified->scope.len > 0 || !json_is_array(list))
+        return;
+    th_buf_init(&text, sizeof verified->scope_text - 1);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *one = json_string_value(json_array_get(list, i));
+        th_buf_printf(&text, "%s%s", i > 0 ? " " : "", one != NULL ? one : "");
+    }
+    if (!text.failed && text.len > 0) {
+        memcpy(verified->scope_text, text.ptr, text.len);
+        verified->scope = (struct th_str){verified->scope_text, text.len};
+    }
+    th_buf_fini(&text);
+}
+
+bool th_agent_authenticate(struct th_web_call *call, struct th_verified *ret_verified)
+{
+    const struct th_sandbox_agent *agent = call->owner;
+    struct th_str field = th_web_field(call, "Authorization");
+    struct th_str scheme = {field.ptr, field.len < 7 ? field.len : 7};
+    memset(ret_verified, 0, sizeof *ret_verified);
+    if (field.len == 0)
+        return refuse(call, 401, NULL, "token_missing", NULL);
+    if (th_web_field_count(call, "Authorization") != 1)
+        return refuse(call, 401, "invalid_request", "authorization_twice", NULL);
+    ret_verified->token = (struct th_str){field.ptr + scheme.len, field.len - scheme.len};
+    if (!th_str_equal_nocase(scheme, TH_STR("Bearer ")) || !is_token68(ret_verified->token))
+        return refuse(call, 401, "invalid_token", "authorization_malformed", NULL);
+    const char *reason = check_token(agent, ret_verified);
+    if (reason == NULL) {
+        read_scope(ret_verified);
+        return true;
+    }
+    th_verified_fini(ret_verified);
+    return refuse(call, 401, "invalid_token", reason, NULL);
+}
+
+bool th_agent_authorize(struct th_web_call *call, const struct th_verified *verified,
+                        const char *scope)
+{
+    if (scope == NULL || th_scopes_contain(verified->scope, th_str_of(scope)))
+        return true;
+    return refuse(call, 403, "insufficient_scope", "scope_missing", scope);
+}
+
+void th_verified_fini(struct th_verified *verified)
+{
+    th_jwt_fini(&verified->jwt);
+    memset(verified, 0, sizeof *verified);
+}
+
+json_t *th_verified_json(const struct th_sandbox_agent *agent, const struct th_verified *verified)
+{
+    char name[TH_LEDGER_NAME_LEN + 1];
+    json_t *scopes = json_array();
+    struct th_str rest = verified->scope, one;
+    const json_t *claims = verified->jwt.claims;
+    const json_t *uid = json_object_get(claims, "uid");
+    const json_t *sub = uid != NULL ? uid : json_object_get(claims, "sub");
+    const char *subject = json_string_value(sub);
+    const struct th_user_row *user = th_registry_find_user(th_str_of(subject));
+    while (th_scopes_next(&rest, &one))
+        json_array_append_new(scopes, json_stringn(one.ptr, one.len));
+    th_ledger_name(verified->token, name);
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:o, s:o, s:O}", "agent", agent->resource->row->name,
+                     "token_sha256", name, "sub", subject, "user", user != NULL ? user->name : NULL,
+                     "scopes", scopes, "chain", th_chain_list(json_object_get(claims, "act")),
+                     "claims", (json_t *)claims);
+}

@@ -1,0 +1,181 @@
+/* What the sandbox says of itself: the line of JSON at its start, /sandbox/info, and a configuration of
+ * tokenhop that fits it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+
+static json_t *describe_servers(const struct th_registry *registry)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < TH_SERVER_COUNT; i++) {
+        const struct th_registry_server *server = &registry->servers[i];
+        json_object_set_new(object, server->row->name,
+                            json_pack("{s:s, s:s, s:s, s:s, s:s?}", "issuer", server->issuer,
+                                      "token_endpoint", server->token_url, "revocation_endpoint",
+                                      server->revoke_url, "jwks_uri", server->keys_url,
+                                      "default_audience", server->row->default_audience));
+    }
+    return object;
+}
+
+static json_t *describe_clients(const struct th_registry *registry)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < TH_CLIENT_COUNT; i++) {
+        const struct th_registry_client *client = &registry->clients[i];
+        json_t *keys = json_array();
+        for (size_t k = 0; k < TH_REGISTRY_CLIENT_KEYS; k++) {
+            const struct th_registry_key *key = &client->keys[k];
+            struct th_str alg = th_alg_name(key->alg);
+            if (key->key != NULL)
+                json_array_append_new(keys, json_pack("{s:s, s:s%, s:s}", "kid", key->kid, "alg",
+                                                      alg.ptr, alg.len, "key_file", key->file));
+        }
+        json_object_set_new(
+            object, client->row->name,
+            json_pack("{s:s, s:o}", "client_id", client->row->client_id, "keys", keys));
+    }
+    return object;
+}
+
+static json_t *describe_agents(const struct th_sandbox *sandbox)
+{
+    json_t *object = json_object();
+    char address[96];
+    for (size_t i = 0; i < TH_RESOURCE_COUNT; i++) {
+        const struct th_registry_resource *resource = &sandbox->registry.resources[i];
+        json_t *agent =
+            json_pack("{s:s, s:s, s:s, s:s}", "resource", resource->url, "audience",
+                      resource->audience, "server", th_world_servers[resource->row->server].name,
+                      "scopes", resource->row->scopes);
+        snprintf(address, sizeof address, "%s:%d", sandbox->options.address,
+                 sandbox->agents[i].port);
+        if (agent != NULL && resource->row->listens) {
+            json_object_set_new(agent, "port", json_integer(sandbox->agents[i].port));
+            json_object_set_new(agent, "address", json_string(address));
+        }
+        json_object_set_new(object, resource->row->name, agent);
+    }
+    return object;
+}
+
+json_t *th_sandbox_describe(const struct th_sandbox *sandbox)
+{
+    json_t *users = json_object();
+    const struct th_registry *registry = &sandbox->registry;
+    for (size_t i = 0; i < TH_USER_COUNT; i++)
+        json_object_set_new(
+            users, th_world_users[i].name,
+            json_pack("{s:s, s:s}", "id", th_world_users[i].id, "login", th_world_users[i].login));
+    return json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "event", "ready", "pid",
+                     (int)getpid(), "issuer", registry->servers[TH_SERVER_ORG].issuer, "port",
+                     sandbox->idp_port, "state", sandbox->folder, "servers",
+                     describe_servers(registry), "clients", describe_clients(registry), "agents",
+                     describe_agents(sandbox), "users", users);
+}
+
+static json_t *config_agent(const struct th_sandbox *sandbox, enum th_world_client index)
+{
+    const struct th_registry_client *client = &sandbox->registry.clients[index];
+    struct th_str url = th_registry_client_url(&sandbox->registry, client);
+    struct th_str wanted = th_str_of(sandbox->options.config_alg);
+    const struct th_registry_key *key =
+        &client->keys[th_str_equal(wanted, th_alg_name(client->keys[0].alg)) ? 0 : 1];
+    json_t *agent = json_pack(
+        "{s:s, s:{s:s, s:s, s:s, s:s}, s:s%, s:s}", "client_id", client->row->client_id, "auth",
+        "method", "private_key_jwt", "key_file", key->file, "kid", key->kid, "alg",
+        sandbox->options.config_alg, "resource", url.ptr, url.len, "authorization_server", "org");
+    if (agent != NULL && client->row->linked_app != TH_CLIENT_NONE)
+        json_object_set_new(agent, "linked_client_ids",
+                            json_pack("[s]", th_world_clients[client->row->linked_app].client_id));
+    return agent;
+}
+
+static json_t *config_connection(const struct th_sandbox *sandbox, enum th_world_resource index,
+                                 json_t *agents, const char *first, const char *second)
+{
+    char url[1024];
+    const struct th_registry_resource *resource = &sandbox->registry.resources[index];
+    bool api = resource->row->by_default_audience;
+    snprintf(url, sizeof url, "%s/", resource->url);
+    json_t *scopes = json_pack("[s]", first);
+    if (second != NULL)
+        json_array_append_new(scopes, json_string(second));
+    json_t *connection = json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:o}", "name", resource->row->name, "url", url, "type",
+        api ? "authorization_server" : "agent_to_agent", "agents", agents, "authorization_server",
+        th_world_servers[resource->row->server].name, "scopes", scopes);
+    if (connection != NULL && !api)
+        json_object_set_new(connection, "resource", json_string(resource->url));
+    return connection;
+}
+
+static json_t *config_listener(const char *name, int port, const char *agent)
+{
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%d", port);
+    return json_pack("{s:s, s:s, s:s, s:s}", "name", name, "address", address, "mode", "forward",
+                     "agent", agent);
+}
+
+static json_t *make_config(const struct th_sandbox *sandbox)
+{
+    const struct th_sandbox_options *options = &sandbox->options;
+    bool second = options->agent2_proxy_port != 0;
+    json_t *listeners = json_array(), *agents = json_object(), *connections = json_array();
+    json_t *servers = json_object(), *allow = json_array();
+    json_array_append_new(listeners, config_listener("agent1", options->proxy_port, "agent1"));
+    json_object_set_new(agents, "agent1", config_agent(sandbox, TH_CLIENT_AGENT1));
+    if (second) {
+        json_array_append_new(listeners,
+                              config_listener("agent2", options->agent2_proxy_port, "agent2"));
+        json_object_set_new(agents, "agent2", config_agent(sandbox, TH_CLIENT_AGENT2));
+    }
+    for (size_t i = 0; i < TH_SERVER_COUNT; i++)
+        json_object_set_new(servers, th_world_servers[i].name,
+                            json_pack("{s:s}", "issuer", sandbox->registry.servers[i].issuer));
+    json_array_append_new(connections,
+                          config_connection(sandbox, TH_RESOURCE_AGENT2, json_pack("[s]", "agent1"),
+                                            "chat.read", "chat.history"));
+    json_array_append_new(connections,
+                          config_connection(sandbox, TH_RESOURCE_AGENT3,
+                                            second ? json_pack("[s, s]", "agent1", "agent2")
+                                                   : json_pack("[s]", "agent1"),
+                                            "chat.read", NULL));
+    json_array_append_new(connections,
+                          config_connection(sandbox, TH_RESOURCE_API, json_pack("[s]", "agent1"),
+                                            "orders.read", NULL));
+    /* Loopback is refused unless it is named. */
+    for (size_t i = 0; i < TH_RESOURCE_COUNT; i++) {
+        char address[96];
+        snprintf(address, sizeof address, "%s:%d", options->address, sandbox->agents[i].port);
+        if (th_world_resources[i].listens)
+            json_array_append_new(allow, json_string(address));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:{s:o}}", "listeners", listeners,
+                     "authorization_servers", servers, "agents", agents, "connections", connections,
+                     "unmatched", "deny", "egress", "allow", allow);
+}
+
+int th_sandbox_write_config(const struct th_sandbox *sandbox, const char *path,
+                            struct th_errinfo *reterr)
+{
+    json_t *config = make_config(sandbox);
+    char *text = config != NULL ? json_dumps(config, JSON_INDENT(2)) : NULL;
+    json_decref(config);
+    if (text == NULL)
+        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
+    FILE *out = fopen(path, "we");
+    bool fine =
+        out != NULL && fprintf(out, "// Made by tokenhop-sandbox for this run.\n%s\n", text) > 0;
+    if (out != NULL && fclose(out) != 0)
+        fine = false;
+    free(text);
+    if (!fine)
+        return th_errinfo_set(reterr, TH_E_IO, path, NULL, "cannot write: %s", strerror(errno));
+    return 0;
+}

@@ -1,0 +1,211 @@
+/* The identity provider's port: token, revocation, keys, metadata, and /sandbox/. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sandbox.h"
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/check.h"
+
+#define NO_STORE "no-store"
+#define LIMIT_SHOWN 1200 /* what Okta's headers say when no limit is set here */
+
+enum endpoint { AT_TOKEN, AT_REVOKE, AT_KEYS, AT_METADATA };
+static const char *const endpoint_names[] = {"token", "revoke", "keys", "metadata"};
+
+/* Where a path leads. The paths of section 1 of the reference, nothing else. */
+static bool find_endpoint(const struct th_sandbox *sandbox, const char *path,
+                          const struct th_registry_server **ret_server, enum endpoint *ret_at)
+{
+    static const struct {
+        const char *before, *after; /* of the issuer's path */
+        enum endpoint at;
+        bool org, custom;
+    } paths[] = {
+        {"", "/oauth2/v1/token", AT_TOKEN, true, false},
+        {"", "/v1/token", AT_TOKEN, false, true},
+        {"", "/oauth2/v1/revoke", AT_REVOKE, true, false},
+        {"", "/v1/revoke", AT_REVOKE, false, true},
+        {"", "/oauth2/v1/keys", AT_KEYS, true, false},
+        {"", "/v1/keys", AT_KEYS, false, true},
+        {"", "/.well-known/openid-configuration", AT_METADATA, true, true},
+        {"/.well-known/oauth-authorization-server", "", AT_METADATA, true, true},
+    };
+    char text[128];
+    for (size_t s = 0; s < TH_SERVER_COUNT; s++) {
+        const struct th_server_row *row = &th_world_servers[s];
+        for (size_t i = 0; i < TH_COUNT_OF(paths); i++) {
+            snprintf(text, sizeof text, "%s%s%s", paths[i].before, row->path, paths[i].after);
+            if ((row->org ? paths[i].org : paths[i].custom) && strcmp(text, path) == 0) {
+                *ret_server = &sandbox->registry.servers[s];
+                *ret_at = paths[i].at;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* On every answer of Okta's token endpoint (reference, section 8). */
+static void add_rate_fields(struct th_web_call *call, const struct th_sandbox *sandbox,
+                            const struct th_registry_client *client)
+{
+    char text[32];
+    const struct th_idp *idp = &sandbox->idp;
+    long limit = idp->settings.rate_limit > 0 ? idp->settings.rate_limit : LIMIT_SHOWN;
+    long used = client != NULL ? idp->rate_count[client - idp->registry->clients] : 0;
+    long reset = (long)(th_idp_now_ms(idp) / 60000 + 1) * 60;
+    snprintf(text, sizeof text, "%ld", limit);
+    th_web_add_field(call, "X-Rate-Limit-Limit", text);
+    snprintf(text, sizeof text, "%ld", used < limit ? limit - used : 0);
+    th_web_add_field(call, "X-Rate-Limit-Remaining", text);
+    snprintf(text, sizeof text, "%ld", reset);
+    th_web_add_field(call, "X-Rate-Limit-Reset", text);
+    th_web_add_field(call, "Cache-Control", NO_STORE);
+    th_web_add_field(call, "Pragma", "no-cache");
+}
+
+/* {"a":1} with access_token written twice, which no JSON library makes. */
+static void reply_duplicate(struct th_web_call *call, json_t *body)
+{
+    struct th_buf text;
+    const char *token = json_string_value(json_object_get(body, "access_token"));
+    char *rest = json_dumps(body, JSON_COMPACT);
+    th_buf_init_secret(&text, 1024 * 1024);
+    th_buf_printf(&text, "{\"access_token\":\"%s\",", token != NULL ? token : "");
+    if (rest != NULL)
+        th_buf_add(&text, rest + 1, strlen(rest) - 1);
+    th_web_reply(call, 200, "application/json", th_buf_str(&text));
+    th_buf_fini(&text);
+    free(rest);
+    json_decref(body);
+}
+
+static void reply_twisted(struct th_web_call *call, const struct th_fault *fault, json_t *body)
+{
+    th_fault_twist_body(fault, body);
+    if (fault->kind == TH_FAULT_DUPLICATE) {
+        reply_duplicate(call, body);
+    } else if (fault->kind == TH_FAULT_CONTENT_TYPE) {
+        char *text = json_dumps(body, JSON_COMPACT);
+        th_web_reply(call, 200, th_fault_text(fault, "value", "text/html"), th_str_of(text));
+        free(text);
+        json_decref(body);
+    } else {
+        th_web_reply_json(call, 200, body);
+    }
+}
+
+static void serve_form(struct th_web_call *call, struct th_sandbox *sandbox,
+                       const struct th_registry_server *server, enum endpoint at, const char *place,
+                       struct th_fault *fault)
+{
+    struct th_idp_answer answer;
+    struct th_idp_request request = {
+        .server = server,
+        .endpoint = at == AT_TOKEN ? TH_ENDPOINT_TOKEN : TH_ENDPOINT_REVOKE,
+        .method = th_str_of(call->method),
+        .content_type = th_web_field(call, "Content-Type"),
+        .authorization = th_web_field(call, "Authorization"),
+        .body = call->body,
+        .fault = fault,
+    };
+    th_idp_handle(&sandbox->idp, &request, &answer);
+    th_stats_add_answer(&sandbox->stats, place, th_idp_now_ms(&sandbox->idp), &answer);
+    add_rate_fields(call, sandbox, answer.client);
+    if (answer.status == 405)
+        th_web_add_field(call, "Allow", "POST");
+    if (answer.challenge_basic)
+        th_web_add_field(call, "WWW-Authenticate", "Basic realm=\"sandbox\"");
+    json_t *body = answer.body;
+    answer.body = NULL;
+    if (answer.reason == NULL && body == NULL)
+        th_web_reply(call, answer.status, NULL, TH_STR(""));
+    else if (answer.reason == NULL && fault->phase == TH_FAULT_PHASE_BODY &&
+             fault->kind != TH_FAULT_NONE)
+        reply_twisted(call, fault, body);
+    else
+        th_web_reply_json(call, answer.status, body);
+    th_idp_answer_fini(&answer);
+}
+
+static json_t *make_keys(const struct th_registry_server *server)
+{
+    const struct th_registry_key *key = &server->signing;
+    json_t *jwk = th_key_to_public_jwk(key->key, th_str_of(key->kid), key->alg);
+    return json_pack("{s:[o]}", "keys", jwk);
+}
+
+static json_t *make_metadata(const struct th_registry_server *server)
+{
+    bool org = server->row->org;
+    json_t *grants = org ? json_pack("[s,s]", "authorization_code", TH_GRANT_EXCHANGE)
+                         : json_pack("[s,s,s,s]", "authorization_code", TH_GRANT_CLIENT_CREDENTIALS,
+                                     TH_GRANT_EXCHANGE, TH_GRANT_JWT_BEARER);
+    json_t *metadata = json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:[s], s:[s,s,s,s,s,s], s:[s], s:[s], s:[s]}", "issuer",
+        server->issuer, "token_endpoint", server->token_url, "revocation_endpoint",
+        server->revoke_url, "jwks_uri", server->keys_url, "grant_types_supported", grants,
+        "token_endpoint_auth_methods_supported", "private_key_jwt",
+        "token_endpoint_auth_signing_alg_values_supported", "RS256", "RS384", "RS512", "ES256",
+        "ES384", "ES512", "response_types_supported", "code", "subject_types_supported", "public",
+        "id_token_signing_alg_values_supported", "RS256");
+    if (metadata != NULL && org)
+        json_object_set_new(metadata, "identity_chaining_requested_token_types_supported",
+                            json_pack("[s]", TH_TYPE_ID_JAG));
+    if (metadata != NULL && !org)
+        json_object_set_new(metadata, "authorization_grant_profiles_supported",
+                            json_pack("[s]", "urn:ietf:params:oauth:grant-profile:id-jag"));
+    return metadata;
+}
+
+static void serve_document(struct th_web_call *call, const struct th_registry_server *server,
+                           enum endpoint at)
+{
+    if (strcmp(call->method, "GET") != 0 && strcmp(call->method, "HEAD") != 0) {
+        th_web_add_field(call, "Allow", "GET");
+        th_web_reply_error(call, 405, "only GET here");
+        return;
+    }
+    th_web_add_field(call, "Cache-Control", "max-age=300, must-revalidate");
+    th_web_reply_json(call, 200, at == AT_KEYS ? make_keys(server) : make_metadata(server));
+}
+
+static void serve_again(struct th_web_call *call);
+
+static void serve(struct th_web_call *call, bool with_faults)
+{
+    struct th_sandbox *sandbox = call->owner;
+    const struct th_registry_server *server = NULL;
+    struct th_fault fault = {TH_FAULT_NONE};
+    enum endpoint at = AT_TOKEN;
+    char place[64];
+    if (strncmp(call->path, "/sandbox/", strlen("/sandbox/")) == 0) {
+        th_sandbox_serve_admin(call, sandbox);
+        return;
+    }
+    if (!find_endpoint(sandbox, call->path, &server, &at)) {
+        th_stats_count(&sandbox->stats, "endpoints", "other", "404");
+        th_web_reply_error(call, 404, "no such endpoint");
+        return;
+    }
+    snprintf(place, sizeof place, "%s_%s", server->row->name, endpoint_names[at]);
+    if (with_faults && th_sandbox_play_fault(call, sandbox, place, serve_again, &fault))
+        return;
+    if (at == AT_TOKEN || at == AT_REVOKE) {
+        serve_form(call, sandbox, server, at, place, &fault);
+    } else {
+        th_stats_count(&sandbox->stats, "endpoints", place, "requests");
+        serve_document(call, server, at);
+    }
+    th_fault_fini(&fault);
+}
+
+static void serve_again(struct th_web_call *call)
+{
+    serve(call, false);
+}
+
+void th_sandbox_serve_idp(struct th_web_call *call)
+{
+    serve(call, true);
+}
