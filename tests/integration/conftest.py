@@ -1,0 +1,70 @@
+"""Fixtures: a sandbox for all tests, reset before each; tokenhop started on demand. See harness.py."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import harness  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def state_folder(tmp_path_factory):
+    """Keys are made once: that takes longer than everything else."""
+    folder = tmp_path_factory.mktemp("state")
+    folder.chmod(0o700)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(state_folder):
+    sandbox = harness.Sandbox(state_folder).start()
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(running_sandbox):
+    running_sandbox.reset()
+    yield running_sandbox
+    assert running_sandbox.is_running(), running_sandbox.stderr
+
+
+@pytest.fixture
+def own_sandbox(state_folder):
+    """Starts sandboxes of the test's own: own_sandbox("--agent2-url", "http://agent2.test:80", introspect=True)."""
+    started = []
+
+    def start(*args, **settings):
+        started.append(harness.Sandbox(state_folder, *args, **settings).start())
+        return started[-1]
+
+    yield start
+    for sandbox in started:
+        sandbox.stop()
+
+
+@pytest.fixture
+def client(sandbox):
+    return harness.Client(sandbox, "agent1")
+
+
+@pytest.fixture
+def tokenhop(sandbox, tmp_path):
+    """tokenhop() starts one for the sandbox; tokenhop(change=function(config), agents=[...], alg=...)."""
+    started = []
+
+    def start(change=None, agents=("agent1",), alg="RS256", of=None, args=(), env=None):
+        config = harness.base_config(of or sandbox, agents, alg)
+        if change is not None:
+            change(config)
+        folder = tmp_path / f"tokenhop{len(started)}"
+        folder.mkdir()
+        started.append(harness.Tokenhop(config, folder, args, env).start())
+        return started[-1]
+
+    yield start
+    for hop in started:
+        hop.stop()
