@@ -1,0 +1,253 @@
+/* For the tests of exchanges: one on a worker with a turned clock, and its authorization servers as a
+ * fetcher that keeps what is asked and answers when told to. */
+#ifndef TOKENHOP_SRC_OAUTH_TEST_EXCHANGE_H
+#define TOKENHOP_SRC_OAUTH_TEST_EXCHANGE_H
+
+#include <poll.h>
+#include <stdio.h>
+
+#include "exchange_run.h"
+#include "test_support.h"
+#include "tokenhop/base/check.h"
+#include "tokenhop/net/helpers.h"
+
+#define ASKED_MAX 8
+#define DEADLINE_MS 10000
+
+struct asked {
+    char *url, *body, *content_type;
+    int64_t timeout_ms;
+    bool allow_cleartext;
+};
+
+struct bench {
+    struct th_fetcher fetcher; /* first: it is found by it */
+    struct asked asked[ASKED_MAX];
+    size_t n_asked;
+    th_fetch_fn *fn; /* NULL: nothing is under way */
+    void *arg;
+    unsigned n_cancelled;
+    int start_error;
+
+    struct world world;
+    struct th_clock clock;
+    struct th_worker *worker;
+    struct th_exchanger *exchanger;
+    struct th_exchange *exchange; /* NULL once it has ended */
+
+    unsigned n_ends;
+    struct th_exchange_result result; /* of the end, without the token */
+    char *token;
+};
+
+static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request *request,
+                      th_fetch_fn *fn, void *arg, struct th_fetch **ret_fetch)
+{
+    struct bench *b = TH_CONTAINER_OF(fetcher, struct bench, fetcher);
+    if (b->start_error != 0)
+        return b->start_error;
+    assert_null(b->fn); /* one leg at a time */
+    assert_true(b->n_asked < ASKED_MAX);
+    assert_null(request->authorization.ptr);
+    assert_null(request->dpop.ptr);
+    struct asked *asked = &b->asked[b->n_asked++];
+    *asked = (struct asked){
+        .url = strndup(request->url.ptr, request->url.len),
+        .body = strndup(request->body.ptr, request->body.len),
+        .content_type = strndup(request->content_type.ptr, request->content_type.len),
+        .timeout_ms = request->timeout_ms,
+        .allow_cleartext = request->allow_cleartext,
+    };
+    b->fn = fn;
+    b->arg = arg;
+    *ret_fetch = (struct th_fetch *)b;
+    return 0;
+}
+
+static void fake_cancel(struct th_fetcher *fetcher, struct th_fetch *fetch)
+{
+    struct bench *b = TH_CONTAINER_OF(fetcher, struct bench, fetcher);
+    assert_ptr_equal(fetch, b);
+    assert_non_null(b->fn);
+    b->fn = NULL;
+    b->n_cancelled++;
+}
+
+static inline void bench_open(struct bench *b, const char *key, enum th_signing_alg alg,
+                              struct th_helpers *helpers)
+{
+    *b = (struct bench){.fetcher = {.start = fake_start, .cancel = fake_cancel}};
+    th_clock_init_fake(&b->clock, NOW_MS);
+    world_open(&b->world, key, alg);
+    const struct th_worker_options options = {.clock = &b->clock, .helpers = helpers};
+    assert_int_equal(th_worker_new(&options, &b->worker), 0);
+    assert_int_equal(th_exchanger_new(b->worker, &b->fetcher, &b->exchanger), 0);
+}
+
+static inline void forget_asked(struct bench *b)
+{
+    while (b->n_asked > 0) {
+        struct asked *asked = &b->asked[--b->n_asked];
+        free(asked->url);
+        free(asked->body);
+        free(asked->content_type);
+    }
+}
+
+/* Nothing may be left of any token. */
+static inline void bench_close(struct bench *b)
+{
+    th_exchanger_free(b->exchanger);
+    assert_null(b->fn);
+    th_worker_free(b->worker);
+    world_close(&b->world);
+    forget_asked(b);
+    free(b->token);
+    assert_int_equal(th_secret_bytes_held(), 0);
+}
+
+static inline void settle(struct bench *b)
+{
+    for (int i = 0; i < 1000; i++) {
+        if (!th_worker_turn(b->worker))
+            return;
+    }
+    fail_msg("the loop does not come to rest");
+}
+
+static inline void pass(struct bench *b, int64_t ms)
+{
+    th_clock_turn(&b->clock, ms);
+    settle(b);
+}
+
+static void on_end(void *arg, const struct th_exchange_result *result)
+{
+    struct bench *b = arg;
+    b->n_ends++;
+    b->exchange = NULL;
+    b->result = *result;
+    free(b->token);
+    b->token = NULL;
+    if (result->token != NULL)
+        b->token = strdup(th_secret_expose(result->token).ptr);
+    b->result.token = NULL;
+    assert_int_equal(result->error != 0, b->token == NULL);
+}
+
+static inline int try_start(struct bench *b, const char *subject, struct th_errinfo *reterr)
+{
+    const struct th_exchange_request request = {
+        .agent = &b->world.agent,
+        .connection = &b->world.connection,
+        .subject_token = th_str_of(subject),
+        .deadline_ms = th_clock_monotonic_ms(&b->clock) + DEADLINE_MS,
+    };
+    unsigned before = b->n_ends;
+    int error = th_exchange_start(b->exchanger, &request, on_end, b, &b->exchange, reterr);
+    assert_int_equal(b->n_ends, before); /* never from inside */
+    return error;
+}
+
+static inline void start(struct bench *b, const char *subject)
+{
+    struct th_errinfo err = {0};
+    if (try_start(b, subject, &err) != 0)
+        fail_msg("%s", err.what);
+}
+
+static inline void answer_raw(struct bench *b, const struct th_fetch_response *response)
+{
+    th_fetch_fn *fn = b->fn;
+    assert_non_null(fn);
+    b->fn = NULL;
+    fn(b->arg, 0, response, NULL);
+    settle(b);
+}
+
+/* ' stands for ". */
+static inline void answer(struct bench *b, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static inline void answer(struct bench *b, int status, const char *format, ...)
+{
+    char *body;
+    va_list args;
+    va_start(args, format);
+    assert_true(vasprintf(&body, format, args) >= 0);
+    va_end(args);
+    for (char *c = body; *c != '\0'; c++)
+        *c = *c == '\'' ? '"' : *c;
+    const struct th_fetch_response response = {.status = status,
+                                               .content_type = TH_STR("application/json"),
+                                               .retry_after_ms = -1,
+                                               .rate_limit_reset_ms = -1,
+                                               .body = th_str_of(body)};
+    answer_raw(b, &response);
+    free(body);
+}
+
+static inline void break_off(struct bench *b, int error)
+{
+    th_fetch_fn *fn = b->fn;
+    assert_non_null(fn);
+    b->fn = NULL;
+    fn(b->arg, error, NULL, "connection reset");
+    settle(b);
+}
+
+static inline int hex_digit(char c)
+{
+    return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+}
+
+static inline char *form_decode(const char *text, size_t len)
+{
+    char *out = malloc(len + 1), *at = out;
+    assert_non_null(out);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '%') {
+            *at++ = (char)(hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2]));
+            i += 2;
+        } else {
+            *at++ = text[i] == '+' ? ' ' : text[i];
+        }
+    }
+    *at = '\0';
+    return out;
+}
+
+/* The value of a field, to be freed; NULL when it is not there. Fails when it is there twice. */
+static inline char *field(const struct bench *b, size_t request, const char *name)
+{
+    char *value = NULL;
+    assert_true(request < b->n_asked);
+    const char *at = b->asked[request].body;
+    while (*at != '\0') {
+        size_t len = strcspn(at, "&"), name_len = strcspn(at, "=");
+        if (name_len == strlen(name) && memcmp(at, name, name_len) == 0) {
+            assert_null(value);
+            value = form_decode(at + name_len + 1, len - name_len - 1);
+        }
+        at += at[len] == '&' ? len + 1 : len;
+    }
+    return value;
+}
+
+static inline size_t n_fields(const struct bench *b, size_t request)
+{
+    size_t n = 1;
+    for (const char *c = b->asked[request].body; *c != '\0'; c++)
+        n += *c == '&';
+    return n;
+}
+
+static inline void assert_field(const struct bench *b, size_t request, const char *name,
+                                const char *want)
+{
+    char *value = field(b, request, name);
+    if (value == NULL || strcmp(value, want) != 0)
+        fail_msg("request %zu: %s is %s", request, name, value);
+    free(value);
+}
+
+#endif
