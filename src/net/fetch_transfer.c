@@ -1,0 +1,177 @@
+/* What curl is told of a fetch, and what curl calls: these functions only take note, as curl must not be called from
+ * within them. */
+#include <openssl/ssl.h>
+
+#include "fetch_private.h"
+#include "tokenhop/base/mem.h"
+
+#define MAX_AGE_S 30 /* of a kept connection that idles: before most servers close theirs */
+
+static size_t on_head(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct th_fetch *fetch = arg;
+
+    th_fetch_head_add(&fetch->head, (struct th_str){bytes, size * count});
+    if (fetch->head.failed) {
+        fetch->error = TH_E_EXCHANGE_FAILED;
+        fetch->detail = "the head of the answer is too large";
+        return 0;
+    }
+    return size * count;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct th_fetch *fetch = arg;
+    size_t len = size * count;
+
+    if (len > fetch->max_bytes - fetch->answer.len) {
+        fetch->error = TH_E_EXCHANGE_FAILED;
+        fetch->detail = "the answer is too large";
+        return 0;
+    }
+    th_buf_add(&fetch->answer, bytes, len);
+    if (fetch->answer.failed) {
+        fetch->error = TH_E_NOMEM;
+        fetch->detail = "out of memory for the answer";
+        return 0;
+    }
+    return len;
+}
+
+static bool is_cleartext_denied(struct th_fetch *fetch, const struct th_address *address)
+{
+    if (fetch->https || fetch->allow_cleartext || th_address_is_loopback(address))
+        return false;
+    fetch->error = TH_E_CLEARTEXT_DENIED;
+    fetch->detail = "http:// beyond loopback needs allow_cleartext";
+    return true;
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *sa)
+{
+    struct th_fetch *fetch = arg;
+    struct th_address address;
+
+    if (th_address_from_sockaddr(&sa->addr, sa->addrlen, &address) != 0 ||
+        is_cleartext_denied(fetch, &address))
+        return CURL_SOCKET_BAD;
+    return th_fetch_loop_open(&fetch->trust->loop, sa);
+}
+
+/* Before each sending, on a new connection or a kept one. curl sends a request again by itself when a
+ * kept connection turns out to be closed. An assertion must not be sent twice (R12), and whether the first
+ * was received nobody knows: whoever asked makes a new one. */
+static int on_before_sending(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+    struct th_fetch *fetch = arg;
+    struct th_address address;
+
+    if (fetch->n_sent++ > 0 && fetch->is_post) {
+        fetch->error = TH_E_EXCHANGE_DOWN;
+        fetch->detail = "a kept connection was closed while the request was sent";
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (th_address_parse(th_str_of(peer), (uint16_t)peer_port, &address) != 0 ||
+        is_cleartext_denied(fetch, &address))
+        return CURL_PREREQFUNC_ABORT;
+    return CURL_PREREQFUNC_OK;
+}
+
+static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
+{
+    struct th_fetch *fetch = arg;
+
+    SSL_CTX_set1_cert_store(context, fetch->trust->store);
+    return CURLE_OK;
+}
+
+/* The first failure sticks: a list of settings is checked once. */
+#define SET(option, value) (r = r == CURLE_OK ? curl_easy_setopt(easy, option, value) : r)
+
+static CURLcode set_restraints(CURL *easy)
+{
+    CURLcode r = CURLE_OK;
+
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_PROXY, ""); /* "" and not NULL: that one would ask the environment */
+    SET(CURLOPT_NOPROXY, "*");
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_HTTP09_ALLOWED, 0L);
+    SET(CURLOPT_ACCEPT_ENCODING, "identity");
+    SET(CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    /* The certificates come by on_tls_context() alone. */
+    SET(CURLOPT_CAINFO, NULL);
+    SET(CURLOPT_CAPATH, NULL);
+    SET(CURLOPT_MAXAGE_CONN, (long)MAX_AGE_S);
+    SET(CURLOPT_USERAGENT, "tokenhop/" TH_VERSION);
+    return r;
+}
+
+static CURLcode set_functions(CURL *easy)
+{
+    CURLcode r = CURLE_OK;
+
+    SET(CURLOPT_HEADERFUNCTION, on_head);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    SET(CURLOPT_PREREQFUNCTION, on_before_sending);
+    SET(CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+    return r;
+}
+
+CURL *th_fetch_easy_new(void)
+{
+    CURL *easy = curl_easy_init();
+
+    if (easy == NULL)
+        return NULL;
+    if (set_restraints(easy) != CURLE_OK || set_functions(easy) != CURLE_OK) {
+        curl_easy_cleanup(easy);
+        return NULL;
+    }
+    return easy;
+}
+
+int th_fetch_easy_prepare(struct th_fetch *fetch)
+{
+    CURL *easy = fetch->easy;
+    CURLcode r = CURLE_OK;
+
+    SET(CURLOPT_PRIVATE, fetch);
+    SET(CURLOPT_HEADERDATA, fetch);
+    SET(CURLOPT_WRITEDATA, fetch);
+    SET(CURLOPT_OPENSOCKETDATA, fetch);
+    SET(CURLOPT_PREREQDATA, fetch);
+    SET(CURLOPT_SSL_CTX_DATA, fetch);
+    SET(CURLOPT_ERRORBUFFER, fetch->error_text);
+    SET(CURLOPT_URL, fetch->url);
+    SET(CURLOPT_HTTPHEADER, fetch->headers);
+    SET(CURLOPT_RESOLVE, fetch->pin);
+    /* A length that is too large is refused before any of it is read. */
+    SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)fetch->max_bytes);
+    if (fetch->is_post) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)fetch->body.len);
+        SET(CURLOPT_POSTFIELDS, fetch->body.ptr != NULL ? fetch->body.ptr : "");
+    } else {
+        SET(CURLOPT_HTTPGET, 1L);
+    }
+    return r == CURLE_OK ? 0 : TH_E_NOMEM;
+}
+
+void th_fetch_easy_clear(CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_RESOLVE, NULL);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(easy, CURLOPT_URL, NULL);
+}
