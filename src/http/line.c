@@ -2,26 +2,32 @@
 
 #include "scan.h"
 
-int th_line_take_end(const char **p, const char *end)
-{
-    const char *at = *p;
-    if (at == end)
-        return TH_AGAIN;
-    if (*at != '\r')
-        return TH_E_BAD_REQUEST;
-    if (at + 1 == end)
-        return TH_AGAIN;
-    /* RFC 9112, 2.2: a recipient may take a bare LF for a line's end, and must not pass a bare CR on.
-     * Others read both differently, so neither is taken here. */
-    if (at[1] != '\n')
-        return TH_E_BAD_REQUEST;
-    *p = at + 2;
-    return 0;
-}
-
 static inline bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
+}
+
+/* The field's name at `name`. A name of the table is a token, so it need not be looked at byte by
+ * byte. 0, TH_AGAIN or TH_E_BAD_REQUEST. */
+static inline int take_name(const char *name, const char *end, struct th_field *field)
+{
+    int colon = end - name >= 16 ? th_scan_colon(name) : -1;
+    if (colon > 0) {
+        field->name = (struct th_str){name, (size_t)colon};
+        field->id = (uint8_t)th_header_find(field->name);
+        if (field->id != TH_HEADER_UNKNOWN)
+            return 0;
+    }
+    const char *at = th_scan_class(name, end, TH_SCAN_TOKEN);
+    if (at == end)
+        return TH_AGAIN;
+    if (*at != ':' || at == name)
+        return TH_E_BAD_REQUEST;
+    if (colon <= 0) {
+        field->name = (struct th_str){name, (size_t)(at - name)};
+        field->id = (uint8_t)th_header_find(field->name);
+    }
+    return 0;
 }
 
 /* RFC 9112, 5: field-name ":" OWS field-value OWS. A line that begins with a blank is a folded one
@@ -29,28 +35,21 @@ static inline bool is_blank(char c)
  * token, so both are refused by that. */
 int th_line_take_field(const char **p, const char *end, struct th_field *ret_field)
 {
-    const char *name = *p;
-    const char *at = th_scan_class(name, end, TH_SCAN_TOKEN);
-    if (at == end)
-        return TH_AGAIN;
-    if (*at != ':' || at == name)
-        return TH_E_BAD_REQUEST;
-    struct th_str name_str = {name, (size_t)(at - name)};
-    at++;
+    int r = take_name(*p, end, ret_field);
+    if (r != 0)
+        return r;
+    const char *at = ret_field->name.ptr + ret_field->name.len + 1;
     while (at < end && is_blank(*at))
         at++;
     const char *value = at;
     const char *value_end = at = th_scan_value(at, end);
-    int r = th_line_take_end(&at, end);
+    r = th_line_take_end(&at, end);
     if (r != 0)
         return r;
     while (value_end > value && is_blank(value_end[-1]))
         value_end--;
-    *ret_field = (struct th_field){
-        .name = name_str,
-        .value = {value, (size_t)(value_end - value)},
-        .id = (uint8_t)th_header_find(name_str),
-    };
+    ret_field->value = (struct th_str){value, (size_t)(value_end - value)};
+    ret_field->dropped = false;
     *p = at;
     return 0;
 }

@@ -132,13 +132,26 @@ static void scans_agree(void **state)
                     text[len] = '\0';
                     const char *end = text + len;
                     const char *want = th_scan_class(text, end, classes[k]);
+                    struct th_str all = {text, len};
                     if (th_scan_words(text, end, classes[k]) != want ||
-                        th_scan_vectors(text, end, classes[k]) != want)
+                        th_scan_vectors(text, end, classes[k]) != want ||
+                        th_scan_holds(all, classes[k]) != (want == end))
                         fail_msg("byte %d at %zu of %zu", byte, at, len);
                 }
             }
         }
     }
+}
+
+static void colons_are_found(void **state)
+{
+    (void)state;
+    for (int at = 0; at < 16; at++) {
+        char text[17] = "xxxxxxxxxxxxxxx:";
+        text[at] = ':';
+        assert_int_equal(th_scan_colon(text), at);
+    }
+    assert_int_equal(th_scan_colon("xxxxxxxxxxxxxxxx:"), -1);
 }
 
 /* Runs of what a word is looked at twice for. */
@@ -165,6 +178,7 @@ int main(void)
     TEST_LIST_ADD(&list, r2_flags_of_what_frames_and_authenticates);
     TEST_LIST_ADD(&list, classes_are_those_of_the_rfcs);
     TEST_LIST_ADD(&list, scans_agree);
+    TEST_LIST_ADD(&list, colons_are_found);
     TEST_LIST_ADD(&list, scans_pass_over_tabs_and_high_bytes);
     return test_list_run("http_header", &list);
 }

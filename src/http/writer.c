@@ -20,16 +20,14 @@ static inline char *put(char *to, struct th_str text)
     return to + text.len;
 }
 
-void th_writer_add_field(struct th_writer *w, struct th_str name, struct th_str value)
+/* Values come from tokens, configuration and other heads. Whatever was checked where they came from:
+ * none of them ends a line here. */
+static void add_line(struct th_writer *w, struct th_str name, struct th_str value)
 {
     size_t room = w->size - w->len;
-    /* Values come from tokens, configuration and other heads. Whatever was checked where they came
-     * from: none of them ends a line here. */
-    bool whole = name.len > 0 && th_scan_all(name, TH_SCAN_TOKEN) &&
-                 (value.len == 0 ||
-                  th_scan_value(value.ptr, value.ptr + value.len) == value.ptr + value.len);
     /* room for ": " and CRLF besides; written so that no sum overflows */
-    if (!whole || room < 4 || name.len > room - 4 || value.len > room - 4 - name.len) {
+    if (room < 4 || name.len > room - 4 || value.len > room - 4 - name.len ||
+        !th_scan_holds(value, TH_SCAN_VALUE)) {
         w->overflow = true;
         return;
     }
@@ -40,15 +38,24 @@ void th_writer_add_field(struct th_writer *w, struct th_str name, struct th_str 
     w->len = (size_t)(to - w->ptr);
 }
 
+void th_writer_add_field(struct th_writer *w, struct th_str name, struct th_str value)
+{
+    if (name.len > 0 && th_scan_all(name, TH_SCAN_TOKEN))
+        add_line(w, name, value);
+    else
+        w->overflow = true;
+}
+
 void th_writer_add_fields(struct th_writer *w, const struct th_head *head)
 {
     for (unsigned i = 0; i < head->n_fields; i++) {
         const struct th_field *field = &head->fields[i];
         if (field->dropped)
             continue;
-        if ((th_header_get((enum th_header_id)field->id)->flags & TH_HEADER_FRAMING) != 0)
-            continue;
-        th_writer_add_field(w, field->name, field->value);
+        if (field->id == TH_HEADER_UNKNOWN)
+            th_writer_add_field(w, field->name, field->value);
+        else if ((th_header_get((enum th_header_id)field->id)->flags & TH_HEADER_FRAMING) == 0)
+            add_line(w, field->name, field->value); /* its name is the table's: a token */
     }
 }
 
@@ -134,7 +141,7 @@ struct th_str th_http_reason(int status)
 
 void th_writer_add_status_line(struct th_writer *w, int status, struct th_str reason)
 {
-    if (status < 100 || status > 999 || (reason.len > 0 && !th_scan_all(reason, TH_SCAN_VALUE))) {
+    if (status < 100 || status > 999 || !th_scan_holds(reason, TH_SCAN_VALUE)) {
         w->overflow = true;
         return;
     }
