@@ -1,0 +1,146 @@
+#include "test_config.h"
+#include "tokenhop/gate/egress.h"
+
+static struct th_address address_of(const char *text, uint16_t port)
+{
+    struct th_address address;
+
+    assert_int_equal(th_address_parse(th_str_of(text), port, &address), 0);
+    return address;
+}
+
+static void r8_each_address_class(void **state)
+{
+    static const struct {
+        const char *address;
+        enum th_address_class class;
+    } cases[] = {
+        {"8.8.8.8", TH_ADDRESS_PUBLIC},
+        {"1.1.1.1", TH_ADDRESS_PUBLIC},
+        {"172.15.255.255", TH_ADDRESS_PUBLIC},
+        {"172.32.0.0", TH_ADDRESS_PUBLIC},
+        {"100.63.255.255", TH_ADDRESS_PUBLIC},
+        {"100.128.0.0", TH_ADDRESS_PUBLIC},
+        {"169.253.255.255", TH_ADDRESS_PUBLIC},
+        {"10.0.0.1", TH_ADDRESS_PRIVATE},
+        {"172.16.0.1", TH_ADDRESS_PRIVATE},
+        {"172.31.255.255", TH_ADDRESS_PRIVATE},
+        {"192.168.1.1", TH_ADDRESS_PRIVATE},
+        {"100.64.0.1", TH_ADDRESS_PRIVATE},
+        {"127.0.0.1", TH_ADDRESS_LOOPBACK},
+        {"127.255.255.254", TH_ADDRESS_LOOPBACK},
+        {"0.0.0.0", TH_ADDRESS_FORBIDDEN},
+        {"0.1.2.3", TH_ADDRESS_FORBIDDEN},
+        {"169.254.169.254", TH_ADDRESS_FORBIDDEN},
+        {"169.254.170.2", TH_ADDRESS_FORBIDDEN},
+        {"100.100.100.200", TH_ADDRESS_FORBIDDEN},
+        {"168.63.129.16", TH_ADDRESS_FORBIDDEN},
+        {"192.0.0.192", TH_ADDRESS_FORBIDDEN},
+        {"192.0.2.1", TH_ADDRESS_FORBIDDEN},
+        {"198.18.0.1", TH_ADDRESS_FORBIDDEN},
+        {"198.51.100.1", TH_ADDRESS_FORBIDDEN},
+        {"203.0.113.1", TH_ADDRESS_FORBIDDEN},
+        {"224.0.0.1", TH_ADDRESS_FORBIDDEN},
+        {"240.0.0.1", TH_ADDRESS_FORBIDDEN},
+        {"255.255.255.255", TH_ADDRESS_FORBIDDEN},
+        {"2606:4700::1", TH_ADDRESS_PUBLIC},
+        {"2001:db8::1", TH_ADDRESS_FORBIDDEN},
+        {"fd12:3456::1", TH_ADDRESS_PRIVATE},
+        {"fc00::1", TH_ADDRESS_PRIVATE},
+        {"fd00:ec2::254", TH_ADDRESS_FORBIDDEN},
+        {"fe80::1", TH_ADDRESS_FORBIDDEN},
+        {"fec0::1", TH_ADDRESS_FORBIDDEN},
+        {"ff02::1", TH_ADDRESS_FORBIDDEN},
+        {"::", TH_ADDRESS_FORBIDDEN},
+        {"::1", TH_ADDRESS_LOOPBACK},
+        /* IPv4 inside IPv6 */
+        {"::ffff:8.8.8.8", TH_ADDRESS_PUBLIC},
+        {"::ffff:10.0.0.1", TH_ADDRESS_PRIVATE},
+        {"::ffff:127.0.0.1", TH_ADDRESS_LOOPBACK},
+        {"::ffff:169.254.169.254", TH_ADDRESS_FORBIDDEN},
+        {"::127.0.0.1", TH_ADDRESS_FORBIDDEN},
+        {"::10.0.0.1", TH_ADDRESS_FORBIDDEN},
+        {"64:ff9b::8.8.8.8", TH_ADDRESS_PUBLIC},
+        {"64:ff9b::169.254.169.254", TH_ADDRESS_FORBIDDEN},
+        {"64:ff9b::127.0.0.1", TH_ADDRESS_FORBIDDEN},
+        {"64:ff9b::10.0.0.1", TH_ADDRESS_FORBIDDEN},
+        {"64:ff9b:1::8.8.8.8", TH_ADDRESS_FORBIDDEN},
+        {"2002:808:808::1", TH_ADDRESS_PUBLIC},
+        {"2002:7f00:1::1", TH_ADDRESS_FORBIDDEN},
+        {"2002:a9fe:a9fe::1", TH_ADDRESS_FORBIDDEN},
+        {"2001:0:808:808::1", TH_ADDRESS_FORBIDDEN},
+    };
+
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_address address = address_of(cases[i].address, 80);
+        if (th_egress_classify(&address) != cases[i].class)
+            fail_msg("%s is class %d, not %d", cases[i].address, th_egress_classify(&address),
+                     cases[i].class);
+    }
+}
+
+static void r8_what_may_be_connected_to(void **state)
+{
+    static const struct {
+        const char *address;
+        uint16_t port;
+        int matched, unmatched;
+    } cases[] = {
+        {"8.8.8.8", 80, 0, 0},
+        {"10.0.0.1", 80, 0, TH_E_EGRESS_DENIED},
+        {"10.9.0.1", 80, 0, 0}, /* allowed by name */
+        {"127.0.0.1", 80, TH_E_EGRESS_DENIED, TH_E_EGRESS_DENIED},
+        {"127.0.0.1", 9001, 0, 0}, /* allowed by name, that port only */
+        {"::ffff:127.0.0.1", 9001, 0, 0},
+        {"::1", 9001, TH_E_EGRESS_DENIED, TH_E_EGRESS_DENIED},
+        {"169.254.169.254", 80, TH_E_EGRESS_DENIED, TH_E_EGRESS_DENIED},
+        {"169.254.7.7", 80, 0, 0}, /* named literally */
+        {"fd00:1::5", 80, 0, 0},
+        {"fd00:2::5", 80, 0, TH_E_EGRESS_DENIED},
+    };
+    struct th_config *config = test_config_load(TEST_CONFIG(
+        "\"egress\": { \"allow\": [\"10.9.0.0/16\", \"127.0.0.1:9001\", \"169.254.7.7\", "
+        "\"fd00:1::/32\"] }, \"connections\": []"));
+
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_address address = address_of(cases[i].address, cases[i].port);
+        if (th_egress_permit(th_config_get(config), true, &address) != cases[i].matched)
+            fail_msg("%s:%u matched", cases[i].address, cases[i].port);
+        if (th_egress_permit(th_config_get(config), false, &address) != cases[i].unmatched)
+            fail_msg("%s:%u unmatched", cases[i].address, cases[i].port);
+    }
+    th_config_unref(config);
+}
+
+static void r10_own_listeners_are_never_connected_to(void **state)
+{
+    struct th_config *config = test_config_load(TEST_CONFIG(
+        "\"egress\": { \"allow\": [\"127.0.0.0/8\", \"::1\", \"0.0.0.0\"] }, \"connections\": []"));
+    static const struct {
+        const char *address;
+        uint16_t port;
+        int expected;
+    } cases[] = {
+        {"127.0.0.1", 18080, TH_E_LOOP}, {"::ffff:127.0.0.1", 18080, TH_E_LOOP},
+        {"0.0.0.0", 18080, TH_E_LOOP},   {"::", 18080, TH_E_LOOP},
+        {"127.0.0.1", 18081, 0},         {"127.0.0.2", 18080, 0},
+    };
+
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_address address = address_of(cases[i].address, cases[i].port);
+        if (th_egress_permit(th_config_get(config), true, &address) != cases[i].expected)
+            fail_msg("%s:%u", cases[i].address, cases[i].port);
+    }
+    th_config_unref(config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(r8_each_address_class),
+        cmocka_unit_test(r8_what_may_be_connected_to),
+        cmocka_unit_test(r10_own_listeners_are_never_connected_to),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
