@@ -181,5 +181,6 @@ enum th_hop_step th_hop_state_record(struct th_hop *hop)
         TH_LOG(hop->desk->worker->log, TH_LEVEL_ERROR, "hop.failed",
                "A hop failed for a reason that its caller cannot mend",
                TH_LOG_ERR("error", hop->error), TH_LOG_TEXT("detail", hop->detail));
+    th_hop_release(hop);
     return TH_HOP_END;
 }

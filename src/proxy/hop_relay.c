@@ -415,8 +415,9 @@ static enum th_hop_step finish(struct th_hop *hop)
     hop->response_complete = true;
     hop->origin_keeps &= request_sent;
     hop->client_keeps &= hop->request_body.received;
-    in->start =
-        (uint32_t)(body->raw - in->data); /* what is left was not asked for: seen by the pool */
+    /* What is left was not asked for: the pool will see it. */
+    th_chunk_clear(in);
+    in->start = (uint32_t)(body->raw - in->data);
     in->end = in->start + (uint32_t)body->raw_len;
     return th_hop_move(hop, TH_HOP_RECORD);
 }

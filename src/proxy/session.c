@@ -100,7 +100,7 @@ static int fill(struct th_session *session)
         th_session_close(session);
         return -1;
     }
-    session->in->start = session->in->end = 0;
+    th_chunk_clear(session->in);
     ssize_t n = th_stream_recv(&session->stream, session->in->data, session->in->size);
     if (n > 0) {
         session->in->end = (uint32_t)n;
