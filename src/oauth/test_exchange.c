@@ -1,7 +1,68 @@
-#include <stdlib.h>
+#include "test_exchange.h"
 
-#include "test_bench.h"
-#include "tokenhop/base/check.h"
+#include <unistd.h>
+
+#define ID_JAG_OK "{'issued_token_type':'" TT "id-jag','access_token':'%s','token_type':'N_A'}"
+#define ACCESS_OK "{'token_type':'Bearer','expires_in':3600,'access_token':'%s'}"
+#define JAG_HEADER "{'typ':'oauth-id-jag+jwt','alg':'RS256'}"
+#define ES256_KEY "{" RFC7515_A3_PRIVATE "}"
+#define RS256_KEY "{" RFC7515_A2_PRIVATE "}"
+
+/* The tokens of a run: T1, T2, T3 of the reference. */
+struct tokens {
+    struct th_buf subject, id_jag, access;
+};
+
+static void tokens_open(struct tokens *t)
+{
+    make_token(&t->subject, "{}",
+               "{'sub':'0oaC','cid':'0oaC','aud':'https://agent1.example.com','exp':1700003600}");
+    make_token(&t->id_jag, JAG_HEADER,
+               "{'sub':'0oaC','aud':'" CUSTOM "','client_id':'wlpA1','resource':'" AGENT2 "'}");
+    make_token(&t->access, "{}",
+               "{'sub':'0oaC','aud':'" AGENT2 "','jti':'AT.1','scp':['chat.read'],"
+               "'act':{'sub':'wlpA1','act':{'sub':'0oaC'}},'exp':1700001800}");
+}
+
+static void tokens_close(struct tokens *t)
+{
+    th_buf_fini(&t->subject);
+    th_buf_fini(&t->id_jag);
+    th_buf_fini(&t->access);
+}
+
+/* The client assertion of a request: claims that must hold; returns its jti, to be freed. */
+static char *check_assertion(const struct bench *b, size_t request, const char *audience,
+                             const char *key_text)
+{
+    struct th_key *key;
+    struct th_jwt jwt;
+    assert_field(b, request, "client_assertion_type",
+                 "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    assert_null(field(b, request, "client_id"));
+    assert_null(field(b, request, "client_secret"));
+    char *assertion = field(b, request, "client_assertion");
+    assert_non_null(assertion);
+    assert_int_equal(th_key_parse(th_str_of(key_text), &key, NULL), 0);
+    assert_int_equal(th_jwt_parse(th_str_of(assertion), &jwt), 0);
+    assert_int_equal(th_jwt_verify(&jwt, key), 0);
+    assert_true(th_str_equal(th_jwt_text(jwt.header, "kid"), TH_STR("k1")));
+    assert_null(json_object_get(jwt.header, "typ"));
+    assert_true(th_str_equal(th_jwt_text(jwt.claims, "iss"), TH_STR("wlpA1")));
+    assert_true(th_str_equal(th_jwt_text(jwt.claims, "sub"), TH_STR("wlpA1")));
+    assert_string_equal(json_string_value(json_object_get(jwt.claims, "aud")), audience);
+    assert_null(json_object_get(jwt.claims, "nbf"));
+    int64_t now_ms = b->clock.fake_wall_ms;
+    assert_int_equal(th_jwt_time_ms(jwt.claims, "iat"), now_ms / 1000 * 1000 - 5000);
+    assert_int_equal(th_jwt_time_ms(jwt.claims, "exp"), now_ms / 1000 * 1000 + 60000);
+    struct th_str jti = th_jwt_text(jwt.claims, "jti");
+    assert_int_equal(jti.len, 22); /* 128 bits */
+    char *copy = strndup(jti.ptr, jti.len);
+    th_jwt_fini(&jwt);
+    th_key_unref(key);
+    free(assertion);
+    return copy;
+}
 
 static void the_two_legs(void **state)
 {
@@ -280,6 +341,61 @@ static void r26_what_differs_is_refused(void **state)
     }
 }
 
+static void r22_the_deadline_ends_each_leg(void **state)
+{
+    (void)state;
+    for (size_t leg = 0; leg < 2; leg++) {
+        struct bench b;
+        struct tokens t;
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        tokens_open(&t);
+        start(&b, t.subject.ptr);
+        if (leg == 1) {
+            pass(&b, 4000);
+            answer(&b, 200, ID_JAG_OK, t.id_jag.ptr);
+            pass(&b, DEADLINE_MS - 4000 - 1);
+        } else {
+            pass(&b, DEADLINE_MS - 1);
+        }
+        assert_int_equal(b.n_ends, 0);
+        pass(&b, 2 * TH_WHEEL_TICK_MS);
+        assert_int_equal(b.n_ends, 1);
+        assert_int_equal(b.n_cancelled, 1);
+        assert_int_equal(b.result.error, TH_E_EXCHANGE_TIMEOUT);
+        assert_int_equal(b.result.n_legs, leg + 1);
+        assert_non_null(strstr(b.result.detail, leg == 0 ? "\"org\"" : "\"custom\""));
+        pass(&b, 60000);
+        assert_int_equal(b.n_ends, 1);
+        tokens_close(&t);
+        bench_close(&b);
+    }
+}
+
+static void cancelled_it_says_nothing_more(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < 4; at++) {
+        struct bench b;
+        struct tokens t;
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        tokens_open(&t);
+        b.start_error = at == 2 ? TH_E_NOMEM : 0; /* it has ended, but not told so yet */
+        start(&b, t.subject.ptr);
+        if (at == 1)
+            answer(&b, 200, ID_JAG_OK, t.id_jag.ptr);
+        assert_int_equal(b.exchange->state, at == 2 ? TH_EXCHANGE_END : TH_EXCHANGE_WAIT);
+        if (at == 3)
+            b.exchanger = th_exchanger_free(b.exchanger);
+        else
+            th_exchange_cancel(b.exchange);
+        assert_int_equal(b.n_cancelled, at == 2 ? 0 : 1);
+        pass(&b, 60000);
+        assert_int_equal(b.n_ends, 0);
+        tokens_close(&t);
+        bench_close(&b);
+    }
+}
+
 static void refused_subjects_cost_no_request(void **state)
 {
     (void)state;
@@ -395,6 +511,209 @@ static void consent_is_passed_on(void **state)
     bench_close(&b);
 }
 
+/* -- RSA, on helper threads ---------------------------------------------------------------------- */
+
+static void wait_until_asked(struct bench *b, size_t n)
+{
+    for (int i = 0; i < 5000 && b->n_asked < n; i++) {
+        if (!th_worker_turn(b->worker))
+            poll(NULL, 0, 1);
+    }
+    assert_int_equal(b->n_asked, n);
+}
+
+static void rsa_signs_on_a_helper(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct tokens t;
+    struct th_helpers *helpers;
+    assert_int_equal(th_helpers_new(1, 16, &helpers), 0);
+    bench_open(&b, RS256_KEY, TH_ALG_RS256, helpers);
+    tokens_open(&t);
+    start(&b, t.subject.ptr);
+    assert_int_equal(b.n_asked, 0); /* not on the worker */
+    assert_int_equal(b.exchange->state, TH_EXCHANGE_PROVING);
+    wait_until_asked(&b, 1);
+    free(check_assertion(&b, 0, ORG_TOKEN, RS256_KEY));
+    answer(&b, 200, ID_JAG_OK, t.id_jag.ptr);
+    wait_until_asked(&b, 2);
+    free(check_assertion(&b, 1, CUSTOM_TOKEN, RS256_KEY));
+    answer(&b, 200, ACCESS_OK, t.access.ptr);
+    assert_string_equal(b.token, t.access.ptr);
+    th_helpers_stop(helpers);
+    start(&b, t.subject.ptr); /* nobody signs any more */
+    settle(&b);
+    assert_int_equal(b.n_ends, 2);
+    assert_int_equal(b.result.error, TH_E_DRAINING);
+    tokens_close(&t);
+    bench_close(&b);
+    th_helpers_free(helpers);
+}
+
+static void rsa_signs_in_place_without_helpers(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, RS256_KEY, TH_ALG_RS256, NULL);
+    start(&b, "opaque");
+    assert_int_equal(b.n_asked, 1);
+    free(check_assertion(&b, 0, ORG_TOKEN, RS256_KEY));
+    th_exchange_cancel(b.exchange);
+    bench_close(&b);
+}
+
+/* A job that blocks the only helper until told to go on. */
+struct plug {
+    struct th_job job;
+    int fds[2];
+};
+
+static void plug_work(struct th_job *job)
+{
+    char byte;
+    struct plug *plug = TH_CONTAINER_OF(job, struct plug, job);
+    assert_int_equal(read(plug->fds[0], &byte, 1), 1);
+}
+
+static void plug_done(struct th_job *job)
+{
+    struct plug *plug = TH_CONTAINER_OF(job, struct plug, job);
+    close(plug->fds[0]);
+    plug->fds[0] = -1;
+}
+
+static void plug_in(struct plug *plug, struct th_helpers *helpers, struct th_worker *worker)
+{
+    *plug = (struct plug){.job = {.work = plug_work, .done = plug_done}};
+    assert_int_equal(pipe(plug->fds), 0);
+    assert_int_equal(th_helpers_submit(helpers, worker, &plug->job), 0);
+}
+
+static void pull_out(struct plug *plug, struct th_helpers *helpers, struct bench *b)
+{
+    assert_int_equal(write(plug->fds[1], "x", 1), 1);
+    close(plug->fds[1]);
+    for (int i = 0; i < 5000 && plug->fds[0] >= 0; i++) {
+        if (!th_worker_turn(b->worker))
+            poll(NULL, 0, 1);
+    }
+    assert_int_equal(plug->fds[0], -1);
+    th_helpers_stop(helpers); /* what was signed meanwhile is posted now */
+    settle(b);
+}
+
+static void while_a_helper_signs(void **state)
+{
+    (void)state;
+    for (int is_cancelled = 0; is_cancelled < 2; is_cancelled++) {
+        struct bench b;
+        struct plug plug;
+        struct th_helpers *helpers;
+        assert_int_equal(th_helpers_new(1, 16, &helpers), 0);
+        bench_open(&b, RS256_KEY, TH_ALG_RS256, helpers);
+        plug_in(&plug, helpers, b.worker);
+        start(&b, "opaque");
+        assert_int_equal(b.exchange->state, TH_EXCHANGE_PROVING);
+        if (is_cancelled) {
+            th_exchange_cancel(b.exchange);
+        } else {
+            pass(&b, DEADLINE_MS + 2 * TH_WHEEL_TICK_MS);
+            assert_int_equal(b.result.error, TH_E_EXCHANGE_TIMEOUT);
+            assert_int_equal(b.result.n_legs, 0);
+        }
+        pull_out(&plug, helpers, &b); /* the job comes back and finds nobody */
+        assert_int_equal(b.n_ends, is_cancelled ? 0 : 1);
+        assert_int_equal(b.n_asked, 0);
+        bench_close(&b);
+        th_helpers_free(helpers);
+    }
+}
+
+static void r23_a_full_queue_is_503(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plug plug;
+    struct th_helpers *helpers;
+    assert_int_equal(th_helpers_new(1, 1, &helpers), 0);
+    bench_open(&b, RS256_KEY, TH_ALG_RS256, helpers);
+    plug_in(&plug, helpers, b.worker);
+    for (size_t i = 0; i < 3; i++)
+        start(&b, "opaque");
+    settle(&b);
+    assert_true(b.n_ends >= 1);
+    assert_int_equal(b.result.error, TH_E_OVERLOADED);
+    assert_int_equal(th_error_get(b.result.error)->status, 503);
+    b.exchanger = th_exchanger_free(b.exchanger); /* ends the others */
+    pull_out(&plug, helpers, &b);
+    bench_close(&b);
+    th_helpers_free(helpers);
+}
+
+/* -- keys ---------------------------------------------------------------------------------------- */
+
+static void keys_are_parsed_once_a_snapshot(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+    const struct th_config *old = (const void *)&b.clock, *new = (const void *)&b.world;
+    struct th_key *keys[3];
+    struct th_config_auth other = b.world.agent.auth;
+    assert_int_equal(th_exchanger_get_key(b.exchanger, old, &b.world.agent.auth, &keys[0]), 0);
+    assert_int_equal(th_exchanger_get_key(b.exchanger, old, &b.world.agent.auth, &keys[1]), 0);
+    assert_ptr_equal(keys[0], keys[1]);
+    assert_int_equal(b.exchanger->n_keys, 1);
+    other.key = th_secret_new(RS256_KEY, strlen(RS256_KEY));
+    assert_int_equal(th_exchanger_get_key(b.exchanger, new, &other, &keys[2]), 0);
+    assert_int_equal(b.exchanger->n_keys, 1); /* that of the old snapshot is gone */
+    assert_ptr_equal(b.exchanger->keys[0].secret, other.key);
+    th_secret_unref(other.key);
+    for (size_t i = 0; i < TH_EXCHANGER_KEYS + 3; i++) {
+        struct th_key *key;
+        other.key = th_secret_new(ES256_KEY, strlen(ES256_KEY));
+        assert_int_equal(th_exchanger_get_key(b.exchanger, new, &other, &key), 0);
+        th_key_unref(key);
+        th_secret_unref(other.key);
+    }
+    assert_int_equal(b.exchanger->n_keys, TH_EXCHANGER_KEYS);
+    for (size_t i = 0; i < 3; i++)
+        th_key_unref(keys[i]);
+    bench_close(&b);
+}
+
+#ifdef TH_FAIL_ALLOC
+static void r24_out_of_memory_ends_it_well(void **state)
+{
+    (void)state;
+    struct tokens t;
+    int error = TH_E_NOMEM;
+    tokens_open(&t);
+    for (unsigned long nth = 1; error != 0; nth++) {
+        struct bench b;
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        assert_true(nth < 1000);
+        th_mem_fail_after(nth, 1);
+        error = try_start(&b, t.subject.ptr, NULL);
+        if (error == 0) {
+            settle(&b);
+            if (b.fn != NULL)
+                answer(&b, 200, ID_JAG_OK, t.id_jag.ptr);
+            if (b.fn != NULL)
+                answer(&b, 200, ACCESS_OK, t.access.ptr);
+            assert_int_equal(b.n_ends, 1);
+            error = b.result.error;
+        }
+        th_mem_fail_after(0, 0);
+        if (error != 0 && error != TH_E_NOMEM)
+            fail_msg("%lu: %s %s", nth, th_error_get(error)->name, b.result.detail);
+        bench_close(&b);
+    }
+    tokens_close(&t);
+}
+#endif
+
 int main(void)
 {
     th_json_start();
@@ -407,10 +726,20 @@ int main(void)
         cmocka_unit_test(invalid_grant_runs_leg_1_anew_once),
         cmocka_unit_test(r26_a_misbound_id_jag_is_not_carried_on),
         cmocka_unit_test(r26_what_differs_is_refused),
+        cmocka_unit_test(r22_the_deadline_ends_each_leg),
+        cmocka_unit_test(cancelled_it_says_nothing_more),
         cmocka_unit_test(refused_subjects_cost_no_request),
         cmocka_unit_test(a_key_that_cannot_be_used_is_ours_to_mend),
         cmocka_unit_test(r11_no_token_in_any_text),
         cmocka_unit_test(consent_is_passed_on),
+        cmocka_unit_test(rsa_signs_on_a_helper),
+        cmocka_unit_test(rsa_signs_in_place_without_helpers),
+        cmocka_unit_test(while_a_helper_signs),
+        cmocka_unit_test(r23_a_full_queue_is_503),
+        cmocka_unit_test(keys_are_parsed_once_a_snapshot),
+#ifdef TH_FAIL_ALLOC
+        cmocka_unit_test(r24_out_of_memory_ends_it_well),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
