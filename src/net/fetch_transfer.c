@@ -107,6 +107,9 @@ static CURLcode set_restraints(CURL *easy)
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    /* A resumed session is not verified again, and curl finds one by host and options: it would serve
+     * also who trusts other certificates than those that it was verified by. */
+    SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
     /* The certificates come by on_tls_context() alone. */
     SET(CURLOPT_CAINFO, NULL);
     SET(CURLOPT_CAPATH, NULL);

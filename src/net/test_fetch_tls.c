@@ -1,0 +1,227 @@
+/* Fetching over TLS: who is trusted, and that no connection is shared by those who trust differently. */
+#include "test_support.h"
+
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "test_server.h"
+#include "tokenhop/net/fetch.h"
+#include "tokenhop/net/init.h"
+
+struct setting {
+    struct server server;
+    SSL_CTX *tls;
+    struct th_helpers *helpers;
+    struct bench bench;
+    struct th_fetcher *fetcher;
+    char ca_file[64];
+    char other_file[64];
+};
+
+static void add_extension(X509 *cert, int nid, const char *value)
+{
+    X509V3_CTX context;
+
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, cert, cert, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    assert_non_null(extension);
+    X509_add_ext(cert, extension, -1);
+    X509_EXTENSION_free(extension);
+}
+
+static X509 *make_certificate(EVP_PKEY *key, const char *names, long valid_s)
+{
+    X509 *cert = X509_new();
+    X509_NAME *name;
+
+    X509_set_version(cert, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), -7200);
+    X509_gmtime_adj(X509_getm_notAfter(cert), valid_s);
+    X509_set_pubkey(cert, key);
+    name = X509_get_subject_name(cert);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
+    X509_set_issuer_name(cert, name);
+    add_extension(cert, NID_subject_alt_name, names);
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    return cert;
+}
+
+static void write_certificate(X509 *cert, char path[64])
+{
+    strcpy(path, "/tmp/tokenhop-net-XXXXXX");
+    int fd = mkstemp(path);
+    FILE *file = fdopen(fd, "w");
+
+    assert_true(PEM_write_X509(file, cert));
+    fclose(file);
+}
+
+static void make_tls(struct setting *s, const char *names, long valid_s, int max_version)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *other_key = EVP_EC_gen("P-256");
+    X509 *cert = make_certificate(key, names, valid_s);
+    X509 *other = make_certificate(other_key, names, 7200);
+
+    s->tls = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(s->tls, cert);
+    SSL_CTX_use_PrivateKey(s->tls, key);
+    if (max_version != 0) {
+        SSL_CTX_set_security_level(s->tls, 0);
+        SSL_CTX_set_min_proto_version(s->tls, TLS1_VERSION);
+        SSL_CTX_set_max_proto_version(s->tls, max_version);
+    }
+    write_certificate(cert, s->ca_file);
+    write_certificate(other, s->other_file);
+    X509_free(cert);
+    X509_free(other);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other_key);
+}
+
+static void setting_open(struct setting *s, const char *names, long valid_s, int max_version,
+                         bool with_helpers)
+{
+    struct th_worker_options options = {0};
+
+    memset(s, 0, sizeof(*s));
+    make_tls(s, names, valid_s, max_version);
+    server_start(&s->server, s->tls);
+    if (with_helpers)
+        assert_int_equal(th_helpers_new(1, 10, &s->helpers), 0);
+    options.helpers = s->helpers;
+    assert_int_equal(th_worker_new(&options, &s->bench.worker), 0);
+    assert_int_equal(th_fetcher_new_curl(s->bench.worker, &s->fetcher), 0);
+}
+
+static void setting_close(struct setting *s)
+{
+    s->fetcher->free(s->fetcher);
+    assert_int_equal(s->bench.worker->wheel.n_timers, 0);
+    if (s->helpers != NULL)
+        th_helpers_stop(s->helpers);
+    bench_close(&s->bench);
+    th_helpers_free(s->helpers);
+    server_stop(&s->server);
+    SSL_CTX_free(s->tls);
+    unlink(s->ca_file);
+    unlink(s->other_file);
+}
+
+struct answer {
+    int called;
+    int error;
+    int status;
+    char detail[256];
+};
+
+static void on_fetched(void *arg, int error, const struct th_fetch_response *response,
+                       const char *detail)
+{
+    struct answer *answer = arg;
+
+    answer->called++;
+    answer->error = error;
+    answer->status = error == 0 ? response->status : 0;
+    snprintf(answer->detail, sizeof(answer->detail), "%s", detail);
+}
+
+static void start(struct setting *s, const char *ca_file, struct answer *answer,
+                  struct th_fetch **ret_fetch)
+{
+    char url[128];
+    struct th_fetch_request request = {.ca_file = th_str_of(ca_file), .timeout_ms = 5000};
+
+    snprintf(url, sizeof(url), "https://127.0.0.1:%u/ok", s->server.port);
+    request.url = th_str_of(url);
+    memset(answer, 0, sizeof(*answer));
+    assert_int_equal(s->fetcher->start(s->fetcher, &request, on_fetched, answer, ret_fetch), 0);
+    assert_int_equal(answer->called, 0);
+}
+
+static int fetch(struct setting *s, const char *ca_file)
+{
+    struct answer answer;
+    struct th_fetch *fetch_;
+
+    start(s, ca_file, &answer, &fetch_);
+    wait_for(&s->bench, &answer.called);
+    if (answer.error == 0)
+        assert_int_equal(answer.status, 200);
+    else
+        assert_string_not_equal(answer.detail, "");
+    return answer.error;
+}
+
+static void test_trust(void **state)
+{
+    struct setting s;
+
+    for (int helpers = 0; helpers < 2; helpers++) {
+        setting_open(&s, "IP:127.0.0.1", 7200, 0, helpers);
+        assert_int_equal(fetch(&s, s.ca_file), 0);
+        assert_int_equal(fetch(&s, s.ca_file), 0);
+        assert_int_equal(s.server.n_connections, 1);
+        assert_int_equal(s.server.n_requests, 2);
+        /* The kept connection is verified, but not by those whom these trust. */
+        assert_int_equal(fetch(&s, s.other_file), TH_E_EXCHANGE_FAILED);
+        assert_int_equal(fetch(&s, ""), TH_E_EXCHANGE_FAILED);
+        assert_int_equal(fetch(&s, "/nowhere/ca.pem"), TH_E_EXCHANGE_FAILED);
+        assert_int_equal(s.server.n_requests, 2);
+        setting_close(&s);
+    }
+}
+
+static void test_certificate_must_hold(void **state)
+{
+    struct setting s;
+
+    setting_open(&s, "DNS:localhost,IP:127.0.0.2", 7200, 0, false); /* another name */
+    assert_int_equal(fetch(&s, s.ca_file), TH_E_EXCHANGE_FAILED);
+    assert_int_equal(s.server.n_requests, 0);
+    setting_close(&s);
+    setting_open(&s, "IP:127.0.0.1", -3600, 0, false); /* expired */
+    assert_int_equal(fetch(&s, s.ca_file), TH_E_EXCHANGE_FAILED);
+    assert_int_equal(s.server.n_requests, 0);
+    setting_close(&s);
+    setting_open(&s, "IP:127.0.0.1", 7200, TLS1_1_VERSION, false); /* too old a protocol */
+    assert_int_not_equal(fetch(&s, s.ca_file), 0);
+    assert_int_equal(s.server.n_requests, 0);
+    setting_close(&s);
+}
+
+static void test_cancel_while_certificates_are_read(void **state)
+{
+    struct setting s;
+    struct answer answer, other;
+    struct th_fetch *fetch_;
+
+    setting_open(&s, "IP:127.0.0.1", 7200, 0, true);
+    start(&s, s.ca_file, &answer, &fetch_);
+    s.fetcher->cancel(s.fetcher, fetch_);
+    start(&s, s.other_file, &other, &fetch_); /* goes with the fetcher */
+    setting_close(&s);
+    assert_int_equal(answer.called, 0);
+    assert_int_equal(other.called, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_certificate_must_hold),
+        cmocka_unit_test(test_cancel_while_certificates_are_read),
+    };
+    int failed;
+
+    if (th_net_global_init() != 0)
+        return 1;
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    th_net_global_fini();
+    return failed;
+}
