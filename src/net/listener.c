@@ -152,6 +152,7 @@ int th_listener_new_fd(struct th_worker *worker, int fd, th_accept_fn *fn, void 
     listener->fn = fn;
     listener->arg = arg;
     listener->fd = fd;
+    listener->quota = 1;
     th_timer_init(&listener->resume, on_resume);
     if (getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
         th_address_from_sockaddr((struct sockaddr *)&own, len, &listener->address) != 0)
