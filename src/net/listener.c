@@ -92,7 +92,7 @@ static void on_listener(evutil_socket_t fd, short what, void *arg)
     worker_awake(worker);
     /* To accept until EAGAIN would cost a call more for each connection that comes alone. It is
      * level-triggered: what is left is told in the next turn, and then twice as many are taken. */
-    if (listener->last_turn + 1 != worker->private->turn)
+    if (listener->quota == 0 || listener->last_turn + 1 != worker->private->turn)
         listener->quota = 1;
     else if (listener->quota < MAX_ACCEPTS)
         listener->quota *= 2;

@@ -208,7 +208,6 @@ class Tokenhop(Proxy):
                 "scopes": ["chat.read"],
                 # As the maps of the others: the token is looked up, not verified. The authorization
                 # server verifies it on a miss.
-                "subject": {"from": "authorization", "type": "access_token", "verify": False},
             }],
             "unmatched": "deny",
             "egress": {"allow": [f"127.0.0.1:{f.origin_port}", f"127.0.0.1:{f.as_port}"]},
