@@ -44,6 +44,9 @@ static struct th_config_mistake *add_mistake(struct th_loader *l)
 }
 
 static void fill_text(struct th_config_mistake *mistake, const char *mend, const char *fmt,
+                      va_list args) TH_PRINTF(3, 0);
+
+static void fill_text(struct th_config_mistake *mistake, const char *mend, const char *fmt,
                       va_list args)
 {
     vsnprintf(mistake->what, sizeof(mistake->what), fmt, args);
