@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "source.h"
 #include "test_support.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/secret.h"
@@ -112,11 +113,37 @@ static void check_mistakes(const struct th_config_mistakes *mistakes)
     }
 }
 
+/* jansson reads the text as we do, but for our limits; and it passes over NUL bytes. */
+static void check_against_jansson(struct th_str text)
+{
+    struct th_source source;
+    json_t *ours = NULL;
+    if (text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL)
+        return;
+    th_source_init(&source, text);
+    int r = th_source_scan(&source);
+    if (r == 0)
+        r = th_source_to_json(&source, &ours);
+    bool limited = r < 0 && (strstr(source.error_what, "nested") != NULL ||
+                             strstr(source.error_what, "too many") != NULL ||
+                             strstr(source.error_what, "larger than 4") != NULL);
+    if (source.copy != NULL && !limited) {
+        json_t *theirs =
+            json_loadb(source.blanked, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+        TH_REQUIRE((ours != NULL) == (theirs != NULL));
+        TH_REQUIRE(ours == NULL || json_equal(ours, theirs));
+        json_decref(theirs);
+    }
+    json_decref(ours);
+    th_source_fini(&source);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct th_config_mistakes mistakes;
     struct th_config *config = NULL;
     struct th_str text = {(const char *)bytes, len};
+    check_against_jansson(text);
     int r = th_config_load_text(text, folder, &config, &mistakes);
     if (r == 0) {
         TH_REQUIRE(mistakes.count == 0);

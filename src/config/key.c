@@ -1,6 +1,8 @@
 /* What a row of the table means beyond its own columns. */
 #include "key.h"
 
+#include <stdlib.h>
+
 #include "text.h"
 #include "tokenhop/base/check.h"
 #include "url.h"
@@ -40,7 +42,30 @@ size_t th_config_key_max_items(const struct th_config_key *key)
     return key->max_items != 0 ? key->max_items : 1024;
 }
 
-bool th_config_key_default_is_text(const struct th_config_key *key)
+static json_t *default_list(const char *text)
 {
-    return key->shape == TH_KEY_ONE && key->type != TH_KEY_COUNT && key->type != TH_KEY_BOOLEAN;
+    json_t *list = json_array();
+    while (list != NULL && *text != '\0') {
+        size_t len = strcspn(text, " ");
+        if (json_array_append_new(list, json_stringn(text, len)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+        text += len + strspn(text + len, " ");
+    }
+    return list;
+}
+
+json_t *th_config_key_default(const struct th_config_key *key)
+{
+    const char *text = key->default_text;
+    if (key->shape == TH_KEY_MAP)
+        return json_object();
+    if (key->shape != TH_KEY_ONE)
+        return default_list(text);
+    if (key->type == TH_KEY_COUNT)
+        return json_integer(strtoll(text, NULL, 10));
+    if (key->type == TH_KEY_BOOLEAN)
+        return json_boolean(strcmp(text, "true") == 0);
+    return json_string(text);
 }

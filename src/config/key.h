@@ -8,6 +8,7 @@
 #ifndef TOKENHOP_SRC_CONFIG_KEY_H
 #define TOKENHOP_SRC_CONFIG_KEY_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,7 +61,7 @@ struct th_config_key {
     enum th_config_key_type type;
     enum th_config_key_shape shape;
     size_t offset;
-    const char *default_text; /* as written in the file; NULL: none */
+    const char *default_text; /* NULL: none; of a list its items, parted by spaces */
     uint64_t min, max; /* of the value; of a text its length, 0: see th_config_key_max_len() */
     size_t min_items, max_items;                /* of a list or map; max 0: 1024 */
     const struct th_config_key_choice *choices; /* of TH_KEY_ENUM and TH_KEY_RULES */
@@ -95,8 +96,8 @@ struct th_text_kind {
 const struct th_text_kind *th_config_key_text_kind(enum th_config_key_type type);
 uint64_t th_config_key_max_len(const struct th_config_key *key); /* of a text */
 size_t th_config_key_max_items(const struct th_config_key *key);
-/* Whether the default is a string of JSON, written without its quotes; else it is JSON itself. */
-bool th_config_key_default_is_text(const struct th_config_key *key);
+/* The default as a value of JSON, to be given back with json_decref(). NULL when memory is short. */
+json_t *th_config_key_default(const struct th_config_key *key) TH_MUST;
 
 /* "a duration from 1ms to 1h", "a list of scopes", "\"refuse\" or \"forward\"": what a key wants,
  * for mistakes and the reference page. Cut where it is too long. */

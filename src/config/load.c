@@ -9,37 +9,6 @@
 
 #define READ_SIZE 16384
 
-/* jansson's own words are not used: they quote the file. */
-static const char *syntax_text(enum json_error_code code)
-{
-    switch (code) {
-    case json_error_invalid_utf8:
-        return "this is not UTF-8";
-    case json_error_null_character:
-    case json_error_null_byte_in_key:
-        return "a string holds a NUL character";
-    case json_error_duplicate_key:
-        return "this key stands here twice";
-    case json_error_numeric_overflow:
-        return "this number is too large";
-    case json_error_unknown:
-    case json_error_out_of_memory:
-    case json_error_stack_overflow:
-    case json_error_cannot_open_file:
-    case json_error_invalid_argument:
-    case json_error_premature_end_of_input:
-    case json_error_end_of_input_expected:
-    case json_error_invalid_syntax:
-    case json_error_invalid_format:
-    case json_error_wrong_type:
-    case json_error_null_value:
-    case json_error_item_not_found:
-    case json_error_index_out_of_range:
-        break;
-    }
-    return "this is not valid JSON";
-}
-
 static void report_duplicates(struct th_loader *l)
 {
     uint32_t nodes[TH_CONFIG_MAX_MISTAKES];
@@ -53,28 +22,18 @@ static void report_duplicates(struct th_loader *l)
 /* The tree of the file, or NULL with a mistake, or with `nomem`. */
 static json_t *parse_text(struct th_loader *l)
 {
-    json_error_t error = {0};
+    json_t *json = NULL;
     int r = th_source_scan(&l->source);
+    if (r == 0) {
+        report_duplicates(l);
+        if (l->mistakes->count > 0 || l->nomem)
+            return NULL;
+        r = th_source_to_json(&l->source, &json);
+    }
     if (r == TH_E_CONFIG)
         th_loader_report_offset(l, l->source.error_at, l->source.error_mend, l->source.error_what);
-    if (r < 0) {
-        l->nomem |= r == TH_E_NOMEM;
-        return NULL;
-    }
-    report_duplicates(l);
-    if (l->mistakes->count > 0 || l->nomem)
-        return NULL;
-    json_t *json = json_loadb(l->source.blanked, l->source.text.len,
-                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (json != NULL)
-        return json;
-    /* jansson says nothing at all where an allocation failed on the way */
-    if (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory)
-        l->nomem = true;
-    else
-        th_loader_report_offset(l, error.position > 0 ? (uint32_t)error.position - 1 : 0, NULL,
-                                syntax_text(json_error_code(&error)));
-    return NULL;
+    l->nomem |= r == TH_E_NOMEM;
+    return json;
 }
 
 static void build(struct th_loader *l)

@@ -81,7 +81,7 @@ static int check_pem(struct th_str text, enum th_signing_alg alg, struct th_erri
     return r;
 }
 
-/* A JWK is read by the position index: jansson would leave copies of the private members behind. */
+/* A JWK is read where it lies: a tree of it would leave copies of the private members behind. */
 static struct th_str jwk_member(const struct th_source *jwk, const char *name)
 {
     uint32_t node = th_source_find_member(jwk, 0, name);

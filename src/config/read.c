@@ -302,10 +302,7 @@ static void read_key(struct th_loader *l, const struct th_config_key *key, struc
 static void read_default(struct th_loader *l, const struct th_config_key *key, uint32_t place,
                          void *base)
 {
-    json_t *json =
-        th_config_key_default_is_text(key)
-            ? json_string(key->default_text)
-            : json_loads(key->default_text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = th_config_key_default(key);
     if (json == NULL) {
         l->nomem = true;
         return;

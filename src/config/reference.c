@@ -21,6 +21,20 @@ static const char intro[] =
     "- A reload takes effect for requests that come after it. Keys marked *restart* keep their\n"
     "  value until tokenhop is started anew.\n";
 
+static int add_dump(const char *bytes, size_t len, void *buf)
+{
+    th_buf_add(buf, bytes, len);
+    return 0;
+}
+
+static void add_default(struct th_buf *out, const struct th_config_key *key)
+{
+    json_t *json = th_config_key_default(key);
+    if (json == NULL || json_dump_callback(json, add_dump, out, JSON_ENCODE_ANY) < 0)
+        out->failed = true;
+    json_decref(json);
+}
+
 static void add_key(struct th_buf *out, const struct th_config_key *key)
 {
     char wanted[200];
@@ -29,9 +43,9 @@ static void add_key(struct th_buf *out, const struct th_config_key *key)
     if (key->required)
         th_buf_printf(out, "; required");
     if (key->default_text != NULL) {
-        bool quoted =
-            key->shape == TH_KEY_ONE && key->type != TH_KEY_COUNT && key->type != TH_KEY_BOOLEAN;
-        th_buf_printf(out, quoted ? "; default `\"%s\"`" : "; default `%s`", key->default_text);
+        th_buf_printf(out, "; default `");
+        add_default(out, key);
+        th_buf_printf(out, "`");
     }
     if (key->needs_restart)
         th_buf_printf(out, "; *restart*");

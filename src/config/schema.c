@@ -165,12 +165,8 @@ static json_t *key_schema(struct schema *s, const struct th_config_key *key)
     snprintf(text, sizeof(text), "%s%s%s%s", key->doc, range ? " (" : "", range ? wanted : "",
              range ? ")" : "");
     put(s, json, "description", json_string(text));
-    if (key->default_text == NULL)
-        return json;
-    put(s, json, "default",
-        th_config_key_default_is_text(key)
-            ? json_string(key->default_text)
-            : json_loads(key->default_text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL));
+    if (key->default_text != NULL)
+        put(s, json, "default", th_config_key_default(key));
     return json;
 }
 
@@ -179,7 +175,6 @@ static void fill_section(struct schema *s, json_t *json, const struct th_section
     json_t *properties = json_object(), *required = json_array();
     put(s, json, "type", json_string("object"));
     put(s, json, "additionalProperties", json_false());
-    put(s, json, "properties", properties);
     for (size_t i = 0; i < section->n_keys; i++) {
         const struct th_config_key *key = &section->keys[i];
         if (key->type == TH_KEY_PLANNED)
@@ -188,9 +183,11 @@ static void fill_section(struct schema *s, json_t *json, const struct th_section
         if (key->required)
             append(s, required, json_string(key->name));
     }
+    put(s, json, "properties", properties);
     if (json_array_size(required) > 0)
-        put(s, json, "required", json_incref(required));
-    json_decref(required);
+        put(s, json, "required", required);
+    else
+        json_decref(required);
     if (section->exactly_one[0] == NULL)
         return;
     json_t *one_of = json_array();

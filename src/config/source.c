@@ -121,7 +121,7 @@ static bool is_word(char c)
            c == '-' || c == '.' || c == '_';
 }
 
-/* true, false, null or a number; jansson looks at the number's digits. */
+/* true, false, null or a number, whose digits are looked at when it is made (tree.c). */
 static int scan_word(struct th_source *s, size_t *at)
 {
     size_t end = *at;

@@ -1,17 +1,17 @@
 /* The text of a configuration file and where each value stands in it.
  *
- * jansson tells positions for syntax errors only. So the text is scanned once before: comments are
- * blanked out in a copy (every byte keeps its offset), the grammar is checked as far as structure
- * goes, and each value becomes a node with its offset, its key's offset and its parent. A node's
- * number is the "place" that a mistake is reported at; its path and line follow from it.
+ * Comments are blanked out in a copy (every byte keeps its offset), the grammar is checked as far as
+ * structure goes, and each value becomes a node with its offset, its key's offset and its parent. A
+ * node's number is the "place" that a mistake is reported at; its path and line follow from it.
  *
  *     { "agents": { "a": {} } }          node 0 the whole, 1 "agents", 2 "a"
  *
  * One thread. `text` is borrowed and must outlive the source. Nothing here recurses deeper than
- * TH_SOURCE_MAX_DEPTH, and neither does jansson on a text that passed th_source_scan(). */
+ * TH_SOURCE_MAX_DEPTH. */
 #ifndef TOKENHOP_SRC_CONFIG_SOURCE_H
 #define TOKENHOP_SRC_CONFIG_SOURCE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,7 +41,7 @@ struct th_source {
     struct th_source_node *nodes;
     uint32_t n_nodes;
     uint32_t n_room;
-    /* the first error of th_source_scan() */
+    /* the error of th_source_scan() or th_source_to_json() */
     uint32_t error_at;
     const char *error_what;
     const char *error_mend;
@@ -53,6 +53,10 @@ void th_source_init_secret(struct th_source *source, struct th_str text);
 void th_source_fini(struct th_source *source);
 /* Blanks the comments and makes the nodes. TH_E_CONFIG with error_* filled, or TH_E_NOMEM. */
 int th_source_scan(struct th_source *source) TH_MUST;
+/* What the scanned text says; to be given back with json_decref(). Members are in the text's order,
+ * as th_source_first_child() and th_source_next() walk them. Keys that differ in their escapes only
+ * are found here. TH_E_CONFIG with error_* filled, or TH_E_NOMEM. */
+int th_source_to_json(struct th_source *source, json_t **ret_json) TH_MUST;
 /* Nodes whose key an earlier sibling has too; at most `max` of them are stored, in no order.
  * TH_E_NOMEM. */
 int th_source_find_duplicates(const struct th_source *source, uint32_t *ret_nodes, size_t max,

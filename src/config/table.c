@@ -179,12 +179,12 @@ static const struct th_config_key agent_keys[] = {
     {.name = "linked_client_ids",
      .type = TH_KEY_STRING,
      TEXTS(struct th_raw_agent, linked_client_ids),
-     .default_text = "[]",
+     .default_text = "",
      .doc = "Other client ids whose ID tokens this agent may present."},
     {.name = "registrations",
      .shape = TH_KEY_MAP,
      OBJECTS(struct th_raw_agent, registrations, registration_section),
-     .default_text = "{}",
+     .default_text = "",
      .doc = "By the name of an authorization server: client id and authentication there, where "
             "they differ from the agent's own."},
 };
@@ -277,14 +277,14 @@ static const struct th_config_key connection_keys[] = {
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_connection, scopes),
      .max_items = 64,
-     .default_text = "[]",
+     .default_text = "",
      .doc = "The scopes that are asked for. Okta wants at least one, and none of its system "
             "scopes (openid, profile, email, offline_access, address, phone)."},
     {.name = "second_leg_scopes",
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_connection, second_leg_scopes),
      .max_items = 64,
-     .default_text = "[]",
+     .default_text = "",
      .doc = "Scopes that are sent on the second leg too, each of them one of scopes. Okta's "
             "custom servers want none; others issue a token without scopes if none are sent."},
     {.name = "subject",
@@ -299,8 +299,7 @@ static const struct th_config_key connection_keys[] = {
      .type = TH_KEY_PATH,
      TEXTS(struct th_raw_connection, public_paths),
      .max_items = 64,
-     .default_text = "[\"/.well-known/agent-card.json\", "
-                     "\"/.well-known/oauth-protected-resource\"]",
+     .default_text = "/.well-known/agent-card.json /.well-known/oauth-protected-resource",
      .doc = "Paths at the connection's hosts that are served without a credential and without "
             "asking for a subject token."},
     {.name = "cookies",
@@ -339,7 +338,7 @@ static const struct th_config_key egress_keys[] = {
     {.name = "allow",
      .type = TH_KEY_NETWORK,
      TEXTS(struct th_raw_egress, allow),
-     .default_text = "[]",
+     .default_text = "",
      .doc = "Addresses that may be connected to beyond those that are allowed anyway: a network "
             "(\"10.1.0.0/16\", \"fd00::/8\"), an address, or an address and port "
             "(\"127.0.0.1:9001\", \"[::1]:80\"). Loopback destinations must be named here."},
@@ -527,7 +526,7 @@ static const struct th_config_key root_keys[] = {
      .shape = TH_KEY_LIST,
      OBJECTS(struct th_raw_root, connections, connection_section),
      .max_items = 65536,
-     .default_text = "[]",
+     .default_text = "",
      .doc = "The resource connections: what may be called, and with what."},
     {.name = "unmatched",
      .type = TH_KEY_RULES,

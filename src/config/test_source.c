@@ -212,6 +212,73 @@ static void test_secret(void **state)
     th_source_fini(&s);
 }
 
+/* The tree is what jansson's own parser makes of the text; mistakes are where they are. */
+static void test_tree(void **state)
+{
+    static const struct {
+        const char *text, *what; /* of the error; NULL: none */
+        uint32_t at;
+    } rows[] = {
+        {"null", NULL, 0},
+        {"[true, false, null, [], {}]", NULL, 0},
+        {"{\"b\": 1, \"a\": {\"c\": [2]}}", NULL, 0},
+        {"[0, -0, 7, -12, 9223372036854775807, -9223372036854775808]", NULL, 0},
+        {"[0.5, -1.25, 1e3, 1E-2, 1.5e+3, 1e-400]", NULL, 0},
+        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", NULL, 0},
+        {"\"\\u0041\\u00e4\\u20AC\\ud83d\\ude00\"", NULL, 0},
+        {"\"\303\244\342\202\254\360\237\230\200\177\"", NULL, 0},
+        {"{\"\\u0061\": 1, \"\": 2}", NULL, 0},
+        {"[9223372036854775808]", "too large", 1},
+        {"[1e400]", "too large", 1},
+        {"[01]", "not a number", 1},
+        {"[-]", "not a number", 1},
+        {"[1.]", "not a number", 1},
+        {"[1e]", "not a number", 1},
+        {"[1e+]", "not a number", 1},
+        {"[1_0]", "not a number", 1},
+        {"[-a]", "not a number", 1},
+        {"[0x1]", "not a number", 1},
+        {"\"a\\x\"", "escape", 2},
+        {"\"a\\u12\"", "escape", 2},
+        {"\"a\\u12g4\"", "escape", 2},
+        {"\"\\u0000\"", "NUL", 1},
+        {"\"\\ud800\"", "surrogates", 1},
+        {"\"\\ud800\\u0041\"", "surrogates", 1},
+        {"\"\\ude00\"", "surrogates", 1},
+        {"\"a\001\"", "control", 2},
+        {"\"a\011b\"", "control", 2},
+        {"\"a\200\"", "UTF-8", 2},
+        {"\"a\303\"", "UTF-8", 2},
+        {"\"\300\257\"", "UTF-8", 1},
+        {"\"\340\200\257\"", "UTF-8", 1},
+        {"\"\355\240\200\"", "UTF-8", 1},
+        {"\"\360\200\200\200\"", "UTF-8", 1},
+        {"\"\364\220\200\200\"", "UTF-8", 1},
+        {"\"\365\200\200\200\"", "UTF-8", 1},
+        {"{\"a\": 1, \"\\u0061\": 2}", "twice", 9},
+        {"{\"\\u0000\": 2}", "NUL", 2},
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        struct th_source s;
+        json_t *ours = NULL;
+        scan(&s, rows[i].text, 0);
+        int r = th_source_to_json(&s, &ours);
+        json_t *theirs = json_loads(rows[i].text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+        assert_int_equal(r, rows[i].what == NULL ? 0 : TH_E_CONFIG);
+        assert_int_equal(theirs != NULL, rows[i].what == NULL);
+        if (rows[i].what == NULL) {
+            assert_true(json_equal(ours, theirs));
+        } else {
+            assert_null(ours);
+            if (strstr(s.error_what, rows[i].what) == NULL || s.error_at != rows[i].at)
+                fail_msg("%s: %s at %u", rows[i].text, s.error_what, s.error_at);
+        }
+        json_decref(ours);
+        json_decref(theirs);
+        th_source_fini(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_comments),   cmocka_unit_test(test_refused),
         cmocka_unit_test(test_depth),      cmocka_unit_test(test_large),
         cmocka_unit_test(test_duplicates), cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
