@@ -14,6 +14,7 @@ import urllib.request
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 PR_SET_PDEATHSIG = 1
+MAX_LOG = 64 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -94,6 +95,8 @@ class Process:
         def prepare():
             # Ended with us even if we are killed.
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            # A log that runs away ends its writer, not the disk.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_LOG, MAX_LOG))
             if cpus:
                 os.sched_setaffinity(0, cpus)
 
