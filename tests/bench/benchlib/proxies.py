@@ -206,8 +206,8 @@ class Tokenhop(Proxy):
                 "authorization_server": "custom",
                 "resource": "https://agent2.bench.example",
                 "scopes": ["chat.read"],
-                # As the maps of the others: the token is looked up, not verified. The authorization
-                # server verifies it on a miss.
+                # "subject" is left as it is: the token is looked up, as in the maps of the others, and
+                # verified by the authorization server on a miss.
             }],
             "unmatched": "deny",
             "egress": {"allow": [f"127.0.0.1:{f.origin_port}", f"127.0.0.1:{f.as_port}"]},
