@@ -350,8 +350,10 @@ static void on_resolved(struct th_resolve *resolve, int error, const struct th_a
 {
     struct th_fetch *fetch = TH_CONTAINER_OF(resolve, struct th_fetch, resolve);
 
-    if (error != 0)
+    if (error == TH_E_ORIGIN_NAME)
         finish(fetch, TH_E_EXCHANGE_DOWN, "the name does not resolve", NULL);
+    else if (error != 0)
+        finish(fetch, error, "the name cannot be looked up now", NULL);
     else
         use_addresses(fetch, addresses);
 }

@@ -416,6 +416,30 @@ static void test_real_loopback(void **state)
     bench_close(&bench);
 }
 
+#ifdef TH_FAIL_ALLOC
+static void test_without_memory(void **state)
+{
+    const struct fake_address addresses[] = {
+        {"10.0.0.1", BE_LATER}, {"10.0.0.2", BE_LATER}, {NULL}};
+    bool went_through = false;
+
+    for (unsigned long n = 1; !went_through; n++) {
+        struct setting s;
+        assert_true(n < 100);
+        setting_open(&s, addresses);
+        th_mem_fail_after(n, 2);
+        start(&s, "a.example");
+        settle(&s.bench);
+        went_through = th_mem_count() < n;
+        th_mem_fail_after(0, 0);
+        assert_int_equal(s.call.called, 1);
+        assert_true(s.call.error == 0 || s.call.error == TH_E_NOMEM ||
+                    s.call.error == TH_E_OVERLOADED);
+        setting_close(&s);
+    }
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +457,9 @@ int main(void)
         cmocka_unit_test(test_no_such_name),
         cmocka_unit_test(test_cancel_at_every_point),
         cmocka_unit_test(test_real_loopback),
+#ifdef TH_FAIL_ALLOC
+        cmocka_unit_test(test_without_memory),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -457,6 +457,37 @@ static void test_free_with_fetches_under_way(void **state)
     assert_int_equal(th_fetcher_new_curl(s->bench.worker, &s->fetcher), 0);
 }
 
+#ifdef TH_FAIL_ALLOC
+/* Each of our allocations for a fetch fails once: an error, told once, and nothing left behind. */
+static void test_without_memory(void **state)
+{
+    struct setting *s = *state;
+    struct answer answer;
+    struct th_fetch *fetch_;
+    bool went_through = false;
+
+    s->request.body = TH_STR("a=b");
+    s->request.content_type = TH_STR("application/x-www-form-urlencoded");
+    for (unsigned long n = 1; !went_through; n++) {
+        assert_true(n < 2000);
+        th_mem_fail_after(n, 1);
+        int r = begin(s, "near.example", "/ok", &answer, &fetch_);
+        for (int i = 0; r == 0 && i < 5000 && !answer.called; i++)
+            if (!th_worker_turn(s->bench.worker))
+                poll(NULL, 0, 1);
+        went_through = th_mem_count() < n;
+        th_mem_fail_after(0, 0);
+        if (r != 0)
+            continue;
+        assert_int_equal(answer.called, 1);
+        if (went_through)
+            assert_int_equal(answer.error, 0);
+    }
+    fetch(s, "/ok", &answer);
+    assert_int_equal(answer.error, 0);
+}
+#endif
+
 struct measurement {
     struct setting *s;
     int left;
@@ -528,6 +559,9 @@ int main(void)
         T(test_many_at_once),
         T(test_start_and_cancel_inside_the_callback),
         T(test_free_with_fetches_under_way),
+#ifdef TH_FAIL_ALLOC
+        T(test_without_memory),
+#endif
         T(measure),
     };
     int failed;
