@@ -72,10 +72,10 @@ static inline bool th_setback_was_rejected(const struct th_setback *setback, int
     return setback->rejected_ms != 0 && now_ms - setback->rejected_ms < TH_REJECTED_MS;
 }
 
-/* One a key. 104 bytes, the most that malloc serves from 112: there may be 100,000. */
+/* One a key. 104 bytes, the most that malloc serves from 112: there may be 100,000. What a hit
+ * touches stands together. */
 struct th_cache_entry {
     struct th_hash_node node;
-    struct th_list link; /* on the shard's list of its state, or on a waste's entries */
     struct th_cache_key key;
     struct th_credential *credential; /* READY, REFRESHING */
     union {
@@ -83,8 +83,9 @@ struct th_cache_entry {
         struct th_setback *setback; /* READY (may be NULL), FAILED */
     } of;
     uint8_t state;
-    bool touched; /* since eviction last came by */
-    bool purged;  /* PENDING: what the exchange brings is not kept */
+    bool touched;        /* since eviction last came by */
+    bool purged;         /* PENDING: what the exchange brings is not kept */
+    struct th_list link; /* on the shard's list of its state, or on a waste's entries */
 };
 _Static_assert(sizeof(struct th_cache_entry) <= 104, "fits a chunk of 112");
 
