@@ -334,6 +334,20 @@ static void r14_purge_while_an_exchange_runs(void **state)
     house_close(&house);
 }
 
+static void r14_purge_while_an_exchange_runs_that_fails(void **state)
+{
+    struct house house;
+    struct asker asker = {0};
+    struct th_exchange_result result = result_of_error(TH_E_ACCESS_DENIED);
+    house_open(&house, NULL);
+    assert_int_equal(ask(&house, 0, "one", "alice", &asker), TH_AGAIN);
+    assert_int_equal(th_broker_purge(house.broker, NULL), 0);
+    office_end_all(&house.offices[0], &result, NULL);
+    assert_int_equal(asker.error, TH_E_ACCESS_DENIED);
+    assert_int_equal(house_count(&house).entries, 0);
+    house_close(&house);
+}
+
 static void r14_purge_while_renewed(void **state)
 {
     struct house house;
@@ -409,6 +423,7 @@ int main(void)
         cmocka_unit_test(r23_a_full_mailbox_is_counted_and_the_deadline_ends_the_wait),
         cmocka_unit_test(r14_a_start_that_fails_is_told_at_once_and_not_remembered),
         cmocka_unit_test(r14_purge_while_an_exchange_runs),
+        cmocka_unit_test(r14_purge_while_an_exchange_runs_that_fails),
         cmocka_unit_test(r14_purge_while_renewed),
         cmocka_unit_test(r14_key_halves),
     };

@@ -240,7 +240,8 @@ static void r14_what_is_used_outlives_a_flood(void **state)
         struct th_cache_key key = key_of(1, i);
         n_kept += find(&cache, &key).entry != NULL;
     }
-    assert_int_equal(n_kept, 100);
+    assert_true(n_kept >=
+                90); /* which shard they fall into is by chance; plain FIFO keeps one or two */
     th_cache_fini(&cache);
 }
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenhop/base/mem.h"
+
 #define MARGIN_MS 30000
 #define CAP_MS 3600000
 
@@ -229,6 +231,24 @@ static void r14_a_renewal_that_cannot_start(void **state)
     house_close(&house);
 }
 
+/* Memory that a renewal lacks is not lacking to who asks: the credential is there. */
+static void r24_due_without_memory_is_served(void **state)
+{
+    for (unsigned long nth = 1; nth <= 4; nth++) {
+        struct house house;
+        struct asker asker = {0};
+        house_open(&house, NULL);
+        fill(&house, "one", "alice", "old", 130000);
+        house_turn(&house, 95000);
+        th_mem_fail_after(nth, 1);
+        assert_int_equal(ask(&house, 1, "one", "alice", &asker), 0);
+        th_mem_fail_after(0, 0);
+        assert_string_equal(asker.value, "Bearer old");
+        asker_forget(&asker);
+        house_close(&house);
+    }
+}
+
 static void r14_expiring_while_renewed_makes_askers_wait(void **state)
 {
     struct house house;
@@ -441,6 +461,7 @@ int main(void)
         cmocka_unit_test(r14_a_renewal_that_fails_leaves_it_served_and_pauses),
         cmocka_unit_test(r14_a_renewal_that_is_refused_withdraws_it),
         cmocka_unit_test(r14_a_renewal_that_cannot_start),
+        cmocka_unit_test(r24_due_without_memory_is_served),
         cmocka_unit_test(r14_expiring_while_renewed_makes_askers_wait),
         cmocka_unit_test(r14_failures_are_remembered_by_the_table),
         cmocka_unit_test(r14_failures_are_forgotten),
