@@ -255,7 +255,8 @@ static enum verdict visit_prepared(struct visit *v)
     return verdict == LACKING ? SHORT : verdict;
 }
 
-/* The renewal could not be begun: unless it says that the subject is refused, it will be tried again. */
+/* The renewal could not be begun: unless it says that the subject is refused, it will be tried
+ * again. */
 static int begin_refresh(struct visit *v, int64_t deadline_ms)
 {
     int error = th_flight_start(v->started, v->request, deadline_ms, NULL, &v->refusal);
@@ -344,7 +345,8 @@ int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *r
     return error;
 }
 
-/* Whether the entry serves the credential; *ret_setback is where what went wrong with it is noted. */
+/* Whether the entry serves the credential; *ret_setback is where what went wrong with it is
+ * noted. */
 static bool find_serving(struct th_cache_entry *entry, const struct th_credential *credential,
                          struct th_setback ***ret_setback)
 {

@@ -9,12 +9,12 @@
  *                    |                     |                   |
  *              desk of worker 0        waiter, waiter      waiter
  *
- * Threads. A waiter's links are its worker's alone, as is the list of a desk's flights and parties:
- * no lock. A party hangs on its flight, and a flight on its entry, under the lock of their shard. When
- * a flight ends, the parties are taken off it one by one; the one of the same desk is told directly,
- * each other with one message to its worker, however many wait there. The message carries the
- * party's handle and one counted outcome. A party that nobody waits in any more goes at once, and the
- * message finds nothing.
+ * Threads. A waiter's links are its worker's alone, as is the list of a desk's flights and
+ * parties: no lock. A party hangs on its flight, and a flight on its entry, under the lock of
+ * their shard. When a flight ends, the parties are taken off it one by one; the one of the same
+ * desk is told directly, each other with one message to its worker, however many wait there. The
+ * message carries the party's handle and one counted outcome. A party that nobody waits in any
+ * more goes at once, and the message finds nothing.
  *
  * Locks. A shard's lock is a leaf. Exchanges are started and cancelled, messages posted, waiters
  * told and memory given back without it. */

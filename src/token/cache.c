@@ -356,8 +356,8 @@ size_t th_cache_make_room(struct th_cache *cache, struct th_cache_shard *shard)
     /* In the shard that has grown, so that each keeps its share. */
     while (is_over(cache) && evict_one(shard, SPARE_NEWEST))
         n_evicted++;
-    /* After a round without a victim every bit has been cleared, or others are setting them as fast;
-     * after a second one all that is left elsewhere has its exchange running. */
+    /* After a round without a victim every bit has been cleared, or others are setting them as
+     * fast; after a second one all that is left elsewhere has its exchange running. */
     for (unsigned fruitless = 0; fruitless < 2 * TH_CACHE_SHARDS && is_over(cache);) {
         struct th_cache_shard *other = next_shard(cache, &cache->room_hand);
         enum mode mode = fruitless < TH_CACHE_SHARDS ? ANY : ANY_USED;
@@ -474,9 +474,9 @@ size_t th_cache_purge(struct th_cache *cache, const uint8_t *scope)
     size_t n_dropped = 0;
     for (unsigned i = 0; i < TH_CACHE_SHARDS; i++) {
         struct th_cache_shard *shard = &cache->shards[i];
-        /* One at a time, as the waste takes one credential; few are ever being renewed. A renewal that
-         * ends meanwhile makes its entry READY with a credential got after the purge began, or is found
-         * among those. */
+        /* One at a time, as the waste takes one credential; few are ever being renewed. A renewal
+         * that ends meanwhile makes its entry READY with a credential got after the purge began,
+         * or is found among those. */
         while (purge_refreshing(shard, scope))
             n_dropped++;
         purge_pending(shard, scope);

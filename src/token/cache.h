@@ -1,6 +1,6 @@
-/* The cache: what is known of each key, in shards, each with its own lock, table and lists. It holds
- * the entries and their states and keeps them within bounds; what is to be done about a state is the
- * broker's affair.
+/* The cache: what is known of each key, in shards, each with its own lock, table and lists. It
+ * holds the entries and their states and keeps them within bounds; what is to be done about a
+ * state is the broker's affair.
  *
  *                       .----------------------------------------------.
  *                       v            expired, rejected                 |
@@ -16,15 +16,16 @@
  *     refreshing    expired,      renewed, or                refused      refused, not remembered;
  *                   rejected,     failed without                          renewed, not kept
  *                   purged        a refusal
- *     failed        asked again                                           forgotten, evicted, purged
+ *     failed        asked again                                           forgotten, evicted,
+ *                                                                         purged
  *
- * An entry whose exchange runs (pending, refreshing) never leaves, so that its flight may point to it;
- * the broker bounds their number. Eviction is CLOCK: a hit sets one bit, and only who looks for room
- * moves entries about. Refusals go first, and are a small part at most: who can make up subject
- * tokens must not crowd out the credentials of others.
+ * An entry whose exchange runs (pending, refreshing) never leaves, so that its flight may point
+ * to it; the broker bounds their number. Eviction is CLOCK: a hit sets one bit, and only who
+ * looks for room moves entries about. Refusals go first, and are a small part at most: who can
+ * make up subject tokens must not crowd out the credentials of others.
  *
- * Functions that take a shard want it locked. Under a lock nothing is freed that could take another
- * lock: what goes is gathered in a struct th_cache_waste, emptied after unlocking. */
+ * Functions that take a shard want it locked. Under a lock nothing is freed that could take
+ * another lock: what goes is gathered in a struct th_cache_waste, emptied after unlocking. */
 #ifndef TOKENHOP_SRC_TOKEN_CACHE_H
 #define TOKENHOP_SRC_TOKEN_CACHE_H
 
@@ -148,8 +149,8 @@ struct th_cache_holding {
 int th_cache_add(struct th_cache_shard *shard, struct th_cache_entry *entry, uint64_t hash,
                  const struct th_cache_key *key, struct th_flight *flight) TH_MUST;
 /* The only place where a state changes: checks the move against the table, puts the entry on the
- * list of its new state and charges it. What it held and no longer does becomes waste, but for a flight. With
- * ABSENT the entry itself is waste. */
+ * list of its new state and charges it. What it held and no longer does becomes waste, but for a
+ * flight. With ABSENT the entry itself is waste. */
 void th_cache_move(struct th_cache_shard *shard, struct th_cache_entry *entry,
                    enum th_entry_state state, const struct th_cache_holding *holding,
                    struct th_cache_waste *waste);
@@ -162,10 +163,11 @@ size_t th_cache_cost(const struct th_cache_entry *entry);
 /* No lock held for these three. */
 /* Evicts until the bounds hold again, after something was kept in `shard`. Returns how many. */
 size_t th_cache_make_room(struct th_cache *cache, struct th_cache_shard *shard);
-/* Drops what has ended in the next `n_shards` shards, at most `max` credentials looked at in each. */
+/* Drops what has ended in the next `n_shards` shards, at most `max` credentials looked at in
+ * each. */
 size_t th_cache_sweep(struct th_cache *cache, int64_t now_ms, unsigned n_shards, unsigned max);
-/* Drops the entries of one scope, or all; of those whose exchange runs what they serve, and what the
- * exchange will bring. */
+/* Drops the entries of one scope, or all; of those whose exchange runs what they serve, and what
+ * the exchange will bring. */
 size_t th_cache_purge(struct th_cache *cache, const uint8_t *scope);
 
 #endif

@@ -2,11 +2,13 @@
 #include "tokenhop/base/mem.h"
 
 #define TICK_MS 1000
-/* A tick looks at a quarter of the shards, and at so many credentials of each: 2,048 at most, some 50 us. */
+/* A tick looks at a quarter of the shards, and at so many credentials of each: 2,048 at most,
+ * some 50 us. */
 #define TICK_SHARDS (TH_CACHE_SHARDS / 4)
 #define TICK_CREDENTIALS 128
 
-/* Each desk adds what has changed since any desk last did, so that the sum over the workers is right. */
+/* Each desk adds what has changed since any desk last did, so that the sum over the workers is
+ * right. */
 static void publish(struct th_broker_desk *desk, enum th_metric metric,
                     const atomic_uint_least64_t *figure, atomic_int_least64_t *published)
 {

@@ -1,7 +1,7 @@
-/* The two halves of a key. The low-level calls of libcrypto are used although OpenSSL 3 would rather
- * have EVP: they allocate nothing and cannot fail, and a digest that could fail would have to be a
- * wrong key. They are also the fastest: 109 ns for 64 bytes, where a fetched EVP_MD with a context
- * that is used again takes 149 and SHA256() 458. */
+/* The two halves of a key. The low-level calls of libcrypto are used although OpenSSL 3 would
+ * rather have EVP: they allocate nothing and cannot fail, and a digest that could fail would have
+ * to be a wrong key. They are also the fastest: 109 ns for 64 bytes, where a fetched EVP_MD with
+ * a context that is used again takes 149 and SHA256() 458. */
 #define OPENSSL_API_COMPAT 10100
 
 #include <openssl/sha.h>

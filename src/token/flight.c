@@ -64,8 +64,8 @@ static int64_t kept_for(const struct th_broker *broker, const struct th_exchange
     return kept_ms > 0 ? kept_ms : 0;
 }
 
-/* After seven to nine tenths, so that those got together are not renewed together. What ends with the
- * subject token is not renewed: with the same subject token, nothing longer can be got. */
+/* After seven to nine tenths, so that those got together are not renewed together. What ends with
+ * the subject token is not renewed: with the same subject token, nothing longer can be got. */
 static int64_t refresh_at(int64_t now_ms, int64_t kept_ms, bool by_subject)
 {
     if (kept_ms < REFRESH_MIN_MS || by_subject)
@@ -272,8 +272,9 @@ static void name_connection(struct th_flight *flight, const struct th_broker_req
     (void)snprintf(flight->connection, sizeof flight->connection, "%.*s", (int)len, name.ptr);
 }
 
-/* Nothing is remembered: it was found out here, without a request, and made-up subject tokens must not
- * fill the cache. A credential that is served is withdrawn all the same if that is what it means. */
+/* Nothing is remembered: it was found out here, without a request, and made-up subject tokens
+ * must not fill the cache. A credential that is served is withdrawn all the same if that is what
+ * it means. */
 static struct th_refusal *end_unstarted(struct th_flight *flight, int error,
                                         const struct th_errinfo *info)
 {

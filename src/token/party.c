@@ -83,7 +83,8 @@ void th_party_deliver(struct th_broker_party *party, struct th_credential *crede
                       struct th_refusal *refusal)
 {
     struct th_list told;
-    /* The party goes first: what the functions do (ask again, leave for others) must not meet it. */
+    /* The party goes first: what the functions do (ask again, leave for others) must not meet it.
+     */
     TH_LIST_EACH(it, &party->waiters)
         TH_LIST_ENTRY(it, struct th_broker_waiter, link)->party = NULL;
     th_list_init(&told);
@@ -124,7 +125,8 @@ void th_party_post(struct th_broker *broker, struct th_mailbox *mailbox, uint64_
     int error = th_mailbox_post(mailbox, &message);
     if (error == 0)
         return;
-    /* A worker that has stopped has nobody to tell. Else its waiters are ended by their deadlines. */
+    /* A worker that has stopped has nobody to tell. Else its waiters are ended by their
+     * deadlines. */
     if (error != TH_E_DRAINING)
         atomic_fetch_add_explicit(&broker->n_lost, 1, memory_order_relaxed);
     if (credential != NULL)

@@ -5,9 +5,9 @@
 
 #include "tokenhop/base/mem.h"
 
-/* Reference, sections 8 and 13. A refusal of the subject is its own affair; one that the user can mend
- * at any moment is kept just long enough that those who ask together share it. What went wrong with
- * our form is not remembered: a changed configuration shall show at once. */
+/* Reference, sections 8 and 13. A refusal of the subject is its own affair; one that the user can
+ * mend at any moment is kept just long enough that those who ask together share it. What went
+ * wrong with our form is not remembered: a changed configuration shall show at once. */
 static const struct th_failure failures[] = {
     /* error                 withdraws remembered retry-after first   max    level */
     {TH_E_SUBJECT_MALFORMED, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
@@ -24,8 +24,8 @@ static const struct th_failure failures[] = {
     {TH_E_EXCHANGE_REQUEST, false, false, false, 1000, 30000, TH_LEVEL_ERROR},
 };
 
-/* NOMEM, OVERLOADED, DRAINING, CANCELLED, EXCHANGE_QUEUE ...: this process's trouble of the moment. The
- * pause is that of a renewal ahead of time, which always has one. */
+/* NOMEM, OVERLOADED, DRAINING, CANCELLED, EXCHANGE_QUEUE ...: this process's trouble of the
+ * moment. The pause is that of a renewal ahead of time, which always has one. */
 static const struct th_failure other = {0, false, false, false, 1000, 30000, TH_LEVEL_WARN};
 
 const struct th_failure *th_failure_get(int error)

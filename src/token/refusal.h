@@ -21,8 +21,8 @@ struct th_failure {
 
 /* The row of an error; for one that has none, a row that is not remembered. Never NULL. */
 const struct th_failure *th_failure_get(int error);
-/* The pause after a failure, when that after the key's last one was `previous_ms` (0: it is the first).
- * `retry_after_ms`: -1 for none. */
+/* The pause after a failure, when that after the key's last one was `previous_ms` (0: it is the
+ * first). `retry_after_ms`: -1 for none. */
 int64_t th_failure_pause(const struct th_failure *failure, int64_t previous_ms,
                          int64_t retry_after_ms);
 

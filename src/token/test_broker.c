@@ -180,7 +180,8 @@ static void r23_waiters_and_exchanges_are_bounded(void **state)
     assert_int_equal(ask(&house, 0, "one", "bob", &askers[5]), TH_E_EXCHANGE_QUEUE);
     assert_int_equal(house_count(&house).waiting, 5);
     assert_int_equal(house_count(&house).pending, 1);
-    /* Who leaves makes place for a waiter, but its exchange goes on: nobody can begin one after the other. */
+    /* Who leaves makes place for a waiter, but its exchange goes on: nobody can begin one after
+     * the other. */
     for (unsigned i = 0; i < 5; i++)
         asker_forget(&askers[i]);
     for (unsigned i = 0; i < 10; i++) {

@@ -1,5 +1,5 @@
-/* Whatever happens in whatever order, nobody is served what was got for another (R14, R15); and with
- * every allocation failing in turn (R24). */
+/* Whatever happens in whatever order, nobody is served what was got for another (R14, R15); and
+ * with every allocation failing in turn (R24). */
 #include "testing.h"
 
 #include <stdio.h>

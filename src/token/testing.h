@@ -1,4 +1,5 @@
-/* For the tests of this room: workers on a turned clock, and exchanges that end when the test says. */
+/* For the tests of this room: workers on a turned clock, and exchanges that end when the test
+ * says. */
 #ifndef TOKENHOP_SRC_TOKEN_TESTING_H
 #define TOKENHOP_SRC_TOKEN_TESTING_H
 

@@ -1,12 +1,12 @@
-/* The broker answers "give me the credential for (agent, connection, subject)": from the cache, by
- * joining an exchange in flight, or by running the plan. One broker a process, shared by all
+/* The broker answers "give me the credential for (agent, connection, subject)": from the cache,
+ * by joining an exchange in flight, or by running the plan. One broker a process, shared by all
  * workers; each worker has a desk at it, with the exchanger that its exchanges run on.
  *
- * Exactly one exchange runs per key across all workers (R14). Who comes meanwhile waits, each under
- * its own deadline (kept by the waiter: th_broker_leave()); a waiter that leaves harms no other, and
- * an exchange whose waiters all left still fills the cache. Refusals are remembered briefly, per
- * key. An entry in use is renewed before it expires, with the subject token of the request that
- * noticed; meanwhile it is still served. Nobody's claims are part of a key.
+ * Exactly one exchange runs per key across all workers (R14). Who comes meanwhile waits, each
+ * under its own deadline (kept by the waiter: th_broker_leave()); a waiter that leaves harms no
+ * other, and an exchange whose waiters all left still fills the cache. Refusals are remembered
+ * briefly, per key. An entry in use is renewed before it expires, with the subject token of the
+ * request that noticed; meanwhile it is still served. Nobody's claims are part of a key.
  *
  * Lock order: a shard's lock is a leaf: nothing is called, posted or allocated for long under it,
  * and no two are held at once. */
@@ -42,7 +42,8 @@ struct th_refusal {
 struct th_refusal *th_refusal_ref(struct th_refusal *refusal);
 struct th_refusal *th_refusal_unref(struct th_refusal *refusal);
 
-/* On the waiter's worker; the waiter has been unlinked. Borrowed: exactly one of both is not NULL. */
+/* On the waiter's worker; the waiter has been unlinked. Borrowed: exactly one of both is not
+ * NULL. */
 typedef void th_broker_fn(struct th_broker_waiter *waiter, struct th_credential *credential,
                           struct th_refusal *refusal);
 
@@ -76,7 +77,8 @@ struct th_broker_options {
 int th_broker_new(const struct th_broker_options *options, struct th_broker **ret_broker) TH_MUST;
 struct th_broker *th_broker_free(struct th_broker *broker); /* after all desks */
 
-/* How a desk runs plans: the real one is the exchanger's; tests script it. Same meaning as th_exchange_start/cancel. */
+/* How a desk runs plans: the real one is the exchanger's; tests script it. Same meaning as
+ * th_exchange_start/cancel. */
 struct th_exchange_ops {
     int (*start)(void *exchanger, const struct th_exchange_request *request, th_exchange_fn *fn,
                  void *arg, struct th_exchange **ret_exchange, struct th_errinfo *reterr);
@@ -87,9 +89,9 @@ extern const struct th_exchange_ops th_exchange_ops_real;
 int th_broker_desk_new(struct th_broker *broker, struct th_worker *worker,
                        const struct th_exchange_ops *ops, void *exchanger,
                        struct th_broker_desk **ret_desk) TH_MUST;
-/* On the worker's thread or after it has stopped: ends its exchanges (their waiters elsewhere get EXCHANGE_DOWN);
- * its own waiters are unlinked and not told. A worker may be freed only after every desk is, as another's
- * exchange may be about to post to it. */
+/* On the worker's thread or after it has stopped: ends its exchanges (their waiters elsewhere get
+ * EXCHANGE_DOWN); its own waiters are unlinked and not told. A worker may be freed only after
+ * every desk is, as another's exchange may be about to post to it. */
 struct th_broker_desk *th_broker_desk_free(struct th_broker_desk *desk);
 
 /* The scope half of a key; made once per connection and agent of a snapshot. */
@@ -99,9 +101,9 @@ void th_broker_scope(const struct th_config_agent *agent,
 void th_broker_digest(struct th_str subject_token, uint8_t ret_digest[32]);
 
 /* 0: *ret_credential is a new reference, *ret_state HIT or REFRESHED.
- * TH_AGAIN: waiter->fn will be called on this worker (never from inside); *ret_state MISS or JOINED.
- * Else the error, *ret_refusal (a new reference, may be NULL) says more; *ret_state NEGATIVE or MISS.
- * `deadline_ms` bounds the exchange if this request starts one. */
+ * TH_AGAIN: waiter->fn will be called on this worker, never from inside; *ret_state MISS or JOINED.
+ * Else the error; *ret_refusal (a new reference, may be NULL) says more; *ret_state NEGATIVE or
+ * MISS. `deadline_ms` bounds the exchange if this request starts one. */
 int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *request,
                   int64_t deadline_ms, struct th_broker_waiter *waiter,
                   struct th_credential **ret_credential, enum th_cache_state *ret_state,
@@ -109,15 +111,17 @@ int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *r
 /* The waiter goes: its function is not called any more. Not waiting is fine. */
 void th_broker_leave(struct th_broker_waiter *waiter);
 
-/* The destination did not accept it (401): drops the entry, if it still holds this very credential. True when the
- * caller may ask once more. False when this one is itself the replacement of one that was rejected a few seconds
- * ago: then a new one does not help, and it stays, so that a destination which always answers 401 costs one
- * exchange in these seconds, not one a request. */
+/* The destination did not accept it (401): drops the entry, if it still holds this very
+ * credential. True when the caller may ask once more. False when this one is itself the
+ * replacement of one that was rejected a few seconds ago: then a new one does not help, and it
+ * stays, so that a destination which always answers 401 costs one exchange in these seconds, not
+ * one a request. */
 bool th_broker_reject(struct th_broker_desk *desk, const struct th_cache_key *key,
                       const struct th_credential *credential);
 
-/* Drops every entry whose scope half is the one given (a connection that changed), or all (NULL). Returns how many.
- * An exchange in flight goes on for its waiters, and fills nothing. Any thread. */
+/* Drops every entry whose scope half is the one given (a connection that changed), or all (NULL).
+ * Returns how many. An exchange in flight goes on for its waiters, and fills nothing. Any
+ * thread. */
 size_t th_broker_purge(struct th_broker *broker, const uint8_t *scope);
 
 struct th_broker_figures {
