@@ -61,7 +61,8 @@ struct th_flight {
     struct th_list parties;       /* under the shard's lock */
     struct th_setback *setback;   /* the entry's, owned meanwhile; under the shard's lock */
     struct th_exchange *exchange; /* NULL: not started */
-    char connection[64];          /* for the log: the configuration may be gone when it ends */
+    int64_t started_us;
+    char connection[64]; /* for the log: the configuration may be gone when it ends */
 };
 
 struct th_broker_party {

@@ -246,10 +246,35 @@ static void end_without_memory(struct th_flight *flight)
     th_refusal_unref(refusal);
 }
 
+static void count_start(struct th_flight *flight)
+{
+    struct th_metrics_shard *metrics = flight->desk->worker->metrics;
+    flight->started_us = th_clock_precise_us();
+    th_metrics_count(metrics, TH_METRIC_EXCHANGES_STARTED);
+    th_metrics_count(metrics, TH_METRIC_EXCHANGES_OPEN);
+}
+
+/* A refusal is the authorization server's word on the subject; any other end is a failure. */
+static void count_end(struct th_flight *flight, int error)
+{
+    struct th_metrics_shard *metrics = flight->desk->worker->metrics;
+    enum th_metric how = TH_METRIC_EXCHANGES_SUCCEEDED;
+    if (error != 0)
+        how = th_failure_get(error)->withdraws ? TH_METRIC_EXCHANGES_REFUSED
+                                               : TH_METRIC_EXCHANGES_FAILED;
+    if (error == TH_E_EXCHANGE_TIMEOUT)
+        th_metrics_count(metrics, TH_METRIC_TIMEOUTS_EXCHANGE);
+    th_metrics_count(metrics, how);
+    th_metrics_add(metrics, TH_METRIC_EXCHANGES_OPEN, -1);
+    th_metrics_observe_us(metrics, TH_HISTOGRAM_EXCHANGE,
+                          th_clock_precise_us() - flight->started_us);
+}
+
 static void on_exchange_end(void *arg, const struct th_exchange_result *result)
 {
     struct th_flight *flight = arg;
     flight->exchange = NULL;
+    count_end(flight, result->error);
     if (result->error != 0) {
         end_with_failure(flight, result);
         return;
@@ -307,8 +332,10 @@ int th_flight_start(struct th_flight *flight, const struct th_broker_request *re
     th_list_push_back(&desk->flights, &flight->link);
     int error = desk->ops->start(desk->exchanger, &exchange, on_exchange_end, flight,
                                  &flight->exchange, &info);
-    if (error == 0)
+    if (error == 0) {
+        count_start(flight);
         return 0;
+    }
     flight->exchange = NULL;
     if (waiter != NULL)
         th_broker_leave(waiter);
@@ -324,8 +351,10 @@ void th_flight_abandon(struct th_flight *flight)
         .retry_after_ms = -1,
     };
     struct th_refusal *refusal = outcome.refusal;
-    if (flight->exchange != NULL)
+    if (flight->exchange != NULL) {
         flight->desk->ops->cancel(th_take(&flight->exchange));
+        count_end(flight, TH_E_DRAINING);
+    }
     flight_end(flight, &outcome);
     th_refusal_unref(refusal);
 }

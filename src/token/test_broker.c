@@ -369,6 +369,48 @@ static void r14_purge_while_renewed(void **state)
     house_close(&house);
 }
 
+static void metrics_tell_what_happened(void **state)
+{
+    static const struct {
+        enum th_metric metric;
+        int64_t expected;
+    } rows[] = {
+        {TH_METRIC_CACHE_MISSES, 4},      {TH_METRIC_CACHE_JOINED, 1},
+        {TH_METRIC_CACHE_HITS, 2},        {TH_METRIC_CACHE_NEGATIVE, 1},
+        {TH_METRIC_CACHE_REFRESHES, 1},   {TH_METRIC_EXCHANGES_STARTED, 5},
+        {TH_METRIC_EXCHANGES_REFUSED, 1}, {TH_METRIC_EXCHANGES_SUCCEEDED, 2},
+        {TH_METRIC_EXCHANGES_FAILED, 1},  {TH_METRIC_TIMEOUTS_EXCHANGE, 1},
+        {TH_METRIC_EXCHANGES_OPEN, 1},    {TH_METRIC_EXCHANGE_WAITERS, 2},
+        {TH_METRIC_CACHE_EVICTIONS, 0},   {TH_METRIC_CACHE_EXPIRED, 1},
+    };
+    struct house house;
+    struct asker askers[3] = {0};
+    struct th_exchange_result denied = result_of_error(TH_E_ACCESS_DENIED);
+    struct th_exchange_result late = result_of_error(TH_E_EXCHANGE_TIMEOUT);
+    house_open(&house, NULL);
+    fill(&house, "one", "alice", "t", 130000);
+    fill(&house, "one", "eve", "t", 40000);
+    assert_int_equal(ask(&house, 1, "one", "bob", &askers[0]), TH_AGAIN);
+    office_end_all(&house.offices[1], &denied, NULL);
+    assert_int_equal(ask(&house, 0, "one", "bob", &askers[0]), TH_E_ACCESS_DENIED);
+    assert_int_equal(ask(&house, 0, "one", "alice", &askers[0]), 0);
+    for (unsigned i = 0; i < 95; i++)
+        house_turn(&house, 1000);
+    assert_int_equal(ask(&house, 2, "one", "alice", &askers[0]), 0);
+    office_end_all(&house.offices[2], &late, NULL);
+    assert_int_equal(ask(&house, 3, "one", "carol", &askers[1]), TH_AGAIN);
+    assert_int_equal(ask(&house, 2, "one", "carol", &askers[2]), TH_AGAIN);
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        int64_t value = th_metrics_sum(house.metrics, rows[i].metric);
+        if (value != rows[i].expected)
+            fail_msg("%s (row %zu) is %jd", th_metrics_name(rows[i].metric), i, (intmax_t)value);
+    }
+    assert_int_equal(th_metrics_sum_observed(house.metrics, TH_HISTOGRAM_EXCHANGE), 4);
+    for (unsigned i = 0; i < 3; i++)
+        asker_forget(&askers[i]);
+    house_close(&house);
+}
+
 static void r14_key_halves(void **state)
 {
     struct th_str scopes[] = {TH_STR("a"), TH_STR("b")}, joined[] = {TH_STR("ab")};
@@ -426,6 +468,7 @@ int main(void)
         cmocka_unit_test(r14_purge_while_an_exchange_runs),
         cmocka_unit_test(r14_purge_while_an_exchange_runs_that_fails),
         cmocka_unit_test(r14_purge_while_renewed),
+        cmocka_unit_test(metrics_tell_what_happened),
         cmocka_unit_test(r14_key_halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

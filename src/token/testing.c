@@ -108,10 +108,14 @@ void house_open(struct house *house, const struct th_broker_options *options)
         usual = *options;
         usual.clock = &house->clock;
     }
+    house->metrics = th_metrics_new(N_DESKS);
+    assert_non_null(house->metrics);
     assert_int_equal(th_broker_new(&usual, &house->broker), 0);
     for (unsigned i = 0; i < N_DESKS; i++) {
-        const struct th_worker_options worker = {
-            .index = i, .clock = &house->clock, .mailbox_size = 16};
+        const struct th_worker_options worker = {.index = i,
+                                                 .clock = &house->clock,
+                                                 .mailbox_size = 16,
+                                                 .metrics = th_metrics_shard(house->metrics, i)};
         th_list_init(&house->offices[i].running);
         assert_int_equal(th_worker_new(&worker, &house->workers[i]), 0);
         assert_int_equal(th_broker_desk_new(house->broker, house->workers[i], &office_ops,
@@ -129,9 +133,14 @@ void house_close(struct house *house)
     struct th_broker_figures figures = house_count(house);
     assert_int_equal(figures.pending, 0);
     assert_int_equal(figures.waiting, 0);
+    assert_int_equal(th_metrics_sum(house->metrics, TH_METRIC_EXCHANGES_OPEN), 0);
+    assert_int_equal(th_metrics_sum(house->metrics, TH_METRIC_EXCHANGE_WAITERS), 0);
+    assert_int_equal(th_metrics_sum(house->metrics, TH_METRIC_CACHE_ENTRIES), figures.entries);
+    assert_int_equal(th_metrics_sum(house->metrics, TH_METRIC_CACHE_BYTES), figures.bytes);
     house->broker = th_broker_free(house->broker);
     for (unsigned i = 0; i < N_DESKS; i++)
         house->workers[i] = th_worker_free(house->workers[i]);
+    house->metrics = th_metrics_free(house->metrics);
 }
 
 void house_turn(struct house *house, int64_t by_ms)

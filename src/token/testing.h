@@ -45,6 +45,7 @@ struct th_exchange_result result_of_error(int error);
 /* A broker, its workers and desks, all on the test's thread. */
 struct house {
     struct th_clock clock;
+    struct th_metrics *metrics;
     struct th_broker *broker;
     struct th_worker *workers[N_DESKS];
     struct office offices[N_DESKS];
