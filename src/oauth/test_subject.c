@@ -115,6 +115,23 @@ static void opaque_tokens_are_access_tokens(void **state)
     world_close(&w);
 }
 
+/* Each byte at each place of a token that takes more than one round of sixteen. */
+static void r11_each_byte_at_each_place(void **state)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
+    char token[40];
+
+    for (size_t at = 0; at < sizeof token - 1; at++)
+        for (int c = 0; c < 256; c++) {
+            memset(token, 'a', sizeof token);
+            token[at] = (char)c;
+            bool expected = c != 0 && strchr(alphabet, c) != NULL;
+            if (th_subject_is_token68((struct th_str){token, sizeof token}) != expected)
+                fail_msg("byte %d at %zu", c, at);
+        }
+}
+
 static void r11_only_token68_is_a_token(void **state)
 {
     (void)state;
@@ -201,6 +218,7 @@ int main(void)
         cmocka_unit_test(expiry),
         cmocka_unit_test(opaque_tokens_are_access_tokens),
         cmocka_unit_test(r11_only_token68_is_a_token),
+        cmocka_unit_test(r11_each_byte_at_each_place),
         cmocka_unit_test(what_the_audit_wants),
         cmocka_unit_test(a_registration_names_the_client),
     };
