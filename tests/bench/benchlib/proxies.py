@@ -216,7 +216,7 @@ class Tokenhop(Proxy):
             "timeouts": {"idle": "1h"},
             "limits": {"connections": self.bench.max_clients, "waiting_exchanges": 4000},
             "workers": f.workers,
-            "log": {"level": "warn"},
+            "log": {"level": "warn", "access_file": ""},
         }
         if f.purpose == "tunnel":
             # The origin is no connection's then: CONNECT to it is a plain tunnel.
