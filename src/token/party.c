@@ -52,6 +52,7 @@ void th_party_add(struct th_broker_party *party, struct th_broker_waiter *waiter
 static void waiter_unlink(struct th_broker_waiter *waiter)
 {
     struct th_broker_desk *desk = waiter->desk;
+    TH_REQUIRE(waiter->waiting && desk != NULL);
     th_list_remove(&waiter->link);
     waiter->waiting = false;
     waiter->party = NULL;
