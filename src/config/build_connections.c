@@ -205,7 +205,8 @@ static void build_agent_list(struct th_loader *l, const struct th_raw_connection
                              struct th_config_connection *connection)
 {
     size_t n = raw->agents.n, used = 0;
-    const struct th_config_agent **agents = th_loader_alloc(l, n, sizeof(*agents));
+    const struct th_config_agent **agents =
+        th_loader_alloc(l, n, sizeof(const struct th_config_agent *));
     for (size_t i = 0; agents != NULL && i < n; i++) {
         uint32_t place = th_loader_item(l, raw->head.place, "agents", i);
         const struct th_config_agent *agent = th_build_find_agent(l, raw->agents.items[i], place);
@@ -265,14 +266,16 @@ static void check_names(struct th_loader *l, const struct th_config_connection *
 {
     const struct th_raw_connection *raw = l->raw.connections.items;
     size_t n = l->raw.connections.n;
-    TH_CLEANUP(th_freep) const struct th_config_connection **all = th_calloc(n, sizeof(*all));
+    TH_CLEANUP(th_freep)
+    const struct th_config_connection **all =
+        th_calloc(n, sizeof(const struct th_config_connection *));
     if (all == NULL) {
         l->nomem = true;
         return;
     }
     for (size_t i = 0; i < n; i++)
         all[i] = &connections[i];
-    qsort(all, n, sizeof(*all), compare_names);
+    qsort(all, n, sizeof(const struct th_config_connection *), compare_names);
     for (size_t i = 1; i < n; i++) {
         if (all[i]->name.len > 0 && th_str_equal(all[i - 1]->name, all[i]->name))
             th_loader_report(l, th_loader_member(l, raw[all[i]->index].head.place, "name"),

@@ -79,7 +79,8 @@ int th_config_version_digest(const struct th_config_connection *connection, uint
     uint8_t whole[EVP_MAX_MD_SIZE];
     size_t n = connection->n_agents;
     struct digest d = {EVP_MD_CTX_new(), false};
-    TH_CLEANUP(th_freep) const struct th_config_agent **agents = th_calloc(n, sizeof(*agents));
+    TH_CLEANUP(th_freep)
+    const struct th_config_agent **agents = th_calloc(n, sizeof(const struct th_config_agent *));
     if (agents == NULL || d.ctx == NULL || EVP_DigestInit_ex(d.ctx, EVP_sha256(), NULL) != 1) {
         EVP_MD_CTX_free(d.ctx);
         return TH_E_NOMEM;
@@ -87,7 +88,7 @@ int th_config_version_digest(const struct th_config_connection *connection, uint
     add_connection(&d, connection);
     for (size_t i = 0; i < n; i++)
         agents[i] = connection->agents[i];
-    qsort(agents, n, sizeof(*agents), compare_agents);
+    qsort(agents, n, sizeof(const struct th_config_agent *), compare_agents);
     for (size_t i = 0; i < n; i++)
         add_agent(&d, agents[i], connection->server);
     if (EVP_DigestFinal_ex(d.ctx, whole, NULL) != 1)
