@@ -377,7 +377,7 @@ static void test_all_mistakes(void **state)
     th_config_mistakes_fini(&mistakes);
 }
 
-static void test_ties(void **state)
+static void test_r9_ties(void **state)
 {
     static const struct {
         const char *first, *second;
@@ -499,8 +499,8 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases), cmocka_unit_test(test_all_mistakes),
-        cmocka_unit_test(test_ties),  cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_cases),   cmocka_unit_test(test_all_mistakes),
+        cmocka_unit_test(test_r9_ties), cmocka_unit_test(test_cap),
         cmocka_unit_test(test_print),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <sys/stat.h>
 
 #include "test_support.h"
 #include "tokenhop/base/check.h"
@@ -349,6 +350,28 @@ static void test_r14_version(void **state)
     }
 }
 
+/* R16: a key that others than its owner may use is refused, whatever the bit. */
+static void test_r16_key_file_mode(void **state)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/rsa.pem", folder);
+    for (unsigned bit = 0; bit < 9; bit++) {
+        struct th_config_mistakes mistakes;
+        struct th_config *config = NULL;
+        bool owner = bit >= 6;
+        assert_int_equal(chmod(path, S_IRUSR | 1u << bit), 0);
+        int r = th_config_load_text(th_str_of(minimal), folder, &config, &mistakes);
+        assert_int_equal(r, owner ? 0 : TH_E_CONFIG);
+        if (!owner) {
+            assert_string_equal(mistakes.items[0].path, "$.agents.a.auth.key_file");
+            assert_non_null(strstr(mistakes.items[0].mend, "chmod 600"));
+        }
+        th_config_unref(config);
+        th_config_mistakes_fini(&mistakes);
+    }
+    assert_int_equal(chmod(path, S_IRUSR | S_IWUSR), 0);
+}
+
 static void test_references(void **state)
 {
     struct th_config *config = load(whole);
@@ -425,10 +448,15 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_servers),
-        cmocka_unit_test(test_agents),     cmocka_unit_test(test_connections),
-        cmocka_unit_test(test_rest),       cmocka_unit_test(test_r14_version),
-        cmocka_unit_test(test_references), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_agents),
+        cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_r14_version),
+        cmocka_unit_test(test_r16_key_file_mode),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_file),
         cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

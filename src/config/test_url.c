@@ -106,7 +106,7 @@ static const struct pattern_row patterns[] = {
     {"https://a.example/a|b", NULL, "percent-encoded", false, 0, NULL},
 };
 
-static void test_patterns(void **state)
+static void test_r7_r9_patterns(void **state)
 {
     struct th_arena arena;
     th_arena_init(&arena, 4096, 1 << 20);
@@ -232,8 +232,8 @@ static void test_absolute(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_patterns), cmocka_unit_test(test_idempotent),
-        cmocka_unit_test(test_long),     cmocka_unit_test(test_loopback),
+        cmocka_unit_test(test_r7_r9_patterns), cmocka_unit_test(test_idempotent),
+        cmocka_unit_test(test_long),           cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_absolute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
