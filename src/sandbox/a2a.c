@@ -2,8 +2,8 @@
 
 #include <event2/buffer.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "text.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 
@@ -93,13 +93,15 @@ static bool next_event(void *data, unsigned long number, struct evbuffer *ret_pi
              : json_pack("{s:s, s:o, s:{s:s, s:s, s:i, s:{s:s}, s:b}}", "jsonrpc", "2.0", "id",
                          id_of(stream->request), "result", "kind", "status-update", "taskId", "t1",
                          "number", (int)number, "status", "state", "working", "final", 0);
-    char *text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
+    struct th_buf text;
+    th_buf_init(&text, 1024 * 1024);
+    th_buf_printf(&text, "data: ");
+    th_text_add_json(&text, event, JSON_COMPACT);
+    th_buf_printf(&text, "\n\n");
     json_decref(event);
-    if (text == NULL)
-        return false;
-    evbuffer_add_printf(ret_piece, "data: %s\n\n", text);
-    free(text);
-    return true;
+    bool fine = !text.failed && evbuffer_add(ret_piece, text.ptr, text.len) == 0;
+    th_buf_fini(&text);
+    return fine;
 }
 
 static void serve_stream(struct th_web_call *call, const json_t *request, json_t *seen)

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "sandbox.h"
+#include "text.h"
 
 static json_t *describe_servers(const struct th_registry *registry)
 {
@@ -165,16 +165,17 @@ int th_sandbox_write_config(const struct th_sandbox *sandbox, const char *path,
                             struct th_errinfo *reterr)
 {
     json_t *config = make_config(sandbox);
-    char *text = config != NULL ? json_dumps(config, JSON_INDENT(2)) : NULL;
+    struct th_buf text;
+    th_buf_init(&text, 1024 * 1024);
+    th_buf_printf(&text, "// Made by tokenhop-sandbox for this run.\n");
+    th_text_add_json(&text, config, JSON_INDENT(2));
+    th_buf_add_char(&text, '\n');
     json_decref(config);
-    if (text == NULL)
-        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
-    FILE *out = fopen(path, "we");
-    bool fine =
-        out != NULL && fprintf(out, "// Made by tokenhop-sandbox for this run.\n%s\n", text) > 0;
+    FILE *out = text.failed ? NULL : fopen(path, "we");
+    bool fine = out != NULL && fwrite(text.ptr, 1, text.len, out) == text.len;
     if (out != NULL && fclose(out) != 0)
         fine = false;
-    free(text);
+    th_buf_fini(&text);
     if (!fine)
         return th_errinfo_set(reterr, TH_E_IO, path, NULL, "cannot write: %s", strerror(errno));
     return 0;

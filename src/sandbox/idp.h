@@ -60,6 +60,8 @@ struct th_idp_answer {
     const char *grant;
     const struct th_registry_client *client;
     const struct th_user_row *user;
+    const char
+        *who; /* name of the user or, for a machine, of the client that the token speaks of */
     const char *connection;
     char subject[TH_LEDGER_NAME_LEN + 1]; /* digest of the subject token or assertion */
     char issued[TH_LEDGER_NAME_LEN + 1];  /* digest of what was issued */

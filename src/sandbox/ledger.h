@@ -38,7 +38,8 @@ void th_ledger_init(struct th_ledger *ledger, size_t max);
 void th_ledger_clear(struct th_ledger *ledger);
 void th_ledger_fini(struct th_ledger *ledger);
 size_t th_ledger_count(const struct th_ledger *ledger);
-/* The pieces are hashed each with its length, so that no two lists of pieces are alike. NULL: not (or no more) known. */
+/* The pieces are hashed each with its length, so that no two lists of pieces are alike. NULL: not, or
+ * no more, known. */
 struct th_ledger_entry *th_ledger_find(struct th_ledger *ledger, const struct th_str *pieces,
                                        size_t count);
 /* The caller has looked: it is not there. TH_E_OVERLOADED when full; the entry is the ledger's, and may be filled in

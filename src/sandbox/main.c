@@ -1,12 +1,15 @@
 /* tokenhop-sandbox: start, serve until SIGTERM or SIGINT, clean up. */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "sandbox.h"
+#include "text.h"
 #include "tokenhop/base/mem.h"
 
 #define IDP_MAX_BODY (1024 * 1024)
@@ -27,13 +30,10 @@ static int open_folder(struct th_sandbox *sandbox, struct th_errinfo *reterr)
                               strerror(errno));
     sandbox->folder_is_ours = state == NULL;
     /* Absolute, since the configuration that names the keys may lie elsewhere. */
-    char *real = realpath(sandbox->folder, NULL);
-    if (real == NULL || strlen(real) >= sizeof sandbox->folder) {
-        free(real);
+    char real[PATH_MAX];
+    if (realpath(sandbox->folder, real) == NULL || strlen(real) >= sizeof sandbox->folder)
         return th_errinfo_set(reterr, TH_E_IO, sandbox->folder, NULL, "cannot resolve the folder");
-    }
-    snprintf(sandbox->folder, sizeof sandbox->folder, "%s", real);
-    free(real);
+    memcpy(sandbox->folder, real, strlen(real) + 1);
     return 0;
 }
 
@@ -81,14 +81,13 @@ static int make_registry(struct th_sandbox *sandbox, struct th_errinfo *reterr)
 static int print_ready(const struct th_sandbox *sandbox, struct th_errinfo *reterr)
 {
     json_t *description = th_sandbox_describe(sandbox);
-    char *text = description != NULL ? json_dumps(description, JSON_COMPACT) : NULL;
+    struct th_buf text;
+    th_buf_init(&text, 1024 * 1024);
+    th_text_add_json(&text, description, JSON_COMPACT);
     json_decref(description);
-    if (text == NULL || puts(text) < 0 || fflush(stdout) != 0) {
-        free(text);
-        return th_errinfo_set(reterr, TH_E_IO, NULL, NULL, "cannot say that it is ready");
-    }
-    free(text);
-    return 0;
+    bool fine = !text.failed && puts(text.ptr) >= 0 && fflush(stdout) == 0;
+    th_buf_fini(&text);
+    return fine ? 0 : th_errinfo_set(reterr, TH_E_IO, NULL, NULL, "cannot say that it is ready");
 }
 
 static void on_signal(evutil_socket_t number, short events, void *arg)
@@ -143,6 +142,16 @@ static void clean_up(struct th_sandbox *sandbox)
         rmdir(sandbox->folder);
 }
 
+/* As many descriptors as the system grants: tests come with thousands of connections. */
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct th_errinfo info = {0};
@@ -152,6 +161,7 @@ int main(int argc, char **argv)
     int e = th_sandbox_options_parse(argc, argv, &sandbox->options, &info);
     if (e == 0) {
         signal(SIGPIPE, SIG_IGN);
+        raise_limits();
         th_faults_init(&sandbox->faults);
         th_idp_init(&sandbox->idp, &sandbox->registry, &th_clock_system);
         sandbox->idp.settings = sandbox->options.settings;

@@ -15,11 +15,11 @@
  *   claims       JSON object, members added or replaced; null removes one
  *   format       text: the token alone */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "chain.h"
 #include "form.h"
 #include "sandbox.h"
+#include "text.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -192,16 +192,17 @@ static int apply_overrides(const struct th_form *form, json_t *claims, struct th
 static int make_unsigned(const json_t *claims, struct th_secret **ret_token)
 {
     struct th_buf text;
-    char *json = json_dumps(claims, JSON_COMPACT);
-    th_buf_init_secret(&text, 65536);
+    struct th_buf json;
+    th_buf_init_secret(&json, 65536);
+    th_text_add_json(&json, claims, JSON_COMPACT);
+    th_buf_init_secret(&text, 2 * 65536);
     th_base64url_encode(&text, "{\"alg\":\"none\"}", 14);
     th_buf_add_char(&text, '.');
-    if (json != NULL)
-        th_base64url_encode(&text, json, strlen(json));
+    th_base64url_encode(&text, json.ptr, json.len);
     th_buf_add_char(&text, '.');
-    if (json != NULL && !text.failed)
+    if (!json.failed && !text.failed)
         *ret_token = th_secret_new(text.ptr, text.len);
-    free(json);
+    th_buf_fini(&json);
     th_buf_fini(&text);
     return *ret_token != NULL ? 0 : TH_E_NOMEM;
 }

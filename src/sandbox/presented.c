@@ -40,6 +40,12 @@ static bool check_token(struct th_idp *idp, struct th_str token, bool custom_onl
     presented->sub = th_jwt_text(jwt->claims, "sub");
     presented->user = th_registry_find_user(presented->sub);
     presented->act = json_object_get(jwt->claims, "act");
+    const struct th_registry_client *machine =
+        th_registry_find_client(idp->registry, presented->sub);
+    if (presented->user != NULL)
+        answer->who = presented->user->name;
+    else if (machine != NULL)
+        answer->who = machine->row->name;
     return true;
 }
 

@@ -1,12 +1,13 @@
 /* The identity provider's port: token, revocation, keys, metadata, and /sandbox/. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "sandbox.h"
+#include "text.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 
 #define NO_STORE "no-store"
+#define MAX_ANSWER (32 * 1024 * 1024)
 #define LIMIT_SHOWN 1200 /* what Okta's headers say when no limit is set here */
 
 enum endpoint { AT_TOKEN, AT_REVOKE, AT_KEYS, AT_METADATA };
@@ -64,35 +65,35 @@ static void add_rate_fields(struct th_web_call *call, const struct th_sandbox *s
     th_web_add_field(call, "Pragma", "no-cache");
 }
 
-/* {"a":1} with access_token written twice, which no JSON library makes. */
-static void reply_duplicate(struct th_web_call *call, json_t *body)
+static void reply_text(struct th_web_call *call, const char *content_type, struct th_buf *text)
 {
-    struct th_buf text;
-    const char *token = json_string_value(json_object_get(body, "access_token"));
-    char *rest = json_dumps(body, JSON_COMPACT);
-    th_buf_init_secret(&text, 1024 * 1024);
-    th_buf_printf(&text, "{\"access_token\":\"%s\",", token != NULL ? token : "");
-    if (rest != NULL)
-        th_buf_add(&text, rest + 1, strlen(rest) - 1);
-    th_web_reply(call, 200, "application/json", th_buf_str(&text));
-    th_buf_fini(&text);
-    free(rest);
-    json_decref(body);
+    if (text->failed)
+        th_web_reply_error(call, 503, "out of memory");
+    else
+        th_web_reply(call, 200, content_type, th_buf_str(text));
+    th_buf_fini(text);
 }
 
+/* `body` is taken. */
 static void reply_twisted(struct th_web_call *call, const struct th_fault *fault, json_t *body)
 {
+    struct th_buf text;
+    const char *token;
     th_fault_twist_body(fault, body);
-    if (fault->kind == TH_FAULT_DUPLICATE) {
-        reply_duplicate(call, body);
-    } else if (fault->kind == TH_FAULT_CONTENT_TYPE) {
-        char *text = json_dumps(body, JSON_COMPACT);
-        th_web_reply(call, 200, th_fault_text(fault, "value", "text/html"), th_str_of(text));
-        free(text);
-        json_decref(body);
+    th_buf_init_secret(&text, MAX_ANSWER);
+    if (fault->kind == TH_FAULT_DUPLICATE) { /* which no JSON library writes */
+        token = json_string_value(json_object_get(body, "access_token"));
+        th_buf_printf(&text, "{\"access_token\":\"%s\",", token != NULL ? token : "");
+        th_text_add_json(&text, body, JSON_COMPACT | JSON_EMBED);
+        th_buf_add_char(&text, '}');
     } else {
-        th_web_reply_json(call, 200, body);
+        th_text_add_json(&text, body, JSON_COMPACT);
     }
+    json_decref(body);
+    reply_text(call,
+               fault->kind == TH_FAULT_CONTENT_TYPE ? th_fault_text(fault, "value", "text/html")
+                                                    : "application/json",
+               &text);
 }
 
 static void serve_form(struct th_web_call *call, struct th_sandbox *sandbox,

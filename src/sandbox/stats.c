@@ -69,14 +69,13 @@ void th_stats_add_answer(struct th_stats *stats, const char *place, int64_t now_
 {
     char status[16];
     const char *client = answer->client != NULL ? answer->client->row->name : NULL;
-    const char *user = answer->user != NULL ? answer->user->name : client;
     snprintf(status, sizeof status, "%d", answer->status);
     th_stats_count(stats, "endpoints", place, "requests");
     th_stats_count(stats, "endpoints", place, status);
     if (answer->reason != NULL)
         th_stats_count(stats, "refused", answer->reason, NULL);
-    else if (answer->connection != NULL && user != NULL)
-        th_stats_count(stats, "exchanges", user, answer->connection);
+    else if (answer->connection != NULL && answer->who != NULL)
+        th_stats_count(stats, "exchanges", answer->who, answer->connection);
     th_stats_record(
         stats, place, now_ms,
         json_pack("{s:i, s:s?, s:s?, s:s?, s:s?, s:s?, s:s, s:s}", "status", answer->status,

@@ -13,8 +13,8 @@ enum th_token_state {
     TH_TOKEN_REVOKED
 };
 
-/* Whether one of this provider's servers signed it, it lives, and nobody revoked it. *ret_jwt (zeroed before; filled also
- * when it is refused, as far as it goes) is the caller's to fini. */
+/* Whether one of this provider's servers signed it, it lives, and nobody revoked it. *ret_jwt (zeroed
+ * before; filled also when it is refused, as far as it goes) is the caller's to fini. */
 enum th_token_state th_token_verify(struct th_idp *idp, struct th_str token, struct th_jwt *ret_jwt,
                                     const struct th_registry_server **ret_server);
 /* Verification without revocation: what an agent does that only knows the server's keys. */

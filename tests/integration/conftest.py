@@ -10,6 +10,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "threads: worth running under the thread sanitizer too")
+
+
 @pytest.fixture(scope="session")
 def state_folder(tmp_path_factory):
     """Keys are made once: that takes longer than everything else."""

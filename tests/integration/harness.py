@@ -16,7 +16,7 @@ SIGTERM, ends with a status other than 0, or wrote a sanitizer's report fails th
         sandbox.settings(introspect=True); sandbox.revoke()
         sandbox.records("aus2_token")                       # what arrived, oldest first
 
-Sandbox: mint, fault, faults, clear_faults, settings, stats, records, requests, refused, exchanges, revoke, reset,
+Sandbox: mint, fault, faults, clear_faults, settings, stats, records, requests, refused, exchanges, revoke, reset, whoami,
          url, issuer, client_id, key_file, resource.  `tokenhop-sandbox --help` lists users, settings and faults.
 Tokenhop: Tokenhop(config, folder).start(); request/get/post through it; .port, .proxies; stop().
          base_config(sandbox, ...) makes a configuration to change before it is written.
@@ -258,6 +258,11 @@ class Sandbox(Process):
         self.admin("POST", "reset")
 
     # Looking
+
+    def whoami(self, token, agent="agent2"):
+        """What an agent says of a token that is brought to it directly."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.http.get(self.url(agent, "/a2a/whoami"), headers=headers, timeout=30)
 
     def stats(self):
         return self.admin("GET", "stats").json()
