@@ -118,13 +118,13 @@ static void generated_keys_survive_pem_and_jwk(void **state)
     assert_int_equal(th_secret_bytes_held(), 0);
 }
 
-static const char sec1[] =
-    "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
-    "-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIGr3i7R1o5Bf7EqgE4rBGzfx4AvJUuRR9gVBWrI2Xg/FoAoGCCqGSM49\n"
-    "AwEHoUQDQgAEWHj8YePhmMzvzb2PPjRAqjKa1NdmsKSNMss6Cj9PpRPMHaMd+qxw\n"
-    "besDakVf2+isE39TLrlPnrWaOlaqaWjmLw==\n"
-    ""
-    "-----END EC PRIVATE KEY-----\n";
+static const char sec1[] = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
+                           "-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\n"
+                           "MHcCAQEEIGr3i7R1o5Bf7EqgE4rBGzfx4AvJUuRR9gVBWrI2Xg/FoAoGCCqGSM49\n"
+                           "AwEHoUQDQgAEWHj8YePhmMzvzb2PPjRAqjKa1NdmsKSNMss6Cj9PpRPMHaMd+qxw\n"
+                           "besDakVf2+isE39TLrlPnrWaOlaqaWjmLw==\n"
+                           ""
+                           "-----END EC PRIVATE KEY-----\n";
 static const char pkcs1_public[] =
     "-----BEGIN RSA PUBLIC KEY-----\nMIIBCgKCAQEAidhXg1zZN9bh7fe27XvPLWUIq2fmph4ZK53fCFjg8XB4WmWiqgBd\n"
     "M3odfowh8So7pE8bt/K9uh56zjXCbsITcrMUineJNCYrmN+C5T4i5nDVFFrPZuCz\n"

@@ -22,8 +22,9 @@ struct th_subject {
 /* Whether `token` is token68 (RFC 6750, 2.1) and at most 64 KiB. */
 bool th_subject_is_token68(struct th_str token);
 
-/* 0; TH_E_SUBJECT_MALFORMED (an ID-JAG, not token68); TH_E_SUBJECT_EXPIRED at `wall_ms`; TH_E_SUBJECT_AUDIENCE for an ID
- * token that is neither the agent's nor a linked client's: reterr->what names the expected audience, never the token. */
+/* 0; TH_E_SUBJECT_MALFORMED (an ID-JAG, not token68); TH_E_SUBJECT_EXPIRED at `wall_ms`;
+ * TH_E_SUBJECT_AUDIENCE for an ID token that is neither the agent's nor a linked client's:
+ * reterr->what names the expected audience, never the token; TH_E_NOMEM. */
 int th_subject_inspect(struct th_str token, const struct th_config_agent *agent,
                        enum th_subject_type configured, int64_t wall_ms,
                        struct th_subject *ret_subject, struct th_errinfo *reterr) TH_MUST;

@@ -1,44 +1,8 @@
-/* For the tests of exchanges: one on a worker with a turned clock, and its authorization servers as a
- * fetcher that keeps what is asked and answers when told to. */
-#ifndef TOKENHOP_SRC_OAUTH_TEST_EXCHANGE_H
-#define TOKENHOP_SRC_OAUTH_TEST_EXCHANGE_H
+#include "test_bench.h"
 
-#include <poll.h>
-#include <stdio.h>
+#include <stdlib.h>
 
-#include "exchange_run.h"
-#include "test_support.h"
 #include "tokenhop/base/check.h"
-#include "tokenhop/net/helpers.h"
-
-#define ASKED_MAX 8
-#define DEADLINE_MS 10000
-
-struct asked {
-    char *url, *body, *content_type;
-    int64_t timeout_ms;
-    bool allow_cleartext;
-};
-
-struct bench {
-    struct th_fetcher fetcher; /* first: it is found by it */
-    struct asked asked[ASKED_MAX];
-    size_t n_asked;
-    th_fetch_fn *fn; /* NULL: nothing is under way */
-    void *arg;
-    unsigned n_cancelled;
-    int start_error;
-
-    struct world world;
-    struct th_clock clock;
-    struct th_worker *worker;
-    struct th_exchanger *exchanger;
-    struct th_exchange *exchange; /* NULL once it has ended */
-
-    unsigned n_ends;
-    struct th_exchange_result result; /* of the end, without the token */
-    char *token;
-};
 
 static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request *request,
                       th_fetch_fn *fn, void *arg, struct th_fetch **ret_fetch)
@@ -73,8 +37,8 @@ static void fake_cancel(struct th_fetcher *fetcher, struct th_fetch *fetch)
     b->n_cancelled++;
 }
 
-static inline void bench_open(struct bench *b, const char *key, enum th_signing_alg alg,
-                              struct th_helpers *helpers)
+void bench_open(struct bench *b, const char *key, enum th_signing_alg alg,
+                struct th_helpers *helpers)
 {
     *b = (struct bench){.fetcher = {.start = fake_start, .cancel = fake_cancel}};
     th_clock_init_fake(&b->clock, NOW_MS);
@@ -84,7 +48,7 @@ static inline void bench_open(struct bench *b, const char *key, enum th_signing_
     assert_int_equal(th_exchanger_new(b->worker, &b->fetcher, &b->exchanger), 0);
 }
 
-static inline void forget_asked(struct bench *b)
+void forget_asked(struct bench *b)
 {
     while (b->n_asked > 0) {
         struct asked *asked = &b->asked[--b->n_asked];
@@ -95,7 +59,7 @@ static inline void forget_asked(struct bench *b)
 }
 
 /* Nothing may be left of any token. */
-static inline void bench_close(struct bench *b)
+void bench_close(struct bench *b)
 {
     th_exchanger_free(b->exchanger);
     assert_null(b->fn);
@@ -106,7 +70,7 @@ static inline void bench_close(struct bench *b)
     assert_int_equal(th_secret_bytes_held(), 0);
 }
 
-static inline void settle(struct bench *b)
+void settle(struct bench *b)
 {
     for (int i = 0; i < 1000; i++) {
         if (!th_worker_turn(b->worker))
@@ -115,7 +79,7 @@ static inline void settle(struct bench *b)
     fail_msg("the loop does not come to rest");
 }
 
-static inline void pass(struct bench *b, int64_t ms)
+void pass(struct bench *b, int64_t ms)
 {
     th_clock_turn(&b->clock, ms);
     settle(b);
@@ -135,7 +99,7 @@ static void on_end(void *arg, const struct th_exchange_result *result)
     assert_int_equal(result->error != 0, b->token == NULL);
 }
 
-static inline int try_start(struct bench *b, const char *subject, struct th_errinfo *reterr)
+int try_start(struct bench *b, const char *subject, struct th_errinfo *reterr)
 {
     const struct th_exchange_request request = {
         .agent = &b->world.agent,
@@ -149,14 +113,14 @@ static inline int try_start(struct bench *b, const char *subject, struct th_erri
     return error;
 }
 
-static inline void start(struct bench *b, const char *subject)
+void start(struct bench *b, const char *subject)
 {
     struct th_errinfo err = {0};
     if (try_start(b, subject, &err) != 0)
         fail_msg("%s", err.what);
 }
 
-static inline void answer_raw(struct bench *b, const struct th_fetch_response *response)
+void answer_raw(struct bench *b, const struct th_fetch_response *response)
 {
     th_fetch_fn *fn = b->fn;
     assert_non_null(fn);
@@ -166,9 +130,7 @@ static inline void answer_raw(struct bench *b, const struct th_fetch_response *r
 }
 
 /* ' stands for ". */
-static inline void answer(struct bench *b, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static inline void answer(struct bench *b, int status, const char *format, ...)
+void answer(struct bench *b, int status, const char *format, ...)
 {
     char *body;
     va_list args;
@@ -186,7 +148,7 @@ static inline void answer(struct bench *b, int status, const char *format, ...)
     free(body);
 }
 
-static inline void break_off(struct bench *b, int error)
+void break_off(struct bench *b, int error)
 {
     th_fetch_fn *fn = b->fn;
     assert_non_null(fn);
@@ -195,12 +157,12 @@ static inline void break_off(struct bench *b, int error)
     settle(b);
 }
 
-static inline int hex_digit(char c)
+static int hex_digit(char c)
 {
     return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
 }
 
-static inline char *form_decode(const char *text, size_t len)
+static char *form_decode(const char *text, size_t len)
 {
     char *out = malloc(len + 1), *at = out;
     assert_non_null(out);
@@ -217,7 +179,7 @@ static inline char *form_decode(const char *text, size_t len)
 }
 
 /* The value of a field, to be freed; NULL when it is not there. Fails when it is there twice. */
-static inline char *field(const struct bench *b, size_t request, const char *name)
+char *field(const struct bench *b, size_t request, const char *name)
 {
     char *value = NULL;
     assert_true(request < b->n_asked);
@@ -233,7 +195,7 @@ static inline char *field(const struct bench *b, size_t request, const char *nam
     return value;
 }
 
-static inline size_t n_fields(const struct bench *b, size_t request)
+size_t n_fields(const struct bench *b, size_t request)
 {
     size_t n = 1;
     for (const char *c = b->asked[request].body; *c != '\0'; c++)
@@ -241,8 +203,7 @@ static inline size_t n_fields(const struct bench *b, size_t request)
     return n;
 }
 
-static inline void assert_field(const struct bench *b, size_t request, const char *name,
-                                const char *want)
+void assert_field(const struct bench *b, size_t request, const char *name, const char *want)
 {
     char *value = field(b, request, name);
     if (value == NULL || strcmp(value, want) != 0)
@@ -250,4 +211,52 @@ static inline void assert_field(const struct bench *b, size_t request, const cha
     free(value);
 }
 
-#endif
+void tokens_open(struct tokens *t)
+{
+    make_token(&t->subject, "{}",
+               "{'sub':'0oaC','cid':'0oaC','aud':'https://agent1.example.com','exp':1700003600}");
+    make_token(&t->id_jag, JAG_HEADER,
+               "{'sub':'0oaC','aud':'" CUSTOM "','client_id':'wlpA1','resource':'" AGENT2 "'}");
+    make_token(&t->access, "{}",
+               "{'sub':'0oaC','aud':'" AGENT2 "','jti':'AT.1','scp':['chat.read'],"
+               "'act':{'sub':'wlpA1','act':{'sub':'0oaC'}},'exp':1700001800}");
+}
+
+void tokens_close(struct tokens *t)
+{
+    th_buf_fini(&t->subject);
+    th_buf_fini(&t->id_jag);
+    th_buf_fini(&t->access);
+}
+
+char *check_assertion(const struct bench *b, size_t request, const char *audience,
+                      const char *key_text)
+{
+    struct th_key *key;
+    struct th_jwt jwt;
+    assert_field(b, request, "client_assertion_type",
+                 "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    assert_null(field(b, request, "client_id"));
+    assert_null(field(b, request, "client_secret"));
+    char *assertion = field(b, request, "client_assertion");
+    assert_non_null(assertion);
+    assert_int_equal(th_key_parse(th_str_of(key_text), &key, NULL), 0);
+    assert_int_equal(th_jwt_parse(th_str_of(assertion), &jwt), 0);
+    assert_int_equal(th_jwt_verify(&jwt, key), 0);
+    assert_true(th_str_equal(th_jwt_text(jwt.header, "kid"), TH_STR("k1")));
+    assert_null(json_object_get(jwt.header, "typ"));
+    assert_true(th_str_equal(th_jwt_text(jwt.claims, "iss"), TH_STR("wlpA1")));
+    assert_true(th_str_equal(th_jwt_text(jwt.claims, "sub"), TH_STR("wlpA1")));
+    assert_string_equal(json_string_value(json_object_get(jwt.claims, "aud")), audience);
+    assert_null(json_object_get(jwt.claims, "nbf"));
+    int64_t now_ms = b->clock.fake_wall_ms;
+    assert_int_equal(th_jwt_time_ms(jwt.claims, "iat"), now_ms / 1000 * 1000 - 5000);
+    assert_int_equal(th_jwt_time_ms(jwt.claims, "exp"), now_ms / 1000 * 1000 + 60000);
+    struct th_str jti = th_jwt_text(jwt.claims, "jti");
+    assert_int_equal(jti.len, 22); /* 128 bits */
+    char *copy = strndup(jti.ptr, jti.len);
+    th_jwt_fini(&jwt);
+    th_key_unref(key);
+    free(assertion);
+    return copy;
+}
