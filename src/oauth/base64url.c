@@ -5,21 +5,24 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 void th_base64url_encode(struct th_buf *out, const void *bytes, size_t len)
 {
     const unsigned char *b = bytes;
-    size_t i = 0;
-    for (; i + 3 <= len; i += 3) {
-        uint32_t v = (uint32_t)b[i] << 16 | (uint32_t)b[i + 1] << 8 | b[i + 2];
-        th_buf_add(out,
-                   (const char[]){alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63],
-                                  alphabet[v & 63]},
-                   4);
+    size_t encoded_len = len / 3 * 4 + (len % 3 * 4 + 2) / 3;
+    char *at = th_buf_reserve(out, encoded_len);
+    if (at == NULL)
+        return;
+    for (; len >= 3; len -= 3, b += 3, at += 4) {
+        uint32_t v = (uint32_t)b[0] << 16 | (uint32_t)b[1] << 8 | b[2];
+        at[0] = alphabet[v >> 18];
+        at[1] = alphabet[v >> 12 & 63];
+        at[2] = alphabet[v >> 6 & 63];
+        at[3] = alphabet[v & 63];
     }
-    if (len - i == 1)
-        th_buf_add(out, (const char[]){alphabet[b[i] >> 2], alphabet[(b[i] & 3) << 4]}, 2);
-    else if (len - i == 2)
-        th_buf_add(out,
-                   (const char[]){alphabet[b[i] >> 2], alphabet[(b[i] & 3) << 4 | b[i + 1] >> 4],
-                                  alphabet[(b[i + 1] & 15) << 2]},
-                   3);
+    if (len >= 1) {
+        *at++ = alphabet[b[0] >> 2];
+        *at++ = alphabet[(b[0] & 3) << 4 | (len == 2 ? b[1] >> 4 : 0)];
+    }
+    if (len == 2)
+        *at = alphabet[(b[1] & 15) << 2];
+    th_buf_commit(out, encoded_len);
 }
 
 /* Without a table: the value must not decide which cache line is read, as keys come this way. */
@@ -38,6 +41,10 @@ int th_base64url_decode(struct th_buf *out, struct th_str text)
 {
     if (text.len % 4 == 1)
         return TH_E_BAD_REQUEST;
+    size_t len = text.len / 4 * 3 + text.len % 4 * 3 / 4;
+    char *at = th_buf_reserve(out, len);
+    if (at == NULL)
+        return TH_E_NOMEM;
     uint32_t bits = 0;
     int n_bits = 0;
     for (size_t i = 0; i < text.len; i++) {
@@ -48,11 +55,12 @@ int th_base64url_decode(struct th_buf *out, struct th_str text)
         n_bits += 6;
         if (n_bits >= 8) {
             n_bits -= 8;
-            th_buf_add_char(out, (char)(bits >> n_bits & 0xff));
+            *at++ = (char)(bits >> n_bits & 0xff);
         }
     }
     /* Bits that belong to no byte must be zero (RFC 4648, 3.5): else one token has several spellings. */
     if ((bits & ((1U << n_bits) - 1)) != 0)
         return TH_E_BAD_REQUEST;
-    return out->failed ? TH_E_NOMEM : 0;
+    th_buf_commit(out, len);
+    return 0;
 }

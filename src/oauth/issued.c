@@ -88,14 +88,13 @@ static bool is_chain_kept(const struct th_issued *issued)
     struct th_actors now, before;
     th_actors_read(issued->claims, &now);
     th_actors_read(issued->subject, &before);
-    if (now.count == 0 ||
-        (!th_str_equal(now.subs[0], client_id_at(agent, issued->connection->server)) &&
-         !th_str_equal(now.subs[0], client_id_at(agent, agent->server))))
-        return false;
     struct th_str client = initiating_client(issued);
     if (before.count == 0 && client.len > 0)
         before.subs[before.count++] = client;
     if (now.count < before.count + 1)
+        return false;
+    if (!th_str_equal(now.subs[0], client_id_at(agent, issued->connection->server)) &&
+        !th_str_equal(now.subs[0], client_id_at(agent, agent->server)))
         return false;
     for (size_t i = 0; i < before.count; i++) {
         if (before.subs[i].len == 0 || !th_str_equal(before.subs[i], now.subs[i + 1]))

@@ -63,10 +63,10 @@ static void decoding_is_strict(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "Zg==",   "Zm8=", "Z",      "Zm9vY", /* padding, a length that no bytes give */
-        "Zh",     "Zm9",  "Zm9vYx",          /* stray bits */
-        "Zm9v\n", " Zm9", "Zm 9v",           /* white space */
-        "Zm+v",   "Zm/v", "Zm.v",   "Zm9\xc3", "Zm9v\x7f", "Zm@v", "Zm[v", "Zm`v", "Zm{v", "Zm:v",
+        "Zg==",   "Zm8=", "Z",      "Zm9vY",   "A",        "Zm9vA", /* padding, a length that no bytes give */
+        "Zh",     "Zm9",  "Zm9vYx",                                 /* stray bits */
+        "Zm9v\n", " Zm9", "Zm 9v",                                  /* white space */
+        "Zm+v",   "Zm/v", "Zm.v",   "Zm9\xc3", "Zm9v\x7f", "Zm@v",  "Zm[v", "Zm`v", "Zm{v", "Zm:v",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct th_buf buf;

@@ -19,6 +19,8 @@ static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request 
         .url = strndup(request->url.ptr, request->url.len),
         .body = strndup(request->body.ptr, request->body.len),
         .content_type = strndup(request->content_type.ptr, request->content_type.len),
+        .ca_file =
+            strndup(request->ca_file.len > 0 ? request->ca_file.ptr : "", request->ca_file.len),
         .timeout_ms = request->timeout_ms,
         .allow_cleartext = request->allow_cleartext,
     };
@@ -55,6 +57,7 @@ void forget_asked(struct bench *b)
         free(asked->url);
         free(asked->body);
         free(asked->content_type);
+        free(asked->ca_file);
     }
 }
 

@@ -69,6 +69,7 @@ static void what_is_not_configured_is_not_sent(void **state)
     b.world.connection.issued_checks = (struct th_config_issued_checks){0};
     b.world.org.assertion_audience_issuer = true;
     b.world.custom.allow_cleartext = true;
+    b.world.org.ca_file = TH_STR("private-ca.pem");
     start(&b, id_token.ptr);
     assert_int_equal(n_fields(&b, 0), 8);
     assert_null(field(&b, 0, "resource"));
@@ -79,6 +80,8 @@ static void what_is_not_configured_is_not_sent(void **state)
     assert_int_equal(n_fields(&b, 1), 5);
     assert_false(b.asked[0].allow_cleartext);
     assert_true(b.asked[1].allow_cleartext);
+    assert_string_equal(b.asked[0].ca_file, "private-ca.pem");
+    assert_string_equal(b.asked[1].ca_file, "");
     free(check_assertion(&b, 1, CUSTOM_TOKEN, ES256_KEY));
     answer(&b, 200, ACCESS_OK, "opaque");
     assert_int_equal(b.result.error, 0);

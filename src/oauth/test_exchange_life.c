@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -179,6 +180,38 @@ static void while_a_helper_signs(void **state)
     }
 }
 
+static void *pull_out_later(void *arg)
+{
+    struct plug *plug = arg;
+    poll(NULL, 0, 100);
+    assert_int_equal(write(plug->fds[1], "x", 1), 1);
+    return NULL;
+}
+
+/* The helpers are stopped while the job still waits: it comes back undone. */
+static void r24_a_stop_ends_what_waits_for_a_helper(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plug plug;
+    struct th_helpers *helpers;
+    pthread_t thread;
+    assert_int_equal(th_helpers_new(1, 16, &helpers), 0);
+    bench_open(&b, RS256_KEY, TH_ALG_RS256, helpers);
+    plug_in(&plug, helpers, b.worker);
+    start(&b, "opaque");
+    assert_int_equal(pthread_create(&thread, NULL, pull_out_later, &plug), 0);
+    th_helpers_stop(helpers);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    settle(&b);
+    close(plug.fds[1]);
+    assert_int_equal(b.n_asked, 0);
+    assert_int_equal(b.n_ends, 1);
+    assert_int_equal(b.result.error, TH_E_DRAINING);
+    bench_close(&b);
+    th_helpers_free(helpers);
+}
+
 static void r23_a_full_queue_is_503(void **state)
 {
     (void)state;
@@ -272,6 +305,7 @@ int main(void)
         cmocka_unit_test(rsa_signs_on_a_helper),
         cmocka_unit_test(rsa_signs_in_place_without_helpers),
         cmocka_unit_test(while_a_helper_signs),
+        cmocka_unit_test(r24_a_stop_ends_what_waits_for_a_helper),
         cmocka_unit_test(r23_a_full_queue_is_503),
         cmocka_unit_test(keys_are_parsed_once_a_snapshot),
 #ifdef TH_FAIL_ALLOC

@@ -80,10 +80,14 @@ static struct th_secret *sign(const struct th_key *key, enum th_alg alg, const c
 static void every_algorithm_round_trips(void **state)
 {
     (void)state;
+    struct th_key *key = NULL, *other = NULL;
     for (enum th_alg alg = TH_JWS_RS256; alg <= TH_JWS_EDDSA; alg++) {
-        struct th_key *key, *other;
-        assert_int_equal(th_key_generate(alg, &key), 0);
-        assert_int_equal(th_key_generate(alg, &other), 0);
+        if (key == NULL || !th_key_fits(key, alg)) { /* RSA keys take their time */
+            th_key_unref(key);
+            th_key_unref(other);
+            assert_int_equal(th_key_generate(alg, &key), 0);
+            assert_int_equal(th_key_generate(alg, &other), 0);
+        }
         struct th_secret *token = sign(key, alg, "{\"sub\":\"x\"}");
         struct th_jwt jwt;
         assert_int_equal(th_jwt_parse(th_secret_expose(token), &jwt), 0);
@@ -95,9 +99,9 @@ static void every_algorithm_round_trips(void **state)
         assert_true(th_str_equal(th_jwt_text(jwt.claims, "sub"), TH_STR("x")));
         th_jwt_fini(&jwt);
         th_secret_unref(token);
-        th_key_unref(key);
-        th_key_unref(other);
     }
+    th_key_unref(key);
+    th_key_unref(other);
     assert_int_equal(th_secret_bytes_held(), 0);
 }
 

@@ -49,7 +49,7 @@ static int64_t read_expires_in(const json_t *object)
         if (!is_digits)
             return 0;
     }
-    if (!(seconds > 0))
+    if (seconds <= 0)
         return 0;
     if (seconds > (double)TH_ANSWER_EXPIRES_MAX_MS / 1000)
         return TH_ANSWER_EXPIRES_MAX_MS;
