@@ -117,6 +117,8 @@ enum th_hop_step th_hop_wait(struct th_hop *hop, enum th_hop_wait wait)
     return TH_HOP_WAIT;
 }
 
+#define NOT_COUNTED (-1)
+
 static void time_out(struct th_hop *hop)
 {
     static const struct {
@@ -125,7 +127,7 @@ static void time_out(struct th_hop *hop)
     } rows[] = {
         [TH_WAIT_REQUEST_BODY] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_REQUEST_TAKEN] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
-        [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, TH_METRIC_TIMEOUTS_EXCHANGE},
+        [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, NOT_COUNTED}, /* the broker has */
         [TH_WAIT_FIRST_BYTE] = {TH_E_ORIGIN_FIRST_BYTE, TH_METRIC_TIMEOUTS_FIRST_BYTE},
         [TH_WAIT_RESPONSE_BODY] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_STREAM},
         [TH_WAIT_RESPONSE_TAKEN] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
@@ -133,7 +135,8 @@ static void time_out(struct th_hop *hop)
 
     if (hop->wait >= TH_COUNT_OF(rows) || rows[hop->wait].error == 0)
         return;
-    th_metrics_count(hop->desk->metrics, rows[hop->wait].metric);
+    if (rows[hop->wait].metric != NOT_COUNTED)
+        th_metrics_count(hop->desk->metrics, rows[hop->wait].metric);
     if (hop->session->half_closed) {
         th_session_close(hop->session);
         return;
