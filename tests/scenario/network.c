@@ -28,6 +28,13 @@ static struct net_place *find_host(struct fake_network *network, const char *hos
     return NULL;
 }
 
+bool network_is_at(struct fake_network *network, const char *host, const struct th_address *address)
+{
+    struct net_place *place = find_host(network, host);
+
+    return place != NULL && has_address(place, address);
+}
+
 struct net_place *network_place(struct fake_network *network, const char *host)
 {
     struct net_place *place = find_host(network, host);

@@ -29,6 +29,8 @@ void network_fini(struct fake_network *network);
 struct net_place *network_place(struct fake_network *network, const char *host); /* made if new */
 /* Adds an address in digits; false: it is none. */
 bool network_add_address(struct net_place *place, struct th_str text);
+bool network_is_at(struct fake_network *network, const char *host,
+                   const struct th_address *address);
 /* The oldest connection to host:port that no one has claimed, or NULL. */
 struct peer *network_claim(struct fake_network *network, const char *host, uint16_t port);
 

@@ -75,10 +75,10 @@ static struct th_fetcher *free_fetcher(struct th_fetcher *base)
 void server_make_fetcher(struct server *server, struct th_worker *worker,
                          struct fake_fetcher *fetcher)
 {
-    *fetcher = (struct fake_fetcher){
-        .base = {.start = start, .cancel = cancel, .free = free_fetcher},
-        .server = server,
-        .worker = worker};
+    *fetcher =
+        (struct fake_fetcher){.base = {.start = start, .cancel = cancel, .free = free_fetcher},
+                              .server = server,
+                              .worker = worker};
 }
 
 void server_init(struct server *server, const struct th_clock *clock, struct tokens *tokens)
@@ -313,9 +313,8 @@ struct token *server_issue(struct server *server, const struct th_fetch *ask, co
     json_object_set_new(claims, "exp", json_integer(now + (first_leg ? 300 : 3600)));
     if (changes != NULL)
         json_object_update(claims, changes);
-    struct token *token =
-        token_add(server->tokens, first_leg ? TOKEN_ID_JAG : TOKEN_ACCESS, name,
-                  first_leg ? "oauth-id-jag+jwt" : "at+jwt", claims);
+    struct token *token = token_add(server->tokens, first_leg ? TOKEN_ID_JAG : TOKEN_ACCESS, name,
+                                    first_leg ? "oauth-id-jag+jwt" : "at+jwt", claims);
     token->of = of;
     return token;
 }

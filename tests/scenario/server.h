@@ -63,7 +63,7 @@ struct th_fetch *server_oldest(const struct server *server); /* that nobody has 
 size_t server_count(const struct server *server, bool id_jag_only);
 const char *ask_kind(const struct th_fetch *ask); /* "id_jag", "jwt_bearer", "other" */
 struct th_str ask_param(const struct th_fetch *ask, const char *name); /* ptr NULL: none */
-bool ask_waits(const struct th_fetch *ask); /* for its answer */
+bool ask_waits(const struct th_fetch *ask);                            /* for its answer */
 
 /* What a well-behaved server would issue for this request. */
 struct token *server_issue(struct server *server, const struct th_fetch *ask, const char *name,

@@ -15,7 +15,8 @@ struct token {
     char name[64];
     char *text;
     json_t *claims;
-    struct token *of; /* what it was issued for: an ID-JAG's subject token, an access token's ID-JAG */
+    struct token
+        *of; /* what it was issued for: an ID-JAG's subject token, an access token's ID-JAG */
 };
 
 struct tokens {

@@ -1,0 +1,250 @@
+/* The verbs of the authorization server. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "play.h"
+#include "tokenhop/base/check.h"
+
+static struct th_fetch *current(struct play *play)
+{
+    struct th_fetch *ask = play->world.server.current;
+
+    if (ask == NULL)
+        play_fail(play, "the server has been asked nothing that was expected");
+    else if (!ask_waits(ask))
+        play_fail(play, ask->cancelled ? "nobody waits for this answer any more"
+                                       : "it has answered already");
+    return ask != NULL && ask_waits(ask) ? ask : NULL;
+}
+
+/* name=value: a parameter of the request; `subject` is short for subject_token, with a token's name. */
+static bool expect_param(struct play *play, const struct th_fetch *ask)
+{
+    const char *word = play_peek(play), *equal = strchr(word, '=');
+    char name[64];
+    struct bytes want;
+
+    if (equal == NULL || equal - word >= (ptrdiff_t)sizeof name)
+        return play_fail(play, "what is \"%s\" in what the server expects?", word);
+    snprintf(name, sizeof name, "%.*s", (int)(equal - word), word);
+    if (!play_option(play, name, &want))
+        return false;
+    bool is_subject = strcmp(name, "subject") == 0;
+    struct th_str value = ask_param(ask, is_subject ? "subject_token" : name);
+    struct th_str wanted = bytes_str(&want);
+    if (is_subject) {
+        struct token *token = play_token(play, wanted);
+        wanted = token != NULL ? th_str_of(token->text) : TH_STR_NONE;
+    }
+    bool fine = value.ptr != NULL ? th_str_equal(value, wanted) : strcmp(want.ptr, "none") == 0;
+    if (!fine)
+        play_fail(play, "the server expected %s=%s, but it is %s", name, want.ptr,
+                  value.ptr != NULL ? bytes_show(value.ptr, value.len, 200) : "not there");
+    bytes_fini(&want);
+    return fine;
+}
+
+static bool expect_ask(struct play *play)
+{
+    struct server *server = &play->world.server;
+
+    play_rest(play);
+    struct th_fetch *ask = server_oldest(server);
+    if (play_take(play, "nothing")) {
+        if (ask != NULL)
+            return play_fail(play, "the server expected nothing, but is asked for %s",
+                             ask_kind(ask));
+        return play_end(play);
+    }
+    if (ask == NULL)
+        return play_fail(play, "the server expected to be asked for %s, but is not",
+                         play_peek(play));
+    ask->claimed = true;
+    server->current = ask;
+    if (!play_take(play, ask_kind(ask)))
+        return play_fail(play, "the server expected to be asked for %s, but it is %s",
+                         play_peek(play), ask_kind(ask));
+    while (play_more(play))
+        if (!expect_param(play, ask))
+            return false;
+    return true;
+}
+
+/* A member of the answer: "none" leaves it out, else JSON, or a text. */
+static void set_member(json_t *answer, const char *name, const char *value)
+{
+    json_t *json = json_loads(value, JSON_DECODE_ANY, NULL);
+
+    if (strcmp(value, "none") == 0)
+        json_object_del(answer, name);
+    else
+        json_object_set(answer, name, json != NULL ? json : json_string(value));
+    if (json != NULL)
+        json_decref(json);
+}
+
+static const char *const members[] = {"expires_in", "scope", "token_type", "issued_token_type"};
+
+/* answers id_jag|access_token [NAME] [opaque] [expires_in=..] [scope=..] [token_type=..] [{claims that are not as they should be}] */
+static bool answer_well(struct play *play, struct th_fetch *ask, bool first_leg)
+{
+    char name[64] = "";
+    struct bytes values[TH_COUNT_OF(members)] = {{0}};
+    json_t *changes = NULL;
+    bool opaque = false, fine = true;
+
+    if (strcmp(ask_kind(ask), first_leg ? "id_jag" : "jwt_bearer") != 0)
+        return play_fail(play, "it was asked for %s", ask_kind(ask));
+    while (fine && play_more(play)) {
+        size_t i = 0;
+        while (i < TH_COUNT_OF(members) && !play_option(play, members[i], &values[i]))
+            i++;
+        if (i < TH_COUNT_OF(members))
+            continue;
+        if (play_take(play, "opaque")) {
+            opaque = true;
+        } else if (play_peek(play)[0] == '{') {
+            changes = play_json(play);
+            fine = changes != NULL;
+        } else {
+            snprintf(name, sizeof name, "%s", play_peek(play));
+            play->at++;
+        }
+    }
+    struct token *token = opaque ? token_add_opaque(&play->world.tokens,
+                                                    first_leg ? TOKEN_ID_JAG : TOKEN_ACCESS, name)
+                                 : server_issue(&play->world.server, ask, name, changes);
+    json_decref(changes);
+    if (fine && token == NULL)
+        fine = play_fail(play, "no token can be issued for what was asked");
+    if (fine) {
+        json_t *answer = server_good_answer(ask, token);
+        for (size_t i = 0; i < TH_COUNT_OF(members); i++)
+            if (values[i].ptr != NULL)
+                set_member(answer, members[i], values[i].ptr);
+        char *text = json_dumps(answer, JSON_COMPACT);
+        server_answer(ask, 200, th_str_of(text), "application/json", -1);
+        json_text_free(text);
+        json_decref(answer);
+    }
+    for (size_t i = 0; i < TH_COUNT_OF(members); i++)
+        bytes_fini(&values[i]);
+    return fine;
+}
+
+/* answers STATUS [retry_after=SECONDS] [type=MEDIA/TYPE] [BODY] */
+static bool answer_raw(struct play *play, struct th_fetch *ask)
+{
+    int64_t status, seconds = -1;
+    struct bytes body = {0}, type = {0};
+    bool fine = play_number(play, &status);
+
+    while (fine && play_more(play)) {
+        if (play_option_number(play, "retry_after", &seconds) || play_option(play, "type", &type))
+            continue;
+        bytes_fini(&body);
+        fine = play_word(play, &body);
+    }
+    bytes_add(&body, "", 0);
+    if (fine)
+        server_answer(ask, (int)status, bytes_str(&body),
+                      type.ptr != NULL ? type.ptr : "application/json",
+                      seconds >= 0 ? seconds * 1000 : -1);
+    bytes_fini(&body);
+    bytes_fini(&type);
+    return fine;
+}
+
+static bool answer(struct play *play)
+{
+    struct th_fetch *ask = current(play);
+
+    if (ask == NULL)
+        return false;
+    if (play_take(play, "id_jag"))
+        return answer_well(play, ask, true);
+    if (play_take(play, "access_token"))
+        return answer_well(play, ask, false);
+    return answer_raw(play, ask);
+}
+
+static bool fail(struct play *play)
+{
+    struct th_fetch *ask = current(play);
+
+    if (ask == NULL)
+        return false;
+    if (play_take(play, "down"))
+        server_fail(ask, TH_E_EXCHANGE_DOWN);
+    else if (play_take(play, "timeout"))
+        server_fail(ask, TH_E_EXCHANGE_TIMEOUT);
+    else if (play_take(play, "tls"))
+        server_fail(ask, TH_E_EXCHANGE_FAILED);
+    else
+        return play_fail(play, "a server fails down, timeout or tls");
+    return play_end(play);
+}
+
+static struct th_fetch *claim(struct play *play, const char *kind)
+{
+    play_rest(play);
+    struct th_fetch *ask = server_oldest(&play->world.server);
+    if (ask == NULL || strcmp(ask_kind(ask), kind) != 0) {
+        play_fail(play, "the server expected to be asked for %s, but is %s%s", kind,
+                  ask == NULL ? "not asked" : "asked for ", ask == NULL ? "" : ask_kind(ask));
+        return NULL;
+    }
+    ask->claimed = true;
+    play->world.server.current = ask;
+    return ask;
+}
+
+/* gives NAME to USER [..]: both legs, as they should be; what follows is as in: answers access_token */
+static bool give(struct play *play)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%s", play_peek(play));
+    play->at++;
+    if (!play_take(play, "to"))
+        return play_fail(play, "it is: server gives token1 to user1");
+    struct token *subject = play_token(play, th_str_of(play_peek(play)));
+    play->at++;
+    struct th_fetch *ask = subject != NULL ? claim(play, "id_jag") : NULL;
+    if (ask == NULL)
+        return false;
+    if (!th_str_equal(ask_param(ask, "subject_token"), th_str_of(subject->text)))
+        return play_fail(play, "the exchange is for another subject");
+    size_t after = play->at;
+    play->at = play->line->n_words;
+    if (!answer_well(play, ask, true))
+        return false;
+    ask = claim(play, "jwt_bearer");
+    if (ask == NULL)
+        return false;
+    play->at = after - 3; /* NAME to USER: the name is what is left when these are taken out */
+    struct word words[SCRIPT_WORDS_MAX];
+    struct line line = *play->line;
+    const struct line *own = play->line;
+    memcpy(words, own->words, sizeof words);
+    line.words[after - 1] = own->words[after - 3];
+    play->line = &line;
+    play->at = after - 1;
+    bool fine = answer_well(play, ask, false);
+    play->line = own;
+    return fine;
+}
+
+bool play_server(struct play *play)
+{
+    if (play_take(play, "expects"))
+        return expect_ask(play);
+    if (play_take(play, "answers"))
+        return answer(play);
+    if (play_take(play, "fails"))
+        return fail(play);
+    if (play_take(play, "gives"))
+        return give(play);
+    return play_fail(play, "a server expects, answers, fails or gives");
+}
