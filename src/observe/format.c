@@ -68,7 +68,7 @@ char *th_format_time(char *at, int64_t wall_ms)
 
 static uint64_t each_byte(unsigned char c)
 {
-    return 0x0101010101010101 * c;
+    return UINT64_C(0x0101010101010101) * c;
 }
 
 /* Whether any of the eight bytes is below `c`; true for some bytes above 0x7F as well, which the
