@@ -286,7 +286,8 @@ void th_hop_release(struct th_hop *hop)
     struct th_worker *worker = desk->worker;
     struct th_session *session = hop->session;
 
-    th_hop_drop_origin(hop, hop->origin_keeps);
+    /* Where the client left early the rest of the response is still to come (R4). */
+    th_hop_drop_origin(hop, hop->origin_keeps && hop->response_complete);
     th_hop_drop_credential(hop);
     th_outgoing_clear(&hop->to_client, worker);
     th_outgoing_clear(&hop->to_origin, worker);
