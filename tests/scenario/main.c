@@ -1,4 +1,5 @@
-/* Plays scenarios: scenario [--sweep] [--seed N] FILE... */
+/* Plays scenarios: scenario [--sweep] PATTERN... */
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,29 @@ static bool sweep(const struct script *script, const struct world_home *home)
     return failed == 0;
 }
 
+struct tally {
+    int n, n_failed;
+};
+
+static void play_file(const char *path, const struct world_home *home, bool sweeps,
+                      struct tally *tally)
+{
+    struct script script;
+
+    tally->n++;
+    if (!script_read(path, &script)) {
+        tally->n_failed++;
+        return;
+    }
+    tally->n_failed += !(sweeps ? sweep(&script, home) : play_script(&script, home, 0, NULL));
+    script_fini(&script);
+}
+
 int main(int argc, char **argv)
 {
     struct world_home home;
+    struct tally tally = {0, 0};
     bool sweeps = false;
-    int n = 0, n_failed = 0;
 
 #ifdef TH_CHECKS
     th_random_seed_for_tests(1);
@@ -35,21 +54,22 @@ int main(int argc, char **argv)
         return 2;
     world_home_init(&home);
     for (int i = 1; i < argc; i++) {
-        struct script script;
+        glob_t found;
         if (strcmp(argv[i], "--sweep") == 0) {
             sweeps = true;
             continue;
         }
-        n++;
-        if (!script_read(argv[i], &script)) {
-            n_failed++;
+        if (glob(argv[i], 0, NULL, &found) != 0) {
+            fprintf(stderr, "%s: there is no such scenario\n", argv[i]);
+            tally.n_failed++;
             continue;
         }
-        n_failed += !(sweeps ? sweep(&script, &home) : play_script(&script, &home, 0, NULL));
-        script_fini(&script);
+        for (size_t k = 0; k < found.gl_pathc; k++)
+            play_file(found.gl_pathv[k], &home, sweeps, &tally);
+        globfree(&found);
     }
     world_home_fini(&home);
     th_net_global_fini();
-    printf("%d scenarios, %d failed\n", n, n_failed);
-    return n_failed > 0 || n == 0;
+    printf("%d scenarios, %d failed\n", tally.n, tally.n_failed);
+    return tally.n_failed > 0 || tally.n == 0;
 }

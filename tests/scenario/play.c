@@ -326,11 +326,6 @@ static bool play_allocation(struct play *play)
     return play_end(play);
 }
 
-static bool play_settle(struct play *play)
-{
-    return play_end(play);
-}
-
 static const struct {
     const char *word;
     bool (*fn)(struct play *play);
@@ -342,7 +337,7 @@ static const struct {
     {"expect", play_expect, false}, {"time", play_time, false},
     {"drain", play_drain, false},   {"reload", play_reload, false},
     {"purge", play_purge, false},   {"allocation", play_allocation, false},
-    {"rest", play_settle, false},
+    {"rest", play_end, false},
 };
 
 static bool play_line(struct play *play)

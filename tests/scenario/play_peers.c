@@ -222,6 +222,8 @@ static bool expect_state(struct play *play, struct peer *peer)
 {
     play_rest(play);
     const char *now = !peer->ended ? "open" : peer->was_reset ? "reset" : "closed";
+    if (peer->side == PEER_ORIGIN && peer->was_reset && play_take(play, "closed"))
+        return play_end(play); /* an origin whose bytes were not wanted: all the same to it */
     if (play_take(play, "cut")) {
         /* Its message has begun and can be seen not to be whole (R4). */
         size_t len = 0;
@@ -310,6 +312,50 @@ static bool connect_client(struct play *play, const char *name)
     return true;
 }
 
+/* asks METHOD URL [as USER] [fields "NAME: VALUE\\r\\n"] [body TEXT] */
+static bool ask(struct play *play, struct peer *peer)
+{
+    struct bytes head = {0}, word, body = {0};
+    const char *method = play_peek(play);
+
+    play->at++;
+    if (!play_word(play, &word))
+        return false;
+    const char *host = strstr(word.ptr, "://");
+    host = host != NULL ? host + 3 : "";
+    bytes_printf(&head, "%s %s HTTP/1.1\r\nHost: %.*s\r\n", method, word.ptr,
+                 (int)strcspn(host, "/"), host);
+    bytes_fini(&word);
+    bool fine = true, has_body = false;
+    while (fine && play_more(play)) {
+        if (play_take(play, "as")) {
+            struct token *token = play_token(play, th_str_of(play_peek(play)));
+            fine = token != NULL;
+            if (fine)
+                bytes_printf(&head, "Authorization: Bearer %s\r\n", token->text);
+            play->at++;
+        } else if (play_take(play, "fields")) {
+            fine = play_word(play, &word);
+            bytes_add(&head, word.ptr, word.len);
+            bytes_fini(&word);
+        } else if (play_take(play, "body")) {
+            has_body = true;
+            fine = play_word(play, &body);
+        } else {
+            fine = play_fail(play, "a client asks METHOD URL [as USER] [fields F] [body B]");
+        }
+    }
+    if (has_body)
+        bytes_printf(&head, "Content-Length: %zu\r\n", body.len);
+    bytes_add(&head, "\r\n", 2);
+    bytes_add(&head, body.ptr, body.len);
+    if (fine)
+        peer_send(peer, head.ptr, head.len);
+    bytes_fini(&head);
+    bytes_fini(&body);
+    return fine;
+}
+
 bool play_client(struct play *play)
 {
     struct peer *found = NULL;
@@ -324,6 +370,8 @@ bool play_client(struct play *play)
             found = peer;
     if (found == NULL)
         return play_fail(play, "client %s has not connected", name);
+    if (play_take(play, "asks"))
+        return ask(play, found);
     return do_common(play, found);
 }
 
