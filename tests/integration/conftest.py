@@ -8,6 +8,11 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness  # noqa: E402
+import rawnet  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "threads: workers race here; run under the thread sanitizer too")
 
 
 def pytest_configure(config):
@@ -72,3 +77,17 @@ def tokenhop(sandbox, tmp_path):
     yield start
     for hop in started:
         hop.stop()
+
+
+@pytest.fixture
+def origin():
+    """origin(answer) starts a raw origin: rawnet.Origin."""
+    started = []
+
+    def start(answer=None, **kwargs):
+        started.append(rawnet.Origin(answer, **kwargs))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
