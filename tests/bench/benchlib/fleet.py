@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 
-from .machine import BenchError, Process, cpu_sets, note
+from .machine import BenchError, NotOffered, Process, cpu_sets, note
 from .proxies import KINDS
 from . import tunnels  # noqa: F401  (adds to KINDS)
 
@@ -112,7 +112,11 @@ class Fleet:
             for name in self.names:
                 proxy = KINDS[name](self.bench, self)
                 self.proxies.append(proxy)
-                proxy.start()
+                try:
+                    proxy.start()
+                except NotOffered as e:
+                    note(f"  {e}: only the others are measured")
+                    self.proxies.remove(proxy)
         except BaseException:
             self.close()
             raise

@@ -22,6 +22,10 @@ class BenchError(Exception):
     """The run cannot go on; the text says what and how to mend it."""
 
 
+class NotOffered(BenchError):
+    """This version of tokenhop cannot be set up for the scenario."""
+
+
 def note(text):
     print(text, file=sys.stderr, flush=True)
 

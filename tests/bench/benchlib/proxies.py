@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 
-from .machine import BenchError, Process, find_program, free_port, wait_for_port
+from .machine import (BenchError, NotOffered, Process, find_program, free_port,
+                      wait_for_port)
 
 
 class Proxy:
@@ -227,6 +228,8 @@ class Tokenhop(Proxy):
         done = subprocess.run([self.bench.tokenhop, "check", "-c", path], capture_output=True,
                               text=True, check=False)
         if done.returncode:
+            if f.purpose == "tunnel" and "not supported by this version" in done.stderr:
+                raise NotOffered("this version of tokenhop has no tunnels")
             raise BenchError(f"tokenhop refuses its configuration: {done.stderr or done.stdout}")
         return [self.bench.tokenhop, "run", "-c", path]
 
