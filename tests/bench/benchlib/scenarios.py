@@ -91,8 +91,11 @@ def cpu_rounds(bench, fleet, per, warm_requests=2000, **options):
         short = dict(options, requests=warm_requests)
         for proxy in fleet.proxies:
             bench.load(fleet, proxy, **short)
+    exchanges = get_json(fleet.as_port, "/count")
     raw = interleaved(bench, fleet, one_round)
     check_origin(fleet)
+    if get_json(fleet.as_port, "/count") != exchanges:
+        raise BenchError("tokenhop exchanged tokens again while cache hits were measured")
     return raw, wall
 
 
