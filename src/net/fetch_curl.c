@@ -116,7 +116,8 @@ static int error_of(const struct th_fetch *fetch, CURLcode result)
     case CURLE_OPERATION_TIMEDOUT:
         return TH_E_EXCHANGE_TIMEOUT;
     case CURLE_OUT_OF_MEMORY:
-        return TH_E_NOMEM;
+        /* libcurl 7.88 says the same of a field beyond its own limit of 100 KiB: the server's doing. */
+        return fetch->head.size > 0 ? TH_E_EXCHANGE_FAILED : TH_E_NOMEM;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
