@@ -17,18 +17,24 @@
  * MSG_PEEK; what says EAGAIN then is left alone until its next short receive. */
 #define CONFIRM_MS 1000
 
-static void on_stream(evutil_socket_t fd, short what, void *arg)
+static void tell(struct th_stream *stream, short what)
 {
-    struct th_stream *stream = arg;
-
-    worker_awake(stream->worker);
     if (what & EV_CLOSED)
         stream->peer_closed = true;
     if (what & (EV_READ | EV_CLOSED))
         stream->readable = true;
     if (what & EV_WRITE)
         stream->writable = true;
-    stream->on_event(stream);
+    if (stream->ops->edge == NULL || stream->ops->edge(stream, what))
+        stream->on_event(stream);
+}
+
+static void on_stream(evutil_socket_t fd, short what, void *arg)
+{
+    struct th_stream *stream = arg;
+
+    worker_awake(stream->worker);
+    tell(stream, what);
 }
 
 int th_stream_init(struct th_stream *stream, struct th_worker *worker, int fd,
@@ -78,9 +84,7 @@ static void confirm(struct th_stream *stream)
         return; /* an edge tells, or has told */
     if (n < 0)
         stream->cut = true; /* to look has taken the error out of the socket */
-    stream->peer_closed = true;
-    stream->readable = true;
-    stream->on_event(stream);
+    tell(stream, EV_CLOSED);
 }
 
 void th_stream_confirm_all(struct th_timer *timer)

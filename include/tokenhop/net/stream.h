@@ -32,9 +32,11 @@ struct th_stream_ops {
     ssize_t (*recv)(struct th_stream *stream, void *bytes, size_t len);
     ssize_t (*writev)(struct th_stream *stream, const struct iovec *iov, int count);
     int (*shutdown_write)(struct th_stream *stream);
-    void (*close)(
-        struct th_stream
-            *stream); /* frees what the layer holds; the descriptor is closed by th_stream_close */
+    /* frees what the layer holds; the descriptor is closed by th_stream_close */
+    void (*close)(struct th_stream *stream);
+    /* The descriptor has told of EV_READ, EV_WRITE or EV_CLOSED, and the flags are set. False when
+     * that is the layer's own affair, and the owner need not hear of it. NULL: all of it is the owner's. */
+    bool (*edge)(struct th_stream *stream, short what);
 };
 
 typedef void th_stream_fn(struct th_stream *stream);
@@ -54,6 +56,7 @@ struct th_stream {
     bool read_ended : 1;  /* 0 was received */
     bool cut : 1;         /* the reset was met elsewhere than in a receive: an end that is read now is none */
     bool write_ended : 1; /* nothing more can be written: shut down, or refused by the peer */
+    bool handshaking : 1; /* of TLS: nothing can be received or written until it is done (tls.h) */
 };
 
 /* Takes over the connected, non-blocking descriptor (also when it fails: then it is closed) and
