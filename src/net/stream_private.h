@@ -5,6 +5,7 @@
 #include "tokenhop/net/stream.h"
 
 extern const struct th_stream_ops th_stream_tcp;
+extern const struct th_stream_ops th_stream_tls;
 
 /* Notes what a receive on the descriptor has told: it came back short or empty-handed. `sure` when
  * it said EAGAIN. */

@@ -1,0 +1,51 @@
+/* TLS to origins: the second table of operations of a stream (stream.h), OpenSSL on the worker's
+ * non-blocking descriptor. R19: version 1.2 or later, the chain and the name verified
+ * (subjectAltName alone; the subject's CN never), no renegotiation, no compression, no way back
+ * to cleartext.
+ *
+ *     th_stream_init(&s, worker, fd, on_event);
+ *     error = th_stream_start_tls(&s, context, host, port);
+ *     on_event:  if (s.handshaking) ...                       not yet: no event comes while it is
+ *                if ((error = th_stream_tls_error(&s, &reason)) < 0) ...
+ *                else receive and write as on any stream
+ *
+ * An end without the peer's close_notify is TH_E_ORIGIN_CLOSED, never 0: whoever sits between
+ * could have made it, and a body that ends with the connection would look whole (R4).
+ *
+ * A context belongs to whoever counts on it and may be used by all workers; what connections
+ * have learned for resumption is kept there, by host and port. A stream and its TLS belong to
+ * the worker's thread. */
+#ifndef TOKENHOP_NET_TLS_H
+#define TOKENHOP_NET_TLS_H
+
+#include "tokenhop/base/str.h"
+#include "tokenhop/net/stream.h"
+
+struct th_tls_context;
+
+/* Trusts the system's certificates (reading them takes some 45 ms: once a configuration) and
+ * those of the PEM file `ca_file` where it is not empty. TH_E_CONFIG with *reterr filled when
+ * that cannot be used. */
+int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_context,
+                       struct th_errinfo *reterr) TH_MUST;
+struct th_tls_context *th_tls_context_ref(struct th_tls_context *context);
+struct th_tls_context *th_tls_context_unref(
+    struct th_tls_context *context); /* NULL is fine; returns NULL */
+
+/* The client's side of TLS on a stream that was just initialized: before the loop goes on.
+ * `host` is a name in normal form or a literal without brackets: what the certificate must bear.
+ * on_event is called once the handshake is done or has failed, and not before; the owner keeps
+ * the time. An error that is known at once is returned: on_event will not be called then, and
+ * the stream is still the owner's to close. */
+int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context,
+                        struct th_str host, uint16_t port) TH_MUST;
+
+/* What has broken a stream that speaks TLS: TH_E_ORIGIN_TLS (the certificate),
+ * TH_E_ORIGIN_TLS_PROTOCOL (anything else of TLS), TH_E_ORIGIN_CLOSED and the like, or 0.
+ * *ret_reason says more in a constant text without secrets, or is NULL. A plain stream is never
+ * broken by this. */
+int th_stream_tls_error(const struct th_stream *stream, const char **ret_reason);
+/* Whether the handshake took up an earlier session: no certificate was sent and verified anew. */
+bool th_stream_tls_is_resumed(const struct th_stream *stream);
+
+#endif

@@ -1,0 +1,211 @@
+/* Sessions, and what else comes without data of the application. */
+#include "test_tls_meeting.h"
+
+/* --- sessions and what else comes without data --- */
+
+static bool connect_once(struct world *world, SSL_CTX *server, const char *host)
+{
+    struct meeting meeting;
+
+    meeting_open(&meeting, world, server, host);
+    shake_hands(&meeting);
+    assert_talk(&meeting); /* the tickets come before the answer */
+    bool resumed = th_stream_tls_is_resumed(&meeting.owner.stream);
+    assert_int_equal(resumed, SSL_session_reused(meeting.peer.ssl));
+    meeting_close(&meeting);
+    return resumed;
+}
+
+static void test_resumption(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    struct world *world = *state;
+
+    for (size_t i = 0; i < TH_COUNT_OF(versions); i++) {
+        struct th_tls_context *old = world->context;
+        SSL_CTX *server = peer_context_new(&world->good, versions[i], versions[i]);
+        assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
+        assert_false(connect_once(world, server, HOST));
+        assert_true(connect_once(world, server, HOST));
+        assert_true(connect_once(world, server, HOST));
+        /* another host's sessions are its own, though the server would take them */
+        assert_false(connect_once(world, server, "127.0.0.1"));
+        pass(&world->bench, 59 * 60 * 1000);
+        assert_true(connect_once(world, server, HOST));
+        pass(&world->bench, 61 * 60 * 1000);
+        assert_false(connect_once(world, server, HOST)); /* the certificate is looked at again */
+        th_tls_context_unref(world->context);
+        world->context = old;
+        SSL_CTX_free(server);
+    }
+}
+
+/* A TLS 1.3 ticket is used once: the second of two connections at one time has none. */
+static void test_tickets_are_used_once(void **state)
+{
+    struct world *world = *state;
+    struct th_tls_context *old = world->context;
+    struct meeting first, second;
+    SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
+
+    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
+    SSL_CTX_set_num_tickets(server, 1);
+    assert_false(connect_once(world, server, HOST));
+    meeting_open(&first, world, server, HOST);
+    meeting_open(&second, world, server, HOST);
+    for (int i = 0; i < 50; i++) {
+        settle(&world->bench);
+        peer_step(&first.peer);
+        peer_step(&second.peer);
+    }
+    assert_true(th_stream_tls_is_resumed(&first.owner.stream));
+    assert_false(th_stream_tls_is_resumed(&second.owner.stream));
+    meeting_close(&first);
+    meeting_close(&second);
+    th_tls_context_unref(world->context);
+    world->context = old;
+    SSL_CTX_free(server);
+}
+
+static void test_a_refused_session_is_no_failure(void **state)
+{
+    struct world *world = *state;
+    struct th_tls_context *old = world->context;
+    SSL_CTX *server = peer_context_new(&world->good, 0, 0);
+    SSL_CTX *restarted = peer_context_new(&world->good, 0, 0); /* with ticket keys of its own */
+
+    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
+    assert_false(connect_once(world, server, HOST));
+    assert_false(connect_once(world, restarted, HOST));
+    assert_true(connect_once(world, restarted, HOST));
+    th_tls_context_unref(world->context);
+    world->context = old;
+    SSL_CTX_free(server);
+    SSL_CTX_free(restarted);
+}
+
+static void test_tickets_on_an_idle_connection(void **state)
+{
+    struct world *world = *state;
+    struct meeting meeting;
+    SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
+    int events;
+
+    meeting_open(&meeting, world, server, HOST);
+    shake_hands(&meeting);
+    assert_talk(&meeting);
+    events = meeting.owner.events;
+    for (int i = 0; i < 2; i++) {
+        SSL_new_session_ticket(meeting.peer.ssl);
+        SSL_do_handshake(meeting.peer.ssl);
+        settle(&world->bench);
+    }
+    assert_true(meeting.owner.events > events);
+    assert_int_equal(meeting.owner.failed, 0);
+    assert_int_equal(meeting.owner.ended, 0);
+    assert_false(meeting.owner.stream.readable);
+    meeting.owner.len = 0;
+    assert_talk(&meeting);
+    meeting_close(&meeting);
+    SSL_CTX_free(server);
+}
+
+static void test_key_update(void **state)
+{
+    struct world *world = *state;
+    struct meeting meeting;
+    SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
+
+    meeting_open(&meeting, world, server, HOST);
+    shake_hands(&meeting);
+    for (int i = 0; i < 3; i++) {
+        SSL_key_update(meeting.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+        SSL_do_handshake(meeting.peer.ssl);
+        settle(&world->bench);
+        meeting.owner.len = 0;
+        assert_talk(&meeting);
+    }
+    meeting_close(&meeting);
+    SSL_CTX_free(server);
+}
+
+/* A peer that sends nothing but control records is not read for ever. */
+static void test_control_records_without_end(void **state)
+{
+    struct world *world = *state;
+    struct meeting meeting;
+    SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
+
+    meeting_open(&meeting, world, server, HOST);
+    shake_hands(&meeting);
+    assert_talk(&meeting);
+    for (int i = 0; i < 100; i++) {
+        SSL_key_update(meeting.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+        SSL_do_handshake(meeting.peer.ssl);
+        settle(&world->bench);
+    }
+    assert_int_equal(meeting.owner.failed, TH_E_ORIGIN_TLS_PROTOCOL);
+    meeting_close(&meeting);
+    SSL_CTX_free(server);
+}
+
+/* TLS 1.2: a request to negotiate anew is answered by a refusal. */
+static void test_no_renegotiation(void **state)
+{
+    struct world *world = *state;
+    struct meeting meeting;
+    char heard[16] = "";
+    SSL_CTX *server = peer_context_new(&world->good, TLS1_2_VERSION, TLS1_2_VERSION);
+
+    meeting_open(&meeting, world, server, HOST);
+    shake_hands(&meeting);
+    assert_int_equal(SSL_renegotiate(meeting.peer.ssl), 1);
+    assert_int_equal(SSL_do_handshake(meeting.peer.ssl), 1); /* asks for it */
+    settle(&world->bench);
+    assert_int_equal(peer_hear(&meeting.peer, heard, sizeof(heard)), SSL_ERROR_SSL);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+    meeting_close(&meeting);
+    SSL_CTX_free(server);
+}
+
+#ifdef TH_FAIL_ALLOC
+static void test_memory_is_short(void **state)
+{
+    struct world *world = *state;
+
+    for (unsigned long nth = 1; nth < 20; nth++) {
+        struct meeting meeting;
+        int fds[2];
+        memset(&meeting, 0, sizeof(meeting));
+        tcp_pair(fds);
+        assert_int_equal(
+            th_stream_init(&meeting.owner.stream, world->bench.worker, fds[0], on_owner), 0);
+        th_mem_fail_after(nth, 1);
+        int error = th_stream_start_tls(&meeting.owner.stream, world->context, TH_STR(HOST), 443);
+        th_mem_fail_after(0, 0);
+        assert_true(error == 0 || error == TH_E_NOMEM);
+        th_stream_close(&meeting.owner.stream);
+        close(fds[1]);
+        if (error == 0)
+            break;
+        assert_true(nth < 19);
+    }
+}
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resumption),
+        cmocka_unit_test(test_tickets_are_used_once),
+        cmocka_unit_test(test_a_refused_session_is_no_failure),
+        cmocka_unit_test(test_tickets_on_an_idle_connection),
+        cmocka_unit_test(test_key_update),
+        cmocka_unit_test(test_control_records_without_end),
+        cmocka_unit_test(test_no_renegotiation),
+#ifdef TH_FAIL_ALLOC
+        cmocka_unit_test(test_memory_is_short),
+#endif
+    };
+    return run_in_world("tls_session", tests, TH_COUNT_OF(tests));
+}

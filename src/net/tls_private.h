@@ -1,0 +1,89 @@
+/* TLS streams, inside:
+ *
+ *   tls_context.c   what all connections share: whom is trusted, which versions and options
+ *   tls_session.c   what connections have learned for resumption
+ *   tls_stream.c    the table of operations: handshake, receive, write, edges
+ *   tls_bio.c       between OpenSSL and the descriptor
+ *   tls_reason.c    what went wrong, in words */
+#ifndef TH_NET_TLS_PRIVATE_H
+#define TH_NET_TLS_PRIVATE_H
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+#include "stream_private.h"
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/hash.h"
+#include "tokenhop/base/ref.h"
+#include "tokenhop/net/tls.h"
+
+/* Sessions by host and port. A TLS 1.3 session is given out once (RFC 8446, C.4: a ticket used
+ * twice links two connections), so several of one host are kept. OpenSSL writes to a session
+ * while it is in use without a lock: what is kept here is a copy of its own, which only one
+ * connection ever gets.
+ *
+ * `lock` is a leaf: nothing else is locked, and OpenSSL is not called but to count and copy,
+ * while it is held. */
+struct th_tls_sessions {
+    pthread_mutex_t lock;
+    struct th_hash_key hash_key;
+    struct th_hash_table table;
+    struct th_list used; /* the longest unused first */
+};
+
+int th_tls_sessions_init(struct th_tls_sessions *sessions) TH_MUST;
+void th_tls_sessions_fini(struct th_tls_sessions *sessions);
+/* Keeps a copy. Memory that is short only costs the resumption. */
+void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, uint16_t port,
+                         const SSL_SESSION *session, int64_t now_ms);
+/* NULL when there is none that is fresh enough. The caller's. */
+SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_str host,
+                                  uint16_t port, int64_t now_ms);
+
+struct th_tls_context {
+    struct th_ref ref;
+    SSL_CTX *ssl;
+    BIO_METHOD *bio;
+    struct th_tls_sessions sessions;
+};
+
+/* A stream's layer. Freed by the operation `close`. */
+struct th_tls {
+    uint32_t magic;
+    struct th_stream *stream;
+    struct th_tls_context *context;
+    SSL *ssl;
+    struct th_buf held; /* records on their way out that the kernel has not taken */
+    size_t held_sent;
+    const char *reason;
+    int error;
+    int recv_errno; /* of the descriptor, once it has failed */
+    int send_errno;
+    unsigned n_control; /* receives since the last that brought data of the application */
+    uint16_t port;
+    uint16_t host_len;
+    bool may_recv : 1; /* a receive on the descriptor may find something */
+    bool sure : 1;     /* if not: EAGAIN has said so */
+    bool starved : 1;  /* OpenSSL asked for bytes that were not there; reset before each call */
+    bool ended : 1;    /* the descriptor's end was received */
+    bool read_needs_write : 1;
+    bool write_needs_read : 1;
+    bool farewell : 1; /* once nothing is held: the descriptor's side is ended */
+    char host[];
+};
+
+/* NULL when memory is short. */
+BIO_METHOD *th_tls_bio_method_new(void);
+/* Sends what is held; false when some is left, or sending has failed (send_errno). */
+bool th_tls_flush(struct th_tls *tls);
+static inline bool th_tls_holds(const struct th_tls *tls)
+{
+    return tls->held.len > tls->held_sent;
+}
+
+/* Puts down why a call of OpenSSL has failed for good, by its error queue and what the descriptor
+ * said; breaks the stream. Returns the error. */
+int th_tls_fail(struct th_tls *tls);
+int th_tls_fail_because(struct th_tls *tls, int error, const char *reason);
+
+#endif
