@@ -9,7 +9,8 @@
 #define MAX_PLACES 256
 
 /* Process-wide: which places have been said, so that a check that fails on every request says so
- * once. A place is a file and line; two that collide in the table share a slot and one is silent. */
+ * once. A place is a file and line; two that collide in the table share a slot and one is silent.
+ */
 static atomic_bool places_said[MAX_PLACES];
 static atomic_ulong n_reports;
 

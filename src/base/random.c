@@ -111,7 +111,8 @@ uint32_t th_random_below(uint32_t bound)
 {
     if (bound < 2)
         return 0;
-    /* Lemire's method: the high half of a product, without the few values that would be favoured. */
+    /* Lemire's method: the high half of a product, without the few values that would be favoured.
+     */
     uint32_t favoured = -bound % bound;
     for (;;) {
         uint32_t word;

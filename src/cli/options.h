@@ -4,8 +4,8 @@
 
 #include "tokenhop/config/model.h"
 
-/* Parses "-c FILE" and "--help" of a command that takes nothing else. -1: go on with *ret_path; else the
- * exit status, everything said. */
+/* Parses "-c FILE" and "--help" of a command that takes nothing else. -1: go on with *ret_path;
+ * else the exit status, everything said. */
 int th_options_config(int argc, char **argv, const char *usage, const char **ret_path);
 /* Loads, and prints every mistake to standard error. The exit status. */
 int th_options_load(const char *path, struct th_config **ret_config);

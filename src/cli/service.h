@@ -1,5 +1,5 @@
-/* The whole service, put together: what workers share, the workers with everything of theirs, and their
- * threads. Made and ended on the main thread. Private to the room. */
+/* The whole service, put together: what workers share, the workers with everything of theirs, and
+ * their threads. Made and ended on the main thread. Private to the room. */
 #ifndef TOKENHOP_CLI_SERVICE_H
 #define TOKENHOP_CLI_SERVICE_H
 
@@ -11,7 +11,8 @@
 
 struct th_service;
 
-/* Everything but the threads: when it returns, all listeners are bound. On failure reterr says what. */
+/* Everything but the threads: when it returns, all listeners are bound. On failure reterr says
+ * what. */
 int th_service_new(struct th_config *config, struct th_service **ret_service,
                    struct th_errinfo *reterr) TH_MUST;
 int th_service_start(struct th_service *service, struct th_errinfo *reterr) TH_MUST;

@@ -131,8 +131,8 @@ static bool is_unspecified(const struct in6_addr *v6)
     return IN6_IS_ADDR_UNSPECIFIED(v6) || memcmp(v6->s6_addr, any4, sizeof any4) == 0;
 }
 
-/* R10: a listener on all addresses is met by each address of this machine; those we can tell without
- * asking the kernel are the loopback ones. */
+/* R10: a listener on all addresses is met by each address of this machine; those we can tell
+ * without asking the kernel are the loopback ones. */
 static bool is_own_listener(const struct th_config_view *config, const struct th_address *address)
 {
     struct in6_addr theirs, own;

@@ -55,8 +55,9 @@ static bool is_public(const struct th_config_connection *connection, struct th_s
     return false;
 }
 
-/* Public paths are the origin's, whatever path the connection's pattern has: an agent card lies at the root while the pattern
- * may be /a2a/. So a miss on the path asks again with the root of what is configured there. */
+/* Public paths are the origin's, whatever path the connection's pattern has: an agent card lies at
+ * the root while the pattern may be /a2a/. So a miss on the path asks again with the root of what
+ * is configured there. */
 static bool find_public(const struct th_config_view *config, const struct th_routes *routes,
                         const struct th_config_agent *agent, const struct th_url *url,
                         struct th_route *ret_route)

@@ -166,8 +166,8 @@ struct th_routes *th_routes_free(struct th_routes *routes)
     return NULL;
 }
 
-/* On whole segments: "/a2a" and "/a2a/" match "/a2a" and "/a2a/x", but not "/a2ab". A pattern that ends in '/'
- * also matches the path without it, as both name the same tree. */
+/* On whole segments: "/a2a" and "/a2a/" match "/a2a" and "/a2a/x", but not "/a2ab". A pattern that
+ * ends in '/' also matches the path without it, as both name the same tree. */
 static bool path_matches(struct th_str pattern, struct th_str path)
 {
     if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')

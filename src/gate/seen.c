@@ -6,8 +6,9 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 
-/* Sets of WAYS slots, each slot 64 bits of a digest (SHA-256 is uniform; the salt keeps slots from being chosen by who can choose
- * tokens). A wrong "seen" has a chance of 2^-61 and only drops a header field. */
+/* Sets of WAYS slots, each slot 64 bits of a digest (SHA-256 is uniform; the salt keeps slots from
+ * being chosen by who can choose tokens). A wrong "seen" has a chance of 2^-61 and only drops a
+ * header field. */
 #define SETS 16384
 #define WAYS 4
 

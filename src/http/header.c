@@ -27,8 +27,8 @@ static inline uint32_t load4(const char *p)
 }
 
 /* Zero when the bytes of `text` are those of `row` without regard to case. Names in the table are
- * of lower-case letters, digits and '-', of which only letters have bit 0x40: so bit 0x20 may differ
- * exactly where the row has a letter. */
+ * of lower-case letters, digits and '-', of which only letters have bit 0x40: so bit 0x20 may
+ * differ exactly where the row has a letter. */
 static inline uint64_t differ8(uint64_t text, uint64_t row)
 {
     return (text ^ row) & ~((row & UINT64_C(0x4040404040404040)) >> 1);

@@ -391,7 +391,8 @@ static void require_urls_equal(const struct th_url *a, const struct th_url *b)
     TH_REQUIRE(th_str_equal(a->path_query, b->path_query));
 }
 
-/* RFC 3986, 5.2.4 and percent-decoding, in the plainest way: neither may change an unambiguous path. */
+/* RFC 3986, 5.2.4 and percent-decoding, in the plainest way: neither may change an unambiguous
+ * path. */
 static void require_unambiguous(struct th_str path)
 {
     for (size_t i = 0; i < path.len; i++) {

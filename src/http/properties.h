@@ -14,8 +14,8 @@
  * and parsed again it says the same. */
 void th_property_request_head(const char *bytes, size_t len);
 void th_property_response_head(const char *bytes, size_t len, enum th_method request_method);
-/* Cut into pieces, by `seed`, a chunked body gives the same data and trailers and ends at the same byte; its
- * data encoded anew is decoded to itself. */
+/* Cut into pieces, by `seed`, a chunked body gives the same data and trailers and ends at the same
+ * byte; its data encoded anew is decoded to itself. */
 void th_property_chunked(const char *bytes, size_t len, unsigned seed);
 /* An accepted URL is in normal form: written from its parts it is parsed to the same parts; a path
  * that is not ambiguous is left alone by decoding and by removing dot segments. */

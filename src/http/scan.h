@@ -51,7 +51,8 @@ static inline unsigned th_scan_hex_value(char c)
 }
 
 /* Not 0 when one of the eight bytes at `p` may be none of the class, which is that of values or of
- * targets. Too careful rather than exact (a tab counts), so whoever asks looks again byte by byte. */
+ * targets. Too careful rather than exact (a tab counts), so whoever asks looks again byte by byte.
+ */
 static inline uint64_t th_scan_doubt_word(const char *p, unsigned class_bit)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -109,8 +110,8 @@ static inline const char *th_scan_vectors(const char *p, const char *end, unsign
 #define th_scan_vectors th_scan_words
 #endif
 
-/* Whether all of a value (or target) is of its class: with no place to tell, the end is looked at by
- * a last word or vector that overlaps the one before. */
+/* Whether all of a value (or target) is of its class: with no place to tell, the end is looked at
+ * by a last word or vector that overlaps the one before. */
 static inline bool th_scan_holds(struct th_str s, unsigned class_bit)
 {
     if (s.len < 8)

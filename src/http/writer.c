@@ -20,8 +20,8 @@ static inline char *put(char *to, struct th_str text)
     return to + text.len;
 }
 
-/* Values come from tokens, configuration and other heads. Whatever was checked where they came from:
- * none of them ends a line here. */
+/* Values come from tokens, configuration and other heads. Whatever was checked where they came
+ * from: none of them ends a line here. */
 static void add_line(struct th_writer *w, struct th_str name, struct th_str value)
 {
     size_t room = w->size - w->len;

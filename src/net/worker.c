@@ -201,10 +201,10 @@ static void end_turn(struct th_worker *worker)
         worker->now_ms = th_clock_monotonic_ms(worker->clock);
     }
     if (th_mailbox_deliver(worker->mailbox, worker))
-    private->busy = true;
+        worker->private->busy = true;
     next_ms = th_wheel_next_ms(&worker->wheel);
     if (next_ms >= 0 && next_ms <= worker->now_ms)
-    private->busy = true;
+        worker->private->busy = true;
     th_wheel_turn(&worker->wheel, worker->now_ms);
     run_soon(worker);
     if (!th_list_is_empty(&worker->graveyard)) {
@@ -233,7 +233,7 @@ static void arm_wheel(struct th_worker *worker)
     delay_ms = next_ms > worker->now_ms ? next_ms - worker->now_ms : 0;
     struct timeval delay = {delay_ms / 1000, delay_ms % 1000 * 1000};
     if (event_add(&private->wheel_event, &delay) == 0)
-    private->armed_ms = next_ms;
+        worker->private->armed_ms = next_ms;
 }
 
 void th_worker_run(struct th_worker *worker)

@@ -14,7 +14,8 @@
 
 char *th_format_u64(char *at, uint64_t value);
 char *th_format_i64(char *at, int64_t value);
-/* RFC 3339 in UTC: 2026-01-31T23:59:59.999Z. The years 1970 to 9999; what lies beyond is clamped. */
+/* RFC 3339 in UTC: 2026-01-31T23:59:59.999Z. The years 1970 to 9999; what lies beyond is clamped.
+ */
 char *th_format_time(char *at, int64_t wall_ms);
 /* The bytes from the front of `text` that need no escape in a JSON string; returns how many were
  * copied. */

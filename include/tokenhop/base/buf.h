@@ -36,11 +36,11 @@ void th_buf_add_char(struct th_buf *buf, char c);
 void th_buf_printf(struct th_buf *buf, const char *fmt, ...) TH_PRINTF(2, 3);
 /* The inside of a JSON string, escaped; bytes that are not UTF-8 become U+FFFD. Without quotes. */
 void th_buf_add_json(struct th_buf *buf, struct th_str text);
-/* Room for `more` bytes at the end and a NUL, to be written there by hand and then committed. NULL, and
- * `failed` set, when there is none. */
+/* Room for `more` bytes at the end and a NUL, to be written there by hand and then committed. NULL,
+ * and `failed` set, when there is none. */
 char *th_buf_reserve(struct th_buf *buf, size_t more) TH_MUST;
 void th_buf_commit(struct th_buf *buf, size_t len); /* of the reserved ones */
-void th_buf_clear(struct th_buf *buf); /* keeps the memory; clears `failed` */
+void th_buf_clear(struct th_buf *buf);              /* keeps the memory; clears `failed` */
 void th_buf_fini(struct th_buf *buf);
 static inline struct th_str th_buf_str(const struct th_buf *buf)
 {

@@ -1,7 +1,7 @@
 /* Errors as values.
  *
- * A function that can fail returns int: 0, or a negative TH_E_* of errors.def. What is positive is a
- * condition that the one function documents. The table gives each error everything that follows
+ * A function that can fail returns int: 0, or a negative TH_E_* of errors.def. What is positive is
+ * a condition that the one function documents. The table gives each error everything that follows
  * from it: the answer's status and code, the metric's label, the log field, Proxy-Status.
  *
  * Where a person must mend something, the function also fills a struct th_errinfo: what is wrong,
@@ -30,7 +30,8 @@ enum th_error {
 #define X(symbol, ...) TH_E_##symbol = -TH_ERROR_INDEX_##symbol,
 #include "tokenhop/base/errors.def"
 #undef X
-    /* Not an error: nothing to be had now, an event will tell. Never leaves the room that saw it. */
+    /* Not an error: nothing to be had now, an event will tell. Never leaves the room that saw it.
+     */
     TH_AGAIN = -1000
 };
 

@@ -1,6 +1,6 @@
 /* Secrets: tokens, keys, passwords. They live in memory of their own, which is kept out of core
- * dumps (MADV_DONTDUMP) and wiped when freed. There is no function that prints one, and their type is not
- * one that a log call takes.
+ * dumps (MADV_DONTDUMP) and wiped when freed. There is no function that prints one, and their type
+ * is not one that a log call takes.
  *
  * Immutable and counted: ref/unref from any thread. The bytes are followed by a NUL that does not
  * count, for libraries that want a string. */

@@ -1,6 +1,6 @@
-/* The subcommands of the one binary, a row each. A command gets its own arguments (argv[0] is its name)
- * and returns the process's exit status: 0 fine, 1 the thing asked about is not so, 2 usage or
- * configuration. Errors go to standard error with what, where and how to mend it. */
+/* The subcommands of the one binary, a row each. A command gets its own arguments (argv[0] is its
+ * name) and returns the process's exit status: 0 fine, 1 the thing asked about is not so, 2 usage
+ * or configuration. Errors go to standard error with what, where and how to mend it. */
 #ifndef TOKENHOP_CLI_COMMAND_H
 #define TOKENHOP_CLI_COMMAND_H
 

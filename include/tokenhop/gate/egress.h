@@ -1,12 +1,13 @@
-/* Egress: which addresses may be connected to (R8, R10). Asked by the dialer for each address, after resolution, once; exactly
- * that address is used then.
+/* Egress: which addresses may be connected to (R8, R10). Asked by the dialer for each address,
+ * after resolution, once; exactly that address is used then.
  *
  *   a connection's host   public and private addresses; loopback only where egress.allow names it
  *   unmatched             public addresses, and egress.allow
- *   never                 link-local (metadata services), multicast, unspecified, broadcast, reserved, unless
- *                         egress.allow names them; our own listeners, whatever is allowed
+ *   never                 link-local (metadata services), multicast, unspecified, broadcast,
+ * reserved, unless egress.allow names them; our own listeners, whatever is allowed
  *
- * IPv4 inside IPv6 (mapped, compatible, NAT64 64:ff9b::/96, 6to4, Teredo is refused) is judged by the IPv4 address. */
+ * IPv4 inside IPv6 (mapped, compatible, NAT64 64:ff9b::/96, 6to4, Teredo is refused) is judged by
+ * the IPv4 address. */
 #ifndef TOKENHOP_GATE_EGRESS_H
 #define TOKENHOP_GATE_EGRESS_H
 

@@ -1,5 +1,6 @@
-/* The gate: what a request may do, decided before anything is spent on it: normal form of the target, connection, subject
- * token, unmatched rules. The egress rules follow when the address is known. No I/O, no allocation. */
+/* The gate: what a request may do, decided before anything is spent on it: normal form of the
+ * target, connection, subject token, unmatched rules. The egress rules follow when the address is
+ * known. No I/O, no allocation. */
 #ifndef TOKENHOP_GATE_GATE_H
 #define TOKENHOP_GATE_GATE_H
 
@@ -10,7 +11,8 @@
 enum th_gate_action {
     TH_GATE_REFUSE,     /* `error` and `detail` say why */
     TH_GATE_CREDENTIAL, /* to the connection, with a credential got for the subject token */
-    TH_GATE_PUBLIC, /* to the connection, without a credential: a public path, or without_subject: forward */
+    TH_GATE_PUBLIC,  /* to the connection, without a credential: a public path, or without_subject:
+                        forward */
     TH_GATE_FORWARD, /* unmatched, and allowed to go on as it is */
     TH_GATE_ANSWER   /* Max-Forwards has come to 0: answered here */
 };
@@ -30,8 +32,8 @@ void th_gate_decide(const struct th_config_view *config, const struct th_routes 
                     const struct th_head *head, const struct th_url *url,
                     struct th_gate_decision *ret_decision);
 
-/* The subject token of the Authorization field: 0; TH_E_SUBJECT_MISSING; TH_E_SUBJECT_MALFORMED (another scheme, not token68);
- * TH_E_BAD_REQUEST (several fields). */
+/* The subject token of the Authorization field: 0; TH_E_SUBJECT_MISSING; TH_E_SUBJECT_MALFORMED
+ * (another scheme, not token68); TH_E_BAD_REQUEST (several fields). */
 int th_gate_subject(const struct th_head *head, struct th_str *ret_token,
                     const char **ret_detail) TH_MUST;
 

@@ -1,9 +1,9 @@
-/* Routes: from the URL of a request to the resource connection it belongs to (R9). Compiled once a snapshot, immutable
- * afterwards; any thread may look up.
+/* Routes: from the URL of a request to the resource connection it belongs to (R9). Compiled once a
+ * snapshot, immutable afterwards; any thread may look up.
  *
  * The most specific pattern wins: a host named in full before a wildcard, then the longest path; on
- * equal paths the request's own scheme. An http:// request also meets https:// patterns, both on default ports or both on
- * the same named one: it is carried over TLS then. */
+ * equal paths the request's own scheme. An http:// request also meets https:// patterns, both on
+ * default ports or both on the same named one: it is carried over TLS then. */
 #ifndef TOKENHOP_GATE_ROUTE_H
 #define TOKENHOP_GATE_ROUTE_H
 

@@ -1,5 +1,6 @@
-/* Subject tokens that this process has seen in use, as keyed fingerprints, so that none leaves to an unmapped host (R11). A
- * set of bounded size that forgets the oldest; shared by all workers without a lock. */
+/* Subject tokens that this process has seen in use, as keyed fingerprints, so that none leaves to
+ * an unmapped host (R11). A set of bounded size that forgets the oldest; shared by all workers
+ * without a lock. */
 #ifndef TOKENHOP_GATE_SEEN_H
 #define TOKENHOP_GATE_SEEN_H
 

@@ -71,7 +71,8 @@ struct th_head {
 
 /* The first field of that id that is not dropped, or NULL. */
 struct th_field *th_head_find(const struct th_head *head, enum th_header_id id);
-/* The same among all, dropped ones too: Upgrade, TE, Proxy-Authorization and the like are always dropped. */
+/* The same among all, dropped ones too: Upgrade, TE, Proxy-Authorization and the like are always
+ * dropped. */
 struct th_field *th_head_find_any(const struct th_head *head, enum th_header_id id);
 enum th_method th_method_find(struct th_str text);
 bool th_method_is_idempotent(enum th_method method); /* RFC 9110, 9.2.2; OTHER is not */

@@ -1,5 +1,6 @@
 /* The audit log: one JSON line a delegation decision, so that it can be told later who acted for
- * whom, where, with what leave. Decisions from the cache are decisions too; `cache` tells them apart.
+ * whom, where, with what leave. Decisions from the cache are decisions too; `cache` tells them
+ * apart.
  *
  * One th_audit_log per worker, used by its thread only; lines are gathered and handed to the writer
  * as those of the access log are. No token is part of a record: one appears as its fingerprint
@@ -32,7 +33,8 @@ struct th_audit_leg {
 /* Everything is borrowed for the call. Empty strings and fields marked so are left out. */
 struct th_audit_record {
     int64_t wall_ms;
-    int error; /* 0: the delegation was granted; else the TH_E_* for which it was refused or failed */
+    int error; /* 0: the delegation was granted; else the TH_E_* for which it was refused or failed
+                */
 
     /* who */
     struct th_str listener, client, caller, agent;

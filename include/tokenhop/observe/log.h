@@ -9,7 +9,8 @@
  * arguments are not evaluated while the level is off, nor is any of it when `log` is NULL.
  *
  * An event that repeats is limited: `burst` lines an interval go out, the rest is counted and the
- * count reported as "suppressed" with the next line or by th_log_tick(). Debug lines are not limited.
+ * count reported as "suppressed" with the next line or by th_log_tick(). Debug lines are not
+ * limited.
  *
  * A log is made at start and handed down; it is no global. Any thread may log. With a writer a call
  * never blocks: the line goes to the writer's bounded queue, and when that is full it is dropped,

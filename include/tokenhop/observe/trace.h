@@ -24,8 +24,8 @@ struct th_trace {
 /* From the only traceparent field's value: 0, or TH_E_BAD_REQUEST. `span` is left empty. */
 int th_trace_parse(struct th_str traceparent, struct th_trace *ret_trace) TH_MUST;
 
-/* Goes on with the trace of `traceparent`, or begins one when that is absent or malformed, and makes
- * the span. True when it goes on: tracestate may be passed on. */
+/* Goes on with the trace of `traceparent`, or begins one when that is absent or malformed, and
+ * makes the span. True when it goes on: tracestate may be passed on. */
 bool th_trace_start(struct th_str traceparent, struct th_trace *ret_trace);
 
 /* The field to send on: version 00, this hop's span as the parent. */
