@@ -157,7 +157,7 @@ bool th_session_read_ahead(struct th_session *session)
     struct th_hop *hop = session->hop;
     struct th_body *body = &hop->request_body;
 
-    if (!session->stream.readable || !body->received || session->half_closed)
+    if (!session->stream.readable || session->half_closed)
         return true;
     char *tail = body->raw + body->raw_len;
     size_t room = (size_t)(body->room + body->room_size - tail);
