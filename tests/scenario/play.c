@@ -157,17 +157,17 @@ bool play_option(struct play *play, const char *name, struct bytes *ret_value)
     const char *word = play_peek(play);
     size_t len = strlen(name);
 
-    *ret_value = (struct bytes){0};
     if (strncmp(word, name, len) != 0 || word[len] != '=')
         return false;
     len++;
     play->at++;
+    bytes_fini(ret_value); /* said twice: the last counts */
     return expand(play, word + len, play->line->words[play->at - 1].len - len, ret_value);
 }
 
 bool play_option_number(struct play *play, const char *name, int64_t *ret_number)
 {
-    struct bytes value;
+    struct bytes value = {0};
 
     if (!play_option(play, name, &value))
         return false;

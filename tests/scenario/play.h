@@ -33,7 +33,7 @@ bool play_take(struct play *play, const char *word); /* if it is the next one */
 bool play_word(struct play *play, struct bytes *ret_text);
 bool play_number(struct play *play, int64_t *ret_number);
 bool play_duration(struct play *play, int64_t *ret_ms);
-/* "name=value": the value, variables replaced; false when the next word is no such. */
+/* "name=value": the value, variables replaced; false, and *ret_value as it was, when the next word is no such. */
 bool play_option(struct play *play, const char *name, struct bytes *ret_value);
 bool play_option_number(struct play *play, const char *name, int64_t *ret_number);
 /* The next word as JSON, where it is: NULL when it is none. "+60" as a value is the time in 60 seconds. */

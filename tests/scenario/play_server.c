@@ -23,7 +23,7 @@ static bool expect_param(struct play *play, const struct th_fetch *ask)
 {
     const char *word = play_peek(play), *equal = strchr(word, '=');
     char name[64];
-    struct bytes want;
+    struct bytes want = {0};
 
     if (equal == NULL || equal - word >= (ptrdiff_t)sizeof name)
         return play_fail(play, "what is \"%s\" in what the server expects?", word);
@@ -79,9 +79,8 @@ static void set_member(json_t *answer, const char *name, const char *value)
     if (strcmp(value, "none") == 0)
         json_object_del(answer, name);
     else
-        json_object_set(answer, name, json != NULL ? json : json_string(value));
-    if (json != NULL)
-        json_decref(json);
+        json_object_set_new(answer, name, json != NULL ? json_incref(json) : json_string(value));
+    json_decref(json);
 }
 
 static const char *const members[] = {"expires_in", "scope", "token_type", "issued_token_type"};
