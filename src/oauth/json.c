@@ -13,7 +13,8 @@ union header {
 };
 
 /* Of the thread: what jansson makes of a failed allocation is often a syntax error, but a peer is not
- * to blame for it (R28). */
+ * to blame for it (R28); or, where a string could not grow, a string that lacks a byte, and no error
+ * at all: a token would be another. */
 static _Thread_local bool memory_was_short;
 
 static void *json_memory_get(size_t size)
@@ -83,11 +84,9 @@ int th_json_parse_object(struct th_str text, size_t max_len, json_t **ret_object
     if (object == NULL && json_error_code(&error) == json_error_numeric_overflow)
         object = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
                             &error);
-    if (object == NULL)
-        return memory_was_short ? TH_E_NOMEM : TH_E_BAD_REQUEST;
-    if (!json_is_object(object)) {
+    if (memory_was_short || !json_is_object(object)) {
         json_decref(object);
-        return TH_E_BAD_REQUEST;
+        return memory_was_short ? TH_E_NOMEM : TH_E_BAD_REQUEST;
     }
     *ret_object = object;
     return 0;
