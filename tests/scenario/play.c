@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "tokenhop/base/check.h"
-#include "tokenhop/base/mem.h"
 
 bool play_fail(struct play *play, const char *format, ...)
 {
@@ -322,7 +321,7 @@ static bool play_allocation(struct play *play)
 
     if (!play_number(play, &nth) || !play_take(play, "fails"))
         return play_fail(play, "it is: allocation 17 fails");
-    th_mem_fail_after((unsigned long)nth, 1);
+    play->world.fail_nth = play->world.n_allocations + (unsigned long)nth;
     return play_end(play);
 }
 
@@ -402,14 +401,10 @@ bool play_script(const struct script *script, const struct world_home *home, uns
 
     play.config = world_default_config();
     world_init(&play.world, home);
-    if (fail_nth > 0) { /* the beginning is not what is swept: out of memory is fatal there */
-        TH_REQUIRE(world_start(&play.world, play.config));
-    }
-    th_mem_fail_after(fail_nth, fail_nth > 0 ? 1 : 0);
+    play.world.fail_nth = fail_nth;
     play_lines(&play);
     if (ret_allocations != NULL)
-        *ret_allocations = th_mem_count();
-    th_mem_fail_after(0, 0);
+        *ret_allocations = play.world.n_allocations;
     world_close(&play.world);
     bool with_log = getenv("SCENARIO_LOG") != NULL;
     bool fine = !with_log || report(&play, fail_nth);

@@ -181,9 +181,11 @@ static bool expect_rest(struct play *play, struct peer *peer)
         bytes_add(&body, rest.ptr, len);
     }
     bytes_add(&body, "", 0);
-    if (!whole)
+    if (!whole) {
+        bytes_fini(&body);
         return play_fail(play, "%s expected the end of the message, but has got\n    %s",
                          peer->name, show(rest));
+    }
     peer->used += len;
     peer->inside = false;
     bool fine = true;

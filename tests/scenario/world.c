@@ -215,6 +215,19 @@ bool world_start(struct world *world, const json_t *config)
 
 /* --- going on --- */
 
+/* The proxy's allocations are counted, and one may fail: those of the player are none of them. */
+static void enter_proxy(struct world *world)
+{
+    th_mem_fail_after(
+        world->fail_nth > world->n_allocations ? world->fail_nth - world->n_allocations : 0, 1);
+}
+
+static void leave_proxy(struct world *world)
+{
+    world->n_allocations += th_mem_count();
+    th_mem_fail_after(0, 0);
+}
+
 static bool move_peers(struct peer *peer)
 {
     bool moved = false;
@@ -228,8 +241,10 @@ bool world_settle(struct world *world)
 {
     for (unsigned rounds = 0; rounds < ROUNDS_MAX; rounds++) {
         bool moved = false;
+        enter_proxy(world);
         for (size_t i = 0; i < world->n_places; i++)
             moved |= th_worker_turn(world->places[i].worker);
+        leave_proxy(world);
         server_check(&world->server);
         moved |= move_peers(world->clients);
         moved |= move_peers(world->network.origins);
@@ -271,7 +286,9 @@ struct peer *world_connect(struct world *world, const char *name, size_t place, 
         end = &(*end)->next;
     *end = peer;
     TH_REQUIRE(th_address_parse(TH_STR("127.0.0.1"), 40000, &address) == 0);
+    enter_proxy(world);
     th_proxy_desk_accept(world->places[place].desk, listener, fds[0], &address);
+    leave_proxy(world);
     return peer;
 }
 
@@ -282,12 +299,14 @@ bool world_reload(struct world *world, const json_t *json)
 
     if (!load(world, json, &config))
         return false;
+    enter_proxy(world);
     int error = th_proxy_reload(world->proxy, config, &snapshot);
     if (error == 0) {
         for (size_t i = 0; i < world->n_places; i++)
             th_proxy_desk_switch(world->places[i].desk, snapshot);
         th_snapshot_unref(snapshot);
     }
+    leave_proxy(world);
     th_config_unref(world->config);
     world->config = config;
     return error == 0;
