@@ -151,7 +151,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     desk->on_drained = NULL;
     close_listeners(desk);
     close_sessions(desk, false);
-    th_origin_pool_fini(&desk->origins);
+    th_origin_pool_clear(&desk->origins);
     th_timer_stop(&desk->worker->wheel, &desk->flush);
     th_timer_stop(&desk->worker->wheel, &desk->drain);
     while ((item = th_list_pop_front(&desk->free_hops)) != NULL)
@@ -223,7 +223,7 @@ void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
         th_timer_set(&desk->worker->wheel, &desk->drain, deadline_ms);
         close_sessions(desk, true);
     }
-    th_origin_pool_fini(&desk->origins);
+    th_origin_pool_clear(&desk->origins);
     th_desk_session_gone(desk);
 }
 
@@ -235,6 +235,8 @@ void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot *snapsh
 
     if (use == NULL)
         return; /* goes on by the old one */
+    /* What the old one permitted, the new one may not. */
+    th_origin_pool_clear(&desk->origins);
     th_snapshot_use_retire(desk->current);
     desk->current = use;
     for (size_t i = 0; i < desk->n_listeners; i++)

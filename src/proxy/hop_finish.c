@@ -9,7 +9,8 @@ static bool can_go_on(struct th_hop *hop)
 {
     struct th_body *body = &hop->request_body;
 
-    if (body->room == NULL || !hop->request.keep_alive)
+    /* An HTTP/1.0 client takes silence for an end, whatever it asked. */
+    if (body->room == NULL || !hop->request.keep_alive || hop->request.minor == 0)
         return false;
     if (!body->received && body->data_len == 0 && th_body_decode(body) < 0)
         return false;

@@ -122,10 +122,13 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 
     if (hop->agent == NULL)
         return th_hop_fail(hop, TH_E_DRAINING, "this listener is no longer configured");
-    if (head->method == TH_METHOD_CONNECT)
+    if (head->method == TH_METHOD_CONNECT) {
+        /* What follows a refused CONNECT is not a request (RFC 9931). */
+        hop->request.keep_alive = false;
         return th_hop_fail(hop, TH_E_METHOD,
                            "CONNECT is not served by this version: call http:// URLs through "
                            "tokenhop (HTTP_PROXY)");
+    }
     if (head->target.len == 0 || head->target.ptr[0] == '/' || head->target.ptr[0] == '*')
         return th_hop_fail(hop, TH_E_BAD_TARGET,
                            "this is a forward proxy: the request target must be a whole URL "
@@ -247,7 +250,10 @@ static int permit(void *arg, const struct th_address *address)
 
 static struct th_origin_key key_of(const struct th_hop *hop)
 {
-    struct th_origin_key key = {NULL, hop->url.scheme, hop->url.port, hop->url.host};
+    struct th_origin_key key = {.scheme = hop->url.scheme,
+                                .port = hop->url.port,
+                                .for_credential = bears_credential(hop),
+                                .host = hop->url.host};
 
     if (hop->decision.action != TH_GATE_FORWARD) {
         key.connection = hop->decision.route.connection;

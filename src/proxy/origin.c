@@ -16,14 +16,14 @@ static uint64_t hash_key(const struct th_origin_pool *pool, const struct th_orig
     struct th_hash_key salted = pool->hash_key;
 
     salted.k0 ^= (uintptr_t)key->connection;
-    salted.k1 ^= (uint64_t)key->port << 1 | (uint64_t)key->scheme;
+    salted.k1 ^= (uint64_t)key->port << 2 | (uint64_t)key->scheme << 1 | key->for_credential;
     return th_hash_bytes(&salted, key->host.ptr, key->host.len);
 }
 
 static bool matches(const struct th_origin *origin, const struct th_origin_key *key)
 {
     return origin->connection == key->connection && origin->port == key->port &&
-           origin->scheme == key->scheme &&
+           origin->scheme == key->scheme && origin->for_credential == key->for_credential &&
            th_str_equal((struct th_str){origin->host, origin->host_len}, key->host);
 }
 
@@ -62,7 +62,7 @@ void th_origin_pool_init(struct th_origin_pool *pool, struct th_proxy_desk *desk
     th_timer_init(&pool->timer, on_pool_timer);
 }
 
-void th_origin_pool_fini(struct th_origin_pool *pool)
+void th_origin_pool_clear(struct th_origin_pool *pool)
 {
     TH_LIST_EACH(item, &pool->idle) {
         th_origin_close(TH_LIST_ENTRY(item, struct th_origin, idle));
@@ -117,6 +117,7 @@ int th_origin_new(struct th_proxy_desk *desk, const struct th_origin_key *key,
     origin->hop = hop;
     origin->connection = key->connection;
     origin->scheme = (uint8_t)key->scheme;
+    origin->for_credential = key->for_credential;
     origin->port = key->port;
     origin->address = *address;
     origin->host_len = (uint8_t)key->host.len;

@@ -19,6 +19,9 @@ struct th_origin_key {
     const struct th_config_connection *connection;
     enum th_scheme scheme;
     uint16_t port;
+    /* Whether what goes over it bears a credential: the address of such a connection was permitted
+     * for that, which in cleartext is loopback unless allowed. */
+    bool for_credential;
     struct th_str host;
 };
 
@@ -41,6 +44,7 @@ struct th_origin {
     uint32_t n_hops; /* served before */
     uint16_t port;
     uint8_t scheme;
+    bool for_credential;
     uint8_t host_len;
     char host[];
 };
@@ -57,7 +61,8 @@ struct th_origin_pool {
 };
 
 void th_origin_pool_init(struct th_origin_pool *pool, struct th_proxy_desk *desk);
-void th_origin_pool_fini(struct th_origin_pool *pool); /* closes the idle ones */
+/* Closes the idle ones; more may follow. */
+void th_origin_pool_clear(struct th_origin_pool *pool);
 
 /* Takes an idle connection for that key, or NULL. */
 struct th_origin *th_origin_take(struct th_origin_pool *pool, const struct th_origin_key *key,
