@@ -87,7 +87,8 @@ static bool check_server_url(struct th_loader *l, const struct th_raw_server *ra
     return true;
 }
 
-/* What Okta's endpoints begin with, after the issuer (reference, section 1); NULL: not Okta's shape. */
+/* What Okta's endpoints begin with, after the issuer (reference, section 1); NULL: not Okta's
+ * shape. */
 static const char *okta_infix(const struct th_config_url *issuer)
 {
     static const struct th_str prefix = TH_STR("/oauth2/");
@@ -153,7 +154,8 @@ static int no_password(char *buf, int size, int writing, void *arg)
     return -1;
 }
 
-/* NULL when the file is a regular one with a certificate in it, else what is wrong. */
+/* NULL when the file is a regular one of certificates, all of which can be read, else what is
+ * wrong. */
 static const char *check_certificates(const char *path)
 {
     struct stat st;
@@ -167,23 +169,29 @@ static const char *check_certificates(const char *path)
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         return "the file of certificates is not a regular file";
     ERR_clear_error();
-    X509 *certificate = PEM_read_X509(file, NULL, no_password, NULL);
-    bool found = certificate != NULL;
-    X509_free(certificate);
+    bool found = false;
+    X509 *certificate;
+    while ((certificate = PEM_read_X509(file, NULL, no_password, NULL)) != NULL) {
+        X509_free(certificate);
+        found = true;
+    }
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     ERR_clear_error();
+    if (!at_end)
+        return "a certificate of the file cannot be read";
     return found ? NULL : "the file holds no certificate in PEM form";
 }
 
-static void check_ca_file(struct th_loader *l, const struct th_raw_server *raw,
-                          struct th_config_authorization_server *server)
+struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place)
 {
-    if (raw->ca_file.ptr == NULL)
-        return;
-    server->ca_file = th_loader_file(l, raw->ca_file);
-    const char *what = server->ca_file.ptr != NULL ? check_certificates(server->ca_file.ptr) : NULL;
+    if (name.ptr == NULL)
+        return TH_STR_NONE;
+    struct th_str file = th_loader_file(loader, name);
+    const char *what = file.ptr != NULL ? check_certificates(file.ptr) : NULL;
     if (what != NULL)
-        th_loader_report(l, th_loader_member(l, raw->head.place, "ca_file"),
+        th_loader_report(loader, th_loader_member(loader, place, "ca_file"),
                          "names are relative to the configuration file's folder", "%s", what);
+    return file;
 }
 
 void th_build_servers(struct th_loader *loader)
@@ -206,7 +214,7 @@ void th_build_servers(struct th_loader *loader)
         (void)check_server_url(loader, raw, raw->token_endpoint, "token_endpoint", &url);
         (void)check_server_url(loader, raw, raw->revocation_endpoint, "revocation_endpoint", &url);
         (void)check_server_url(loader, raw, raw->jwks_uri, "jwks_uri", &url);
-        check_ca_file(loader, raw, &servers[i]);
+        servers[i].ca_file = th_build_ca_file(loader, raw->ca_file, raw->head.place);
     }
     loader->config->view.servers = servers;
     loader->config->view.n_servers = n;

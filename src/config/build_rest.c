@@ -61,6 +61,8 @@ void th_build_rest(struct th_loader *loader)
     build_egress(loader);
     build_unmatched(loader);
     view->origin = raw->origin;
+    view->origin.ca_file =
+        th_build_ca_file(loader, raw->origin.ca_file, th_loader_member(loader, 0, "origin"));
     view->cache = raw->cache;
     view->timeouts = raw->timeouts;
     view->limits = raw->limits;

@@ -75,6 +75,10 @@ const struct th_config_authorization_server *th_build_find_server(struct th_load
 const struct th_config_agent *th_build_find_agent(struct th_loader *loader, struct th_str name,
                                                   uint32_t place);
 
+/* The path of the `ca_file` of the object at `place`, whose certificates are looked at; none:
+ * empty. */
+struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place);
+
 /* auth.c: reads the key and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
                    struct th_config_auth *ret_auth);

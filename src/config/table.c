@@ -358,7 +358,11 @@ static const struct th_config_key origin_keys[] = {
      .default_text = "256",
      .max = 100000,
      .doc = "How many unused connections to origins each worker keeps."},
-    PLANNED("ca_file"),
+    {.name = "ca_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_config_origin, ca_file),
+     .doc = "PEM certificates of private authorities that origins are trusted by, besides the "
+            "system's. It is read again by a reload."},
 };
 static const struct th_section origin_section = {
     SECTION("origin", struct th_config_origin, origin_keys)};

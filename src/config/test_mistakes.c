@@ -94,7 +94,6 @@ static const struct mistake_case cases[] = {
     {UNMATCHED, "@\"revoke_on_exit\": false", "$.revoke_on_exit", "not supported", ""},
     {UNMATCHED, "\"egress\": {@\"connect_ports\": [443]}", "$.egress.connect_ports",
      "not supported", ""},
-    {UNMATCHED, "\"origin\": {@\"ca_file\": \"x\"}", "$.origin.ca_file", "not supported", ""},
     {UNMATCHED, "\"log\": {@\"audit_file\": \"x\"}", "$.log.audit_file", "not supported", ""},
     {TYPE, TYPE ", @\"inject\": {}", "$.connections[0].inject", "not supported", ""},
     {TYPE, TYPE ", \"subject\": {@\"verify\": true}", "$.connections[0].subject.verify",
@@ -201,6 +200,12 @@ static const struct mistake_case cases[] = {
      "$.authorization_servers.org.ca_file", "holds no certificate", ""},
     {ORG, "{\"issuer\": \"https://example.okta.com\", \"ca_file\": @\".\"}",
      "$.authorization_servers.org.ca_file", "not a regular file", ""},
+    {ORG, "{\"issuer\": \"https://example.okta.com\", \"ca_file\": @\"half.pem\"}",
+     "$.authorization_servers.org.ca_file", "cannot be read", ""},
+    {UNMATCHED, "\"origin\": {\"ca_file\": @\"none.pem\"}", "$.origin.ca_file", "cannot be opened",
+     ""},
+    {UNMATCHED, "\"origin\": {\"ca_file\": @\"rsa.pem\"}", "$.origin.ca_file",
+     "holds no certificate", ""},
     {"\"org\": {", "\"o g\": {\"issuer\": \"https://b.okta.com\"}, \"org\": {",
      "$.authorization_servers[\"o g\"]", "a name is 1 to 64", NULL},
 
@@ -467,6 +472,17 @@ static void test_print(void **state)
     th_config_mistakes_fini(&mistakes);
 }
 
+/* The second certificate of a file breaks off. */
+static void append_half_certificate(const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    fputs("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", file);
+    fclose(file);
+}
+
 static int make_folder(void **state)
 {
     static const char jwk[] = "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"a\",\"y\":\"b\"}";
@@ -484,6 +500,8 @@ static int make_folder(void **state)
     test_write_file(folder, "set.jwk", "{\"keys\":[]}", 0600);
     test_write_file(folder, "empty.pem", "\n", 0600);
     test_write_file(folder, "open.pem", "x", 0644);
+    test_write_certificate(folder, "half.pem");
+    append_half_certificate("half.pem");
     test_write_encrypted_pem(folder, "encrypted.pem");
     setenv("TEST_KEY", "x", 1);
     return 0;

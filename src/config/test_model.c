@@ -63,7 +63,7 @@ static const char whole[] =
     "\"unmatched\": [{\"url\": \"https://*.a.example\", \"action\": \"forward\"},\n"
     "  {\"url\": \"http://b.example/\", \"action\": \"deny\"}],\n"
     "\"egress\": {\"allow\": [\"10.1.0.0/16\", \"127.0.0.1:9001\"]},\n"
-    "\"origin\": {\"idle_timeout\": \"31s\", \"max_idle\": 257},\n"
+    "\"origin\": {\"idle_timeout\": \"31s\", \"max_idle\": 257, \"ca_file\": \"ca.pem\"},\n"
     "\"cache\": {\"max_entries\": 7, \"max_bytes\": \"1MiB\", \"margin\": \"5s\", \"max_lifetime\": \"2h\"},\n"
     "\"timeouts\": {\"head\": \"1s\", \"idle\": \"2s\", \"body\": \"3s\", \"connect\": \"4s\",\n"
     "  \"exchange\": \"5s\", \"first_byte\": \"6s\", \"stream_idle\": \"7s\", \"drain\": \"8s\"},\n"
@@ -111,6 +111,7 @@ static void test_defaults(void **state)
     assert_int_equal(v->egress.n_allow, 0);
     assert_int_equal(v->origin.idle_timeout_ms, 30000);
     assert_int_equal(v->origin.max_idle, 256);
+    assert_int_equal(v->origin.ca_file.len, 0);
     assert_int_equal(v->cache.max_entries, 100000);
     assert_int_equal(v->cache.max_bytes, 128 << 20);
     assert_int_equal(v->cache.margin_ms, 30000);
@@ -268,6 +269,7 @@ static void test_rest(void **state)
     assert_int_equal(v->egress.allow[1].port, 9001);
     assert_int_equal(v->origin.idle_timeout_ms, 31000);
     assert_int_equal(v->origin.max_idle, 257);
+    assert_file(v->origin.ca_file, "ca.pem");
     assert_int_equal(v->cache.max_entries, 7);
     assert_int_equal(v->cache.max_bytes, 1 << 20);
     assert_int_equal(v->cache.margin_ms, 5000);

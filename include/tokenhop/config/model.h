@@ -147,7 +147,8 @@ struct th_config_egress {
 
 struct th_config_origin {
     int64_t idle_timeout_ms;
-    uint64_t max_idle; /* idle origin connections that a worker keeps */
+    uint64_t max_idle;     /* idle origin connections that a worker keeps */
+    struct th_str ca_file; /* trusted besides the system's; empty: none */
 };
 
 struct th_config_cache {
