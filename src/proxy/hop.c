@@ -68,13 +68,18 @@ void th_hop_wake(struct th_hop *hop)
 
 /* --- waiting --- */
 
-static int64_t limit_of(const struct th_config_timeouts *timeouts, enum th_hop_wait wait)
+static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
 {
+    const struct th_config_timeouts *timeouts = &hop->use->snapshot->view->timeouts;
+    int64_t left_ms = hop->connect_deadline_ms - hop->desk->worker->now_ms;
+
     switch (wait) {
     case TH_WAIT_NOTHING:
     case TH_WAIT_REQUEST_HEAD: /* the session's timer */
     case TH_WAIT_ORIGIN:       /* the dialer's */
         return -1;
+    case TH_WAIT_HANDSHAKE:
+        return left_ms > 0 ? left_ms : 0;
     case TH_WAIT_REQUEST_BODY:
     case TH_WAIT_REQUEST_TAKEN:
     case TH_WAIT_RESPONSE_TAKEN:
@@ -97,7 +102,7 @@ static uint64_t progress_of(const struct th_hop *hop)
 enum th_hop_step th_hop_wait(struct th_hop *hop, enum th_hop_wait wait)
 {
     struct th_worker *worker = hop->desk->worker;
-    int64_t limit_ms = limit_of(&hop->use->snapshot->view->timeouts, wait);
+    int64_t limit_ms = limit_of(hop, wait);
     uint64_t progress = progress_of(hop);
 
     hop->wait = (uint8_t)wait;
@@ -124,7 +129,10 @@ static void time_out(struct th_hop *hop)
     static const struct {
         int error;
         int metric;
+        const char *detail;
     } rows[] = {
+        [TH_WAIT_HANDSHAKE] = {TH_E_ORIGIN_CONNECT_TIMEOUT, TH_METRIC_TIMEOUTS_CONNECT,
+                               "the TLS handshake was not done within timeouts.connect"},
         [TH_WAIT_REQUEST_BODY] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_REQUEST_TAKEN] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, NOT_COUNTED}, /* the broker has */
@@ -141,7 +149,7 @@ static void time_out(struct th_hop *hop)
         th_session_close(hop->session);
         return;
     }
-    th_hop_fail(hop, rows[hop->wait].error, NULL);
+    th_hop_fail(hop, rows[hop->wait].error, rows[hop->wait].detail);
     th_hop_wake(hop);
 }
 

@@ -56,6 +56,7 @@ enum th_hop_wait {
     TH_WAIT_REQUEST_TAKEN, /* the origin takes none */
     TH_WAIT_CREDENTIAL,
     TH_WAIT_ORIGIN,        /* the dialer keeps its own deadline */
+    TH_WAIT_HANDSHAKE,     /* of TLS with the origin: what the dialer has left of that time */
     TH_WAIT_FIRST_BYTE,    /* of the response */
     TH_WAIT_RESPONSE_BODY, /* bytes of the origin */
     TH_WAIT_RESPONSE_TAKEN /* the client takes none */
@@ -101,6 +102,7 @@ struct th_hop {
 
     /* the origin */
     struct th_dial dial;
+    int64_t connect_deadline_ms; /* of dialing and the TLS handshake together */
     struct th_origin *origin;
     size_t response_scanned;
     struct th_head response;

@@ -4,6 +4,7 @@
 
 #include "hop.h"
 #include "rewrite.h"
+#include "tokenhop/net/tls.h"
 
 /* Rounds of receive and write that one hop gets in one turn of the loop. */
 #define ROUNDS_A_TURN 64
@@ -27,6 +28,16 @@ static enum pump client_gone(struct th_hop *hop)
 static enum pump fail(struct th_hop *hop, int error)
 {
     th_hop_fail(hop, error, NULL);
+    return PUMP_MOVED;
+}
+
+/* The origin's connection has failed; where TLS was broken, by that. */
+static enum pump fail_origin(struct th_hop *hop, int error)
+{
+    const char *reason;
+    int broken = th_stream_tls_error(&hop->origin->stream, &reason);
+
+    th_hop_fail(hop, broken < 0 ? broken : error, reason);
     return PUMP_MOVED;
 }
 
@@ -180,7 +191,7 @@ static enum pump origin_was_dead(struct th_hop *hop, int error)
     bool resendable = untouched ? can_be_sent_again(hop) : harmless;
 
     if (!hop->origin_reused || hop->retried_dead || hop->response_bytes > 0 || !resendable)
-        return fail(hop, error);
+        return fail_origin(hop, error);
     hop->retried_dead = true;
     hop->fresh_only = true;
     th_hop_drop_origin(hop, false);
@@ -370,7 +381,7 @@ static enum pump read_response_body(struct th_hop *hop, enum th_hop_wait *ret_wa
             return PUMP_WAIT;
         }
         if (n < 0 || (n == 0 && !body->received))
-            return fail(hop, n < 0 ? (int)n : TH_E_ORIGIN_CLOSED);
+            return fail_origin(hop, n < 0 ? (int)n : TH_E_ORIGIN_CLOSED);
         hop->origin_in += (uint64_t)n;
     }
     if (th_body_decode(body) < 0)

@@ -3,6 +3,7 @@
 
 #include "hop.h"
 #include "tokenhop/gate/egress.h"
+#include "tokenhop/net/tls.h"
 
 /* Less room than this after a head, and the body gets a chunk of its own. */
 #define BODY_ROOM_MIN 4096
@@ -271,6 +272,29 @@ static void use_origin(struct th_hop *hop, struct th_origin *origin)
     hop->origin_reused = origin->n_hops > 0;
 }
 
+static enum th_hop_step origin_failed(struct th_hop *hop, int error)
+{
+    const char *reason = NULL;
+
+    th_metrics_count(hop->desk->metrics, TH_METRIC_ORIGIN_FAILED);
+    if (hop->origin != NULL)
+        (void)th_stream_tls_error(&hop->origin->stream, &reason);
+    return th_hop_fail(hop, error, reason);
+}
+
+/* R19: what the origin is is known before a byte of the request leaves. */
+static int start_tls(struct th_hop *hop)
+{
+    struct th_origin *origin = hop->origin;
+
+    if (origin->scheme != TH_SCHEME_HTTPS)
+        return 0;
+    if (TH_CHECK_FAILS(hop->use->snapshot->tls != NULL))
+        return TH_E_INTERNAL;
+    return th_stream_start_tls(&origin->stream, hop->use->snapshot->tls,
+                               (struct th_str){origin->host, origin->host_len}, origin->port);
+}
+
 static void on_dialed(struct th_dial *dial, int error, int fd, const struct th_address *address)
 {
     struct th_hop *hop = TH_CONTAINER_OF(dial, struct th_hop, dial);
@@ -284,22 +308,25 @@ static void on_dialed(struct th_dial *dial, int error, int fd, const struct th_a
     }
     if (error == 0) {
         use_origin(hop, origin);
-    } else {
-        th_metrics_count(hop->desk->metrics, TH_METRIC_ORIGIN_FAILED);
-        if (error == TH_E_ORIGIN_CONNECT_TIMEOUT)
-            th_metrics_count(hop->desk->metrics, TH_METRIC_TIMEOUTS_CONNECT);
-        th_hop_fail(hop, error, NULL);
+        error = start_tls(hop);
+    } else if (error == TH_E_ORIGIN_CONNECT_TIMEOUT) {
+        th_metrics_count(hop->desk->metrics, TH_METRIC_TIMEOUTS_CONNECT);
     }
+    if (error < 0)
+        origin_failed(hop, error);
     th_hop_wake(hop);
 }
 
 static enum th_hop_step dial(struct th_hop *hop)
 {
     struct th_origin_key key = key_of(hop);
+    int64_t connect_ms = hop->use->snapshot->view->timeouts.connect_ms;
+
+    hop->connect_deadline_ms = hop->desk->worker->now_ms + connect_ms;
     struct th_dial_request request = {
         .host = key.host,
         .port = key.port,
-        .deadline_ms = hop->desk->worker->now_ms + hop->use->snapshot->view->timeouts.connect_ms,
+        .deadline_ms = hop->connect_deadline_ms,
         .permit = permit,
         .permit_arg = hop,
         .fn = on_dialed,
@@ -313,18 +340,19 @@ static enum th_hop_step dial(struct th_hop *hop)
 
 enum th_hop_step th_hop_state_origin(struct th_hop *hop)
 {
-    if (hop->origin != NULL)
-        return th_hop_move(hop, TH_HOP_SEND);
-    if (hop->dialing) { /* woken by the client */
-        if (!th_session_read_ahead(hop->session))
+    if (hop->origin != NULL && !hop->origin->stream.handshaking) {
+        const char *reason;
+        int error = th_stream_tls_error(&hop->origin->stream, &reason);
+        return error < 0 ? origin_failed(hop, error) : th_hop_move(hop, TH_HOP_SEND);
+    }
+    if (hop->dialing || hop->origin != NULL) { /* just dialed, or woken by the client */
+        if (!th_session_read_ahead(hop->session)) {
             th_session_close(hop->session);
-        return TH_HOP_WAIT;
+            return TH_HOP_WAIT;
+        }
+        return th_hop_wait(hop, hop->dialing ? TH_WAIT_ORIGIN : TH_WAIT_HANDSHAKE);
     }
     struct th_origin_key key = key_of(hop);
-    if (key.scheme == TH_SCHEME_HTTPS)
-        return th_hop_fail(hop, TH_E_ORIGIN_TLS,
-                           "this version does not speak TLS to destinations; name an http:// URL "
-                           "in the connection");
     if (!hop->fresh_only) {
         struct th_origin *origin = th_origin_take(&hop->desk->origins, &key, hop);
         if (origin != NULL) {

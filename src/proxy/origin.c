@@ -70,6 +70,18 @@ void th_origin_pool_clear(struct th_origin_pool *pool)
     th_timer_stop(&pool->desk->worker->wheel, &pool->timer);
 }
 
+/* Whether an idle connection has said nothing (R4): whatever comes was not asked for, or is its
+ * end. Room to write again says nothing, and neither does TLS by itself: the tickets of TLS 1.3
+ * come when the server likes. */
+static bool is_silent(struct th_stream *stream)
+{
+    char byte;
+
+    if (!stream->readable && !stream->peer_closed && !stream->broken)
+        return true;
+    return th_stream_recv(stream, &byte, 1) == TH_AGAIN;
+}
+
 static void on_origin_event(struct th_stream *stream)
 {
     struct th_origin *origin =
@@ -79,8 +91,7 @@ static void on_origin_event(struct th_stream *stream)
         th_hop_wake(origin->hop);
         return;
     }
-    /* Idle: whatever comes now was not asked for, or is its end. Room to write again says nothing. */
-    if (stream->readable || stream->peer_closed || stream->broken)
+    if (!is_silent(stream))
         th_origin_close(origin);
 }
 
@@ -144,18 +155,16 @@ void th_origin_give(struct th_origin *origin)
 
     origin->hop = NULL;
     origin->n_hops++;
-    /* Bytes after the response were not asked for (R4); a pool of a retired snapshot is not refilled. */
+    /* Bytes after the response were not asked for (R4); a pool of a retired snapshot is not
+     * refilled. */
     if (origin->in != NULL && th_chunk_len(origin->in) > 0) {
         th_origin_close(origin);
         return;
     }
     origin->in = th_chunk_put(&desk->worker->chunks, origin->in);
-    if (origin->stream.readable || origin->stream.peer_closed || origin->stream.broken) {
-        char byte;
-        if (th_stream_recv(&origin->stream, &byte, 1) != TH_AGAIN) {
-            th_origin_close(origin);
-            return;
-        }
+    if (!is_silent(&origin->stream)) {
+        th_origin_close(origin);
+        return;
     }
     if (desk->draining || origin->use != desk->current || config->origin.max_idle == 0) {
         th_origin_close(origin);

@@ -2,6 +2,28 @@
 
 #include "tokenhop/base/mem.h"
 
+static bool is_https(const struct th_config_pattern *pattern)
+{
+    return th_str_equal(pattern->scheme, TH_STR("https"));
+}
+
+/* Reading the system's certificates takes longer than everything else at start: only where they
+ * are of use. */
+static bool needs_tls(const struct th_config_view *view)
+{
+    if (view->unmatched == TH_UNMATCHED_FORWARD)
+        return true;
+    for (size_t i = 0; i < view->n_unmatched_rules; i++)
+        if (view->unmatched_rules[i].action == TH_UNMATCHED_FORWARD &&
+            is_https(&view->unmatched_rules[i].pattern))
+            return true;
+    for (size_t i = 0; i < view->n_connections; i++)
+        for (size_t k = 0; k < view->connections[i].n_patterns; k++)
+            if (is_https(&view->connections[i].patterns[k]))
+                return true;
+    return false;
+}
+
 int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
 {
     struct th_snapshot *snapshot = th_calloc(1, sizeof *snapshot);
@@ -9,13 +31,15 @@ int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
     if (snapshot == NULL)
         return TH_E_NOMEM;
     th_ref_init(&snapshot->ref);
-    int error = th_routes_new(config, &snapshot->routes);
-    if (error < 0) {
-        th_free(snapshot);
-        return error;
-    }
     snapshot->config = th_config_ref(config);
     snapshot->view = th_config_get(config);
+    int error = th_routes_new(config, &snapshot->routes);
+    if (error == 0 && needs_tls(snapshot->view))
+        error = th_tls_context_new(snapshot->view->origin.ca_file, &snapshot->tls, NULL);
+    if (error < 0) {
+        th_snapshot_unref(snapshot);
+        return error;
+    }
     *ret_snapshot = snapshot;
     return 0;
 }
@@ -30,6 +54,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
 {
     if (snapshot == NULL || !th_ref_release(&snapshot->ref))
         return NULL;
+    th_tls_context_unref(snapshot->tls);
     th_routes_free(snapshot->routes);
     th_config_unref(snapshot->config);
     th_free(snapshot);

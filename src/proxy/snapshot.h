@@ -6,6 +6,7 @@
 #include "tokenhop/base/ref.h"
 #include "tokenhop/config/model.h"
 #include "tokenhop/gate/route.h"
+#include "tokenhop/net/tls.h"
 #include "tokenhop/proxy/proxy.h"
 
 struct th_snapshot {
@@ -13,6 +14,7 @@ struct th_snapshot {
     struct th_config *config;
     const struct th_config_view *view;
     struct th_routes *routes;
+    struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
 };
 
 int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot) TH_MUST;
