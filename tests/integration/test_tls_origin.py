@@ -1,0 +1,410 @@
+"""TLS to origins (R19): an agent that knows only HTTP_PROXY calls http://, tokenhop carries it over TLS."""
+
+import contextlib
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import harness
+from rawnet import SLOW, Connection, Origin, request, response
+
+DAY = datetime.timedelta(days=1)
+NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+
+
+class Identity:
+    """A certificate and its key, in files."""
+
+    def __init__(self, folder, name, names=NAMES, issuer=None, authority=False, start=-DAY, end=DAY):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.datetime.utcnow()
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(issuer.name if issuer else self.name)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + start)
+            .not_valid_after(now + end)
+        )
+        if authority:
+            builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+        elif names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
+        self.file = folder / f"{id(self)}.pem"
+        self.file.write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + self.key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.ca_file = folder / f"{id(self)}-ca.pem"
+        self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+class TlsOrigin(Origin):
+    """`.bytes` is what came inside of TLS; `.names`, `.versions` and `.reused` have one entry a handshake that was done."""
+
+    def __init__(self, identity, answer=None, change=None):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(identity.file)
+        self.context.set_alpn_protocols(["http/1.1"])
+        self.context.sni_callback = lambda sock, name, context: setattr(sock, "sni", name)
+        if change is not None:
+            change(self.context)
+        self.names, self.versions, self.reused, self.protocols = [], [], [], []
+        super().__init__(answer)
+
+    def _serve(self, sock):
+        try:
+            tls = self.context.wrap_socket(sock, server_side=True)
+        except OSError:
+            with self.lock:
+                self.sockets.discard(sock)
+            return
+        with self.lock:
+            self.sockets.discard(sock)
+            self.sockets.add(tls)
+        self.names.append(getattr(tls, "sni", None))
+        self.versions.append(tls.version())
+        self.reused.append(tls.session_reused)
+        self.protocols.append(tls.selected_alpn_protocol())
+        super()._serve(tls)
+
+
+class RawServer:
+    """What happens on a port where no TLS is spoken: `behave` is given each connection."""
+
+    def __init__(self, behave):
+        self.behave, self.bytes = behave, b""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.kept = []
+
+    def run(self):
+        sock, _ = self.listener.accept()
+        self.kept.append(sock)
+        self.bytes += sock.recv(65536)
+        self.behave(sock)
+
+    def close(self):
+        self.listener.close()
+        for sock in self.kept:
+            sock.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="module")
+def authority(folder):
+    return Identity(folder, "Test CA", authority=True)
+
+
+@pytest.fixture(scope="module")
+def good(folder, authority):
+    return Identity(folder, "irrelevant", issuer=authority)
+
+
+@pytest.fixture
+def origins():
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **more: stack.enter_context(contextlib.closing(TlsOrigin(*args, **more)))
+
+
+@pytest.fixture
+def through(tokenhop, authority):
+    """tokenhop whose connection agent2 has https:// URLs at these ports."""
+
+    def start(*ports, change=None, ca_file=authority.ca_file):
+        def place(config):
+            entry = next(c for c in config["connections"] if c["name"] == "agent2")
+            entry["url"] = [entry["url"]]
+            config["workers"] = 1  # connections are pooled by each for itself
+            for port in ports:
+                entry["url"] += [f"https://localhost:{port}/", f"https://127.0.0.1:{port}/"]
+                config["egress"]["allow"].append(f"127.0.0.1:{port}")
+            if ca_file:
+                config["origin"] = {"ca_file": str(ca_file)}
+            if change is not None:
+                change(config)
+
+        return tokenhop(place)
+
+    return start
+
+
+def url(port, path="/a2a/x", host="localhost"):
+    return f"http://{host}:{port}{path}"
+
+
+def test_R19_http_url_is_carried_over_tls(sandbox, through, origins, good):
+    origin = origins(good, lambda r: response(b"from over there"))
+    hop = through(origin.port)
+    token = sandbox.mint()
+    answer = hop.post(url(origin.port), token, data=b"body " * 1000)
+    assert (answer.status_code, answer.content) == (200, b"from over there"), answer.text
+    seen = origin.requests[0]
+    assert seen.body == b"body " * 1000
+    assert seen.target == "/a2a/x"
+    assert seen.all("Host") == [f"localhost:{origin.port}"]
+    credential = seen.get("Authorization").split()[1]
+    assert credential != token and harness.decode(credential)[1]["aud"] == sandbox.resource("agent2")
+    assert token.encode() not in origin.bytes
+    assert origin.names == ["localhost"]
+    assert origin.versions == ["TLSv1.3"] and origin.protocols == ["http/1.1"]
+
+
+def test_R19_https_url_and_addresses(sandbox, through, origins, good):
+    """Absolute-form with https:// is served likewise; an address is verified as one, without SNI."""
+    origin = origins(good)
+    hop = through(origin.port)
+    with Connection(hop.port) as wire:
+        wire.send(request(f"https://localhost:{origin.port}/a2a/x", sandbox.mint()))
+        assert wire.read().status == 200
+    assert hop.get(url(origin.port, host="127.0.0.1"), sandbox.mint()).status_code == 200
+    assert origin.names == ["localhost", None]
+
+
+def test_R19_tls_1_2(sandbox, through, origins, good):
+    def only_1_2(context):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    origin = origins(good, change=only_1_2)
+    hop = through(origin.port)
+    for _ in range(3):
+        assert hop.get(url(origin.port), sandbox.mint()).status_code == 200
+    assert origin.versions == ["TLSv1.2"]
+
+
+def old_versions(context):
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+
+def refusal_of(hop, port, sandbox, **more):
+    answer = hop.post(url(port, **more), sandbox.mint(), data=b"SECRET BODY")
+    assert answer.status_code == 502, answer.text
+    problem = answer.json()
+    assert problem["code"] == "origin_failed"
+    assert problem["connection"] == "agent2"
+    assert answer.headers["Proxy-Status"].startswith("tokenhop; error=tls_")
+    return problem["detail"], answer.headers["Proxy-Status"]
+
+
+CERTIFICATES = {
+    "expired": (dict(start=-2 * DAY, end=-DAY), "has expired"),
+    "not yet valid": (dict(start=DAY, end=2 * DAY), "not yet valid"),
+    "another name": (dict(names=[x509.DNSName("agent2.example.com")]), "another name"),
+    "name in CN alone": (dict(name="localhost", names=None), "another name"),
+    "unknown authority": (dict(issuer="other"), "unknown authority"),
+    "self-signed": (dict(issuer=None), "self-signed"),
+}
+
+
+@pytest.mark.parametrize("case", CERTIFICATES)
+def test_R19_certificate_is_refused(sandbox, through, origins, folder, authority, case):
+    spec, reason = CERTIFICATES[case]
+    spec = {"name": "x", "issuer": authority, **spec}
+    if spec["issuer"] == "other":
+        spec["issuer"] = Identity(folder, "Other CA", authority=True)
+    origin = origins(Identity(folder, **spec))
+    hop = through(origin.port)
+    detail, status = refusal_of(hop, origin.port, sandbox)
+    assert reason in detail
+    assert "tls_certificate_error" in status
+    # and again: nothing was kept that would let it pass
+    refusal_of(hop, origin.port, sandbox)
+    time.sleep(0.1)
+    assert origin.bytes == b"" and origin.requests == []
+
+
+def test_R19_address_in_a_name_is_refused(sandbox, through, origins, folder, authority):
+    origin = origins(Identity(folder, "127.0.0.1", [x509.DNSName("127.0.0.1")], issuer=authority))
+    hop = through(origin.port)
+    assert "not for this address" in refusal_of(hop, origin.port, sandbox, host="127.0.0.1")[0]
+    assert origin.bytes == b""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_R19_old_versions_are_refused(sandbox, through, origins, good):
+    origin = origins(good, change=old_versions)
+    hop = through(origin.port)
+    detail, status = refusal_of(hop, origin.port, sandbox)
+    assert "no TLS of version 1.2 or later" in detail
+    assert "tls_protocol_error" in status
+    assert origin.bytes == b""
+
+
+NO_TLS = {
+    "plain http": (lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak TLS"),
+    "closes": (lambda sock: sock.shutdown(socket.SHUT_WR), "closed the connection"),
+    "alert": (lambda sock: sock.sendall(b"\x15\x03\x03\x00\x02\x02\x70"), "does not serve this name"),
+}
+
+
+@pytest.mark.parametrize("case", NO_TLS)
+def test_R19_no_way_back_to_cleartext(sandbox, through, case):
+    behave, reason = NO_TLS[case]
+    with contextlib.closing(RawServer(behave)) as server:
+        hop = through(server.port)
+        threading.Thread(target=server.run, daemon=True).start()
+        assert reason in refusal_of(hop, server.port, sandbox)[0]
+        assert server.bytes[:1] == b"\x16"  # a ClientHello, and nothing else
+        for secret in (b"HTTP/1.1", b"Authorization", b"SECRET"):
+            assert secret not in server.bytes
+
+
+def test_R22_handshake_timeout(sandbox, through):
+    def change(config):
+        config["timeouts"] = {"connect": "1s"}
+
+    with contextlib.closing(RawServer(lambda sock: None)) as server:
+        hop = through(server.port, change=change)
+        threading.Thread(target=server.run, daemon=True).start()
+        token, begun = sandbox.mint(), time.monotonic()
+        answer = hop.get(url(server.port), token)
+        assert answer.status_code == 504 and answer.json()["code"] == "origin_timeout", answer.text
+        assert "TLS handshake" in answer.json()["detail"]
+        assert 0.9 < time.monotonic() - begun < 5 * SLOW
+
+
+def test_R22_client_leaves_in_the_handshake(sandbox, through):
+    with contextlib.closing(RawServer(lambda sock: None)) as server:
+        hop = through(server.port)
+        threading.Thread(target=server.run, daemon=True).start()
+        wire = Connection(hop.port).send(request(url(server.port), sandbox.mint()))
+        harness.wait_until(lambda: server.bytes)
+        wire.reset()
+        server.kept[0].settimeout(10 * SLOW)
+        with contextlib.suppress(ConnectionResetError):
+            assert server.kept[0].recv(1) == b""  # not kept for one who has left
+
+
+def test_tls_connections_are_pooled(sandbox, through, origins, good):
+    """The tickets of TLS 1.3 come unasked on an idle connection, and are no answer."""
+    origin = origins(good)
+    hop = through(origin.port)
+    token = sandbox.mint()
+    for _ in range(5):
+        assert hop.get(url(origin.port), token).status_code == 200
+        time.sleep(0.05)
+    assert len(origin.versions) == 1 and len(origin.requests) == 5
+
+
+def test_sessions_are_resumed(sandbox, through, origins, good):
+    def answer(sock):
+        sock.sendall(response(fields=["Connection: close"]))
+        return False
+
+    for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+        origin = origins(good, lambda r: answer, lambda c: setattr(c, "maximum_version", version))
+        hop = through(origin.port)
+        for _ in range(3):
+            assert hop.get(url(origin.port), sandbox.mint()).status_code == 200
+        assert origin.reused == [False, True, True]
+
+
+def test_R4_idle_connection_speaks(sandbox, through, origins, good):
+    """Data that nobody asked for ends a pooled connection, also inside of TLS."""
+
+    def answer(sock):
+        sock.sendall(response())
+        time.sleep(0.1)
+        sock.sendall(response(b"UNASKED"))
+        return True
+
+    origin = origins(good, lambda r: answer)
+    hop = through(origin.port)
+    for _ in range(2):
+        assert hop.get(url(origin.port), sandbox.mint()).content == b"ok"
+        time.sleep(0.3)
+    assert len(origin.versions) == 2
+
+
+def test_closed_idle_connection_is_replaced(sandbox, through, origins, good):
+    def answer(sock):
+        sock.sendall(response())
+        time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            sock.unwrap()
+        return False
+
+    origin = origins(good, lambda r: answer)
+    hop = through(origin.port)
+    for _ in range(2):
+        assert hop.post(url(origin.port), sandbox.mint(), data=b"x").status_code == 200
+        time.sleep(0.3)
+    assert len(origin.versions) == 2
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+def test_R4_end_of_a_body_that_ends_with_the_connection(sandbox, through, origins, good, farewell):
+    """Without close_notify anybody on the way could have made the end: it must not look like one."""
+
+    def answer(sock):
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"as far as it goes")
+        if farewell:
+            with contextlib.suppress(OSError):
+                sock.unwrap()
+        return False
+
+    origin = origins(good, lambda r: answer)
+    hop = through(origin.port)
+    with Connection(hop.port) as wire:
+        wire.send(request(url(origin.port), sandbox.mint()))
+        got = wire.read()
+    assert got.complete is farewell
+    if farewell:
+        assert got.body == b"as far as it goes"
+
+
+def test_large_bodies(sandbox, through, origins, good):
+    """Both ways at a time, larger than every buffer."""
+    body = bytes(range(256)) * 40000
+    origin = origins(good, lambda r: response(r.body[::-1]))
+    hop = through(origin.port)
+    for _ in range(2):
+        answer = hop.post(url(origin.port), sandbox.mint(), data=body)
+        assert answer.content == body[::-1]
+
+
+def test_plain_http_beside_tls(sandbox, through, origins, good):
+    origin = origins(good)
+    with Origin(lambda r: response(b"plain")) as plain:
+
+        def change(config):
+            entry = next(c for c in config["connections"] if c["name"] == "agent2")
+            entry["url"].append(f"http://{plain.address}/")
+            config["egress"]["allow"].append(plain.address)
+
+        hop = through(origin.port, change=change)
+        token = sandbox.mint()
+        assert hop.get(plain.url(), token).content == b"plain"
+        assert hop.get(url(origin.port), token).content == b"ok"
+        assert hop.get(sandbox.url("agent2", "/a2a/whoami"), token).status_code == 200
+
+
+def test_ca_file_is_read_again_by_a_reload(sandbox, through, origins, good, authority):
+    origin = origins(good)
+    hop = through(origin.port, ca_file=None)
+    assert "unknown authority" in refusal_of(hop, origin.port, sandbox)[0]
+    hop.config["origin"] = {"ca_file": str(authority.ca_file)}
+    hop.reload()
+    harness.wait_until(lambda: hop.get(url(origin.port), sandbox.mint()).status_code == 200)
