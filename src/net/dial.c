@@ -75,7 +75,7 @@ static void on_deadline(struct th_timer *timer)
  * takes it for a simultaneous open when it happens to choose that port. */
 static bool is_own_echo(int fd, const struct th_address *peer)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {0};
     socklen_t len = sizeof(own);
     struct th_address address;
 
@@ -185,7 +185,8 @@ static void set_next(struct th_dial *dial)
     th_timer_set(&dial->worker->wheel, &dial->next, dial->worker->now_ms + wait_ms);
 }
 
-/* Starts the next permitted address, if there is one and room; ends the dial when nothing is left. */
+/* Starts the next permitted address, if there is one and room; ends the dial when nothing is left.
+ */
 static void launch(struct th_dial *dial)
 {
     struct th_dial_attempt *place = free_place(dial);

@@ -1,12 +1,15 @@
-/* The fetcher that tokenhop runs with. The way of one fetch, each step at once where nothing is to be waited for:
+/* The fetcher that tokenhop runs with. The way of one fetch, each step at once where nothing is to
+ * be waited for:
  *
  *     start -> addresses (resolver) -> trust (https only) -> transfer (curl) -> finish
  *
- * curl resolves nothing itself, as its resolver threads are joined when a handle goes, which can take the name server's
- * time-out: it is given the addresses (CURLOPT_RESOLVE). Connections are kept, handles are used again.
+ * curl resolves nothing itself, as its resolver threads are joined when a handle goes, which can
+ * take the name server's time-out: it is given the addresses (CURLOPT_RESOLVE). Connections are
+ * kept, handles are used again.
  *
- * Measured on loopback, cleartext, one form of 2 KB for an answer of 1 KB over a kept connection: see
- * test_fetch_curl.c, which prints it when asked to. */
+ * Measured on loopback, cleartext, a form of 2 KB for an answer of 1 KB over a kept connection: 36
+ * to 50 us of the worker's CPU a fetch, the kernel's half included (TH_MEASURE=1
+ * test_net_fetch_curl prints it). */
 #include "fetch_private.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"

@@ -23,7 +23,8 @@ struct th_fetch_head {
 
 void th_fetch_head_init(struct th_fetch_head *head);
 void th_fetch_head_fini(struct th_fetch_head *head);
-/* One line with its line end, the status line too: that one begins anew (after an interim answer). */
+/* One line with its line end, the status line too: that one begins anew (after an interim answer).
+ */
 void th_fetch_head_add(struct th_fetch_head *head, struct th_str line);
 /* `wall_ms` stands in for a Date that was not sent. */
 void th_fetch_head_fill(const struct th_fetch_head *head, int64_t wall_ms,

@@ -10,9 +10,9 @@
 #define MAX_CONNECTIONS 64 /* kept, a worker and trust */
 #define MAX_UNDER_WAY 256
 
-/* A socket of curl, from its opening to its closing. Its event stays registered when curl has no more interest
- * (between two requests of a kept connection), as it will have the same again: that saves two calls of
- * epoll_ctl() a request. One that fires unwanted is taken out then. */
+/* A socket of curl, from its opening to its closing. Its event stays registered when curl has no
+ * more interest (between two requests of a kept connection), as it will have the same again: that
+ * saves two calls of epoll_ctl() a request. One that fires unwanted is taken out then. */
 struct loop_socket {
     struct th_list link;
     struct th_fetch_loop *loop;

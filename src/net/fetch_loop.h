@@ -1,8 +1,9 @@
-/* libcurl's multi interface on the loop of a worker: its sockets are events of the worker's base, its timer is one
- * of the worker's wheel. One multi handle, hence one pool of kept connections. The worker's thread only.
+/* libcurl's multi interface on the loop of a worker: its sockets are events of the worker's base,
+ * its timer is one of the worker's wheel. One multi handle, hence one pool of kept connections. The
+ * worker's thread only.
  *
- * curl forbids to call it from its own callbacks: these here only take note, and all that follows (`done`) is called
- * when curl has returned. */
+ * curl forbids to call it from its own callbacks: these here only take note, and all that follows
+ * (`done`) is called when curl has returned. */
 #ifndef TH_NET_FETCH_LOOP_H
 #define TH_NET_FETCH_LOOP_H
 

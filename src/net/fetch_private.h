@@ -1,4 +1,5 @@
-/* One fetch, shared by its way (fetch_curl.c) and what curl is told and calls (fetch_transfer.c). */
+/* One fetch, shared by its way (fetch_curl.c) and what curl is told and calls (fetch_transfer.c).
+ */
 #ifndef TH_NET_FETCH_PRIVATE_H
 #define TH_NET_FETCH_PRIVATE_H
 
@@ -46,7 +47,8 @@ struct th_fetch {
     char error_text[CURL_ERROR_SIZE];
 };
 
-/* A handle with all options that are the same for every fetch. NULL when curl cannot do what it must (R12). */
+/* A handle with all options that are the same for every fetch. NULL when curl cannot do what it
+ * must (R12). */
 CURL *th_fetch_easy_new(void) TH_MUST;
 /* Everything that is this fetch's; `body`, `headers` and `pin` must live as long as it runs. */
 int th_fetch_easy_prepare(struct th_fetch *fetch) TH_MUST;

@@ -1,5 +1,5 @@
-/* What curl is told of a fetch, and what curl calls: these functions only take note, as curl must not be called from
- * within them. */
+/* What curl is told of a fetch, and what curl calls: these functions only take note, as curl must
+ * not be called from within them. */
 #include <openssl/ssl.h>
 
 #include "fetch_private.h"
@@ -59,9 +59,9 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return th_fetch_loop_open(&fetch->trust->loop, sa);
 }
 
-/* Before each sending, on a new connection or a kept one. curl sends a request again by itself when a
- * kept connection turns out to be closed. An assertion must not be sent twice (R12), and whether the first
- * was received nobody knows: whoever asked makes a new one. */
+/* Before each sending, on a new connection or a kept one. curl sends a request again by itself when
+ * a kept connection turns out to be closed. An assertion must not be sent twice (R12), and whether
+ * the first was received nobody knows: whoever asked makes a new one. */
 static int on_before_sending(void *arg, char *peer, char *own, int peer_port, int own_port)
 {
     struct th_fetch *fetch = arg;
@@ -107,8 +107,8 @@ static CURLcode set_restraints(CURL *easy)
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    /* A resumed session is not verified again, and curl finds one by host and options: it would serve
-     * also who trusts other certificates than those that it was verified by. */
+    /* A resumed session is not verified again, and curl finds one by host and options: it would
+     * serve also who trusts other certificates than those that it was verified by. */
     SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
     /* The certificates come by on_tls_context() alone. */
     SET(CURLOPT_CAINFO, NULL);

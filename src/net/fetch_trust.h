@@ -1,9 +1,9 @@
-/* Whom a fetch trusts: the certificates of one CA file, or the system's, and the connections that were verified by
- * them (curl takes a kept connection by host and options alone, hence each trust has its own pool). The
- * worker's thread only.
+/* Whom a fetch trusts: the certificates of one CA file, or the system's, and the connections that
+ * were verified by them (curl takes a kept connection by host and options alone, hence each trust
+ * has its own pool). The worker's thread only.
  *
- * Reading the system's certificates takes some 45 ms: a helper does it, at the first need and again when the last time is
- * an hour ago; meanwhile the old ones serve. */
+ * Reading the system's certificates takes some 45 ms: a helper does it, at the first need and again
+ * when the last time is an hour ago; meanwhile the old ones serve. */
 #ifndef TH_NET_FETCH_TRUST_H
 #define TH_NET_FETCH_TRUST_H
 

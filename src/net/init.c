@@ -11,8 +11,9 @@
 /* What libcurl lets go of has held tokens: request bodies on their way out, answers, header fields.
  * So all of it is wiped, which costs little as it allocates little on a kept connection.
  *
- * The memory is the system's and not th_malloc()'s: with an allocation that fails, libcurl 7.88.1 may divide
- * by zero (in its table of connections), so that a test which makes each one fail would end there. */
+ * The memory is the system's and not th_malloc()'s: with an allocation that fails, libcurl 7.88.1
+ * may divide by zero (in its table of connections), so that a test which makes each one fail would
+ * end there. */
 
 static void wiping_free(void *ptr)
 {

@@ -68,7 +68,7 @@ static bool goes_on(struct th_listener *listener, int err)
 
 static bool accept_one(struct th_listener *listener)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {0};
     socklen_t len = sizeof(peer);
     struct th_address address;
     int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -140,7 +140,7 @@ static int bind_socket(const struct th_address *address, int backlog, int *ret_f
 int th_listener_new_fd(struct th_worker *worker, int fd, th_accept_fn *fn, void *arg,
                        struct th_listener **ret_listener)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {0};
     socklen_t len = sizeof(own);
     struct th_listener *listener = th_calloc(1, sizeof(*listener));
 

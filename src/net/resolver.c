@@ -69,10 +69,9 @@ int th_resolver_new(struct th_worker *worker, struct th_resolver **ret_resolver)
 
 static void free_entry(struct th_resolver *resolver, struct entry *entry)
 {
-    struct th_list *item;
-
-    while ((item = th_list_pop_front(&entry->waiters)) != NULL)
-        ; /* who still waits is told nothing: their worker goes */
+    /* Who still waits is told nothing: their worker goes. */
+    while (th_list_pop_front(&entry->waiters) != NULL) {
+    }
     th_handle_drop(resolver->worker->handles, entry->handle);
     th_hash_table_remove(&resolver->table, &entry->node);
     th_list_remove(&entry->link);

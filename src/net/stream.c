@@ -59,17 +59,16 @@ int th_stream_init(struct th_stream *stream, struct th_worker *worker, int fd,
 
 void th_stream_note_drained(struct th_stream *stream, bool sure)
 {
-    struct th_worker_private *private = stream->worker->private;
+    struct th_worker_private *inner = stream->worker->private;
 
     if (stream->peer_closed && !sure)
         return; /* read on until the end */
     stream->readable = false;
     if (sure || th_list_is_linked(&stream->unconfirmed))
         return;
-    if (th_list_is_empty(&private->unconfirmed))
-        th_timer_set(&stream->worker->wheel, &private->confirm,
-                     stream->worker->now_ms + CONFIRM_MS);
-    th_list_push_back(&private->unconfirmed, &stream->unconfirmed);
+    if (th_list_is_empty(&inner->unconfirmed))
+        th_timer_set(&stream->worker->wheel, &inner->confirm, stream->worker->now_ms + CONFIRM_MS);
+    th_list_push_back(&inner->unconfirmed, &stream->unconfirmed);
 }
 
 static void confirm(struct th_stream *stream)
@@ -89,12 +88,12 @@ static void confirm(struct th_stream *stream)
 
 void th_stream_confirm_all(struct th_timer *timer)
 {
-    struct th_worker_private *private = TH_CONTAINER_OF(timer, struct th_worker_private, confirm);
+    struct th_worker_private *inner = TH_CONTAINER_OF(timer, struct th_worker_private, confirm);
     struct th_list now;
     struct th_list *item;
 
     th_list_init(&now);
-    th_list_splice_back(&now, &private->unconfirmed);
+    th_list_splice_back(&now, &inner->unconfirmed);
     while ((item = th_list_pop_front(&now)) != NULL)
         confirm(TH_LIST_ENTRY(item, struct th_stream, unconfirmed));
 }

@@ -1,4 +1,5 @@
-/* Fetching over TLS: who is trusted, and that no connection is shared by those who trust differently. */
+/* Fetching over TLS: who is trusted, and that no connection is shared by those who trust
+ * differently. */
 #include "test_support.h"
 
 #include <openssl/ec.h>

@@ -1,5 +1,5 @@
-/* A small HTTP server on loopback for the tests of fetching: one thread a connection, what it answers is chosen by the
- * path of the request. It misbehaves on demand. */
+/* A small HTTP server on loopback for the tests of fetching: one thread a connection, what it
+ * answers is chosen by the path of the request. It misbehaves on demand. */
 #ifndef TH_NET_TEST_SERVER_H
 #define TH_NET_TEST_SERVER_H
 

@@ -193,8 +193,8 @@ static void test_silence_is_confirmed_once(void **state)
     bench_close(&bench);
 }
 
-/* A write that meets the reset takes the error out of the socket; what is read then looks like a clean
- * end and must not be told as one. */
+/* A write that meets the reset takes the error out of the socket; what is read then looks like a
+ * clean end and must not be told as one. */
 static void test_reset_met_by_a_write(void **state)
 {
     struct bench bench;

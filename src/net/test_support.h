@@ -60,8 +60,8 @@ static inline void pass(struct bench *bench, int64_t ms)
     settle(bench);
 }
 
-/* Turns the loop, in real time but for a few seconds at most, until *flag is set: for what comes from other
- * threads or through the kernel's loopback. */
+/* Turns the loop, in real time but for a few seconds at most, until *flag is set: for what comes
+ * from other threads or through the kernel's loopback. */
 static inline void wait_for(struct bench *bench, const int *flag)
 {
     for (int i = 0; i < 5000 && !*flag; i++) {

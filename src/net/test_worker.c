@@ -201,7 +201,8 @@ static void test_helpers(void **state)
     th_helpers_free(helpers);
 }
 
-/* Stopped while the queue is full: what runs is finished, the rest is skipped, and each job comes home. */
+/* Stopped while the queue is full: what runs is finished, the rest is skipped, and each job comes
+ * home. */
 static void test_helpers_stop_in_the_middle(void **state)
 {
     struct th_helpers *helpers;
@@ -300,8 +301,8 @@ static void test_soon(void **state)
     bench_close(&bench);
 }
 
-/* th_worker_run() in real time: a timer that comes due while the loop sleeps, and one that was set earlier than
- * what the loop had gone to sleep for. */
+/* th_worker_run() in real time: a timer that comes due while the loop sleeps, and one that was set
+ * earlier than what the loop had gone to sleep for. */
 struct clockwork {
     struct th_timer late;
     struct th_timer early;

@@ -34,9 +34,10 @@ static int make_base(struct th_worker *worker)
 
     if (config == NULL)
         return TH_E_NOMEM;
-    /* Edge-triggered with early close is epoll alone. No locks, as a base is its thread's; no change
-     * list, which saves a call only where a descriptor is added and removed in one turn; no precise
-     * timer, which is a timerfd to be set in every turn. The environment does not choose the method. */
+    /* Edge-triggered with early close is epoll alone. No locks, as a base is its thread's; no
+     * change list, which saves a call only where a descriptor is added and removed in one turn; no
+     * precise timer, which is a timerfd to be set in every turn. The environment does not choose
+     * the method. */
     if (event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0 &&
         event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) == 0) {
         worker->base = event_base_new_with_config(config);
@@ -49,14 +50,14 @@ static int make_base(struct th_worker *worker)
 
 static int add_own_events(struct th_worker *worker)
 {
-    struct th_worker_private *private = worker->private;
+    struct th_worker_private *inner = worker->private;
     int fd = th_mailbox_fd(worker->mailbox);
 
-    if (evtimer_assign(&private->wheel_event, worker->base, on_wheel, worker) != 0 ||
-        event_assign(&private->wake_event, worker->base, fd, EV_READ | EV_ET | EV_PERSIST, on_wake,
+    if (evtimer_assign(&inner->wheel_event, worker->base, on_wheel, worker) != 0 ||
+        event_assign(&inner->wake_event, worker->base, fd, EV_READ | EV_ET | EV_PERSIST, on_wake,
                      worker) != 0)
         return TH_E_IO;
-    return event_add(&private->wake_event, NULL) == 0 ? 0 : TH_E_NOMEM;
+    return event_add(&inner->wake_event, NULL) == 0 ? 0 : TH_E_NOMEM;
 }
 
 static int fill_worker(struct th_worker *worker, const struct th_worker_options *options)
@@ -124,16 +125,16 @@ static void bury_all(struct th_worker *worker)
 
 static void free_private(struct th_worker *worker)
 {
-    struct th_worker_private *private = worker->private;
+    struct th_worker_private *inner = worker->private;
 
-    if (private == NULL)
+    if (inner == NULL)
         return;
-    th_timer_stop(&worker->wheel, &private->confirm);
-    if (event_initialized(&private->wheel_event))
-        event_del(&private->wheel_event);
-    if (event_initialized(&private->wake_event))
-        event_del(&private->wake_event);
-    th_free(private);
+    th_timer_stop(&worker->wheel, &inner->confirm);
+    if (event_initialized(&inner->wheel_event))
+        event_del(&inner->wheel_event);
+    if (event_initialized(&inner->wake_event))
+        event_del(&inner->wake_event);
+    th_free(inner);
 }
 
 struct th_worker *th_worker_free(struct th_worker *worker)
@@ -142,8 +143,8 @@ struct th_worker *th_worker_free(struct th_worker *worker)
         return NULL;
     if (worker->mailbox != NULL) {
         th_mailbox_close(worker->mailbox);
-        while (th_mailbox_deliver(worker->mailbox, worker))
-            ;
+        while (th_mailbox_deliver(worker->mailbox, worker)) {
+        }
     }
     bury_all(worker);
     th_resolver_free(worker->resolver);
@@ -179,8 +180,8 @@ static void run_soon(struct th_worker *worker)
     struct th_list now;
     struct th_list *item;
 
-    /* What asks again meanwhile waits for the next turn, so that no pair of functions that ask for each
-     * other keeps the loop from its events. */
+    /* What asks again meanwhile waits for the next turn, so that no pair of functions that ask for
+     * each other keeps the loop from its events. */
     th_list_init(&now);
     th_list_splice_back(&now, &worker->private->soon);
     while ((item = th_list_pop_front(&now)) != NULL) {
@@ -193,22 +194,22 @@ static void run_soon(struct th_worker *worker)
 /* What follows the events of a turn. */
 static void end_turn(struct th_worker *worker)
 {
-    struct th_worker_private *private = worker->private;
+    struct th_worker_private *inner = worker->private;
     int64_t next_ms;
 
-    if (!private->awake) {
-        private->awake = true;
+    if (!inner->awake) {
+        inner->awake = true;
         worker->now_ms = th_clock_monotonic_ms(worker->clock);
     }
     if (th_mailbox_deliver(worker->mailbox, worker))
-        worker->private->busy = true;
+        inner->busy = true;
     next_ms = th_wheel_next_ms(&worker->wheel);
     if (next_ms >= 0 && next_ms <= worker->now_ms)
-        worker->private->busy = true;
+        inner->busy = true;
     th_wheel_turn(&worker->wheel, worker->now_ms);
     run_soon(worker);
     if (!th_list_is_empty(&worker->graveyard)) {
-        private->busy = true;
+        inner->busy = true;
         bury_all(worker);
     }
 }
@@ -224,31 +225,31 @@ static void begin_turn(struct th_worker *worker)
  * early is left: turning an empty slot is cheaper than to move the timer with every deadline. */
 static void arm_wheel(struct th_worker *worker)
 {
-    struct th_worker_private *private = worker->private;
+    struct th_worker_private *inner = worker->private;
     int64_t next_ms = th_wheel_next_ms(&worker->wheel);
     int64_t delay_ms;
 
-    if (next_ms < 0 || (private->armed_ms >= 0 && private->armed_ms <= next_ms))
+    if (next_ms < 0 || (inner->armed_ms >= 0 && inner->armed_ms <= next_ms))
         return;
     delay_ms = next_ms > worker->now_ms ? next_ms - worker->now_ms : 0;
     struct timeval delay = {delay_ms / 1000, delay_ms % 1000 * 1000};
-    if (event_add(&private->wheel_event, &delay) == 0)
-        worker->private->armed_ms = next_ms;
+    if (event_add(&inner->wheel_event, &delay) == 0)
+        inner->armed_ms = next_ms;
 }
 
 void th_worker_run(struct th_worker *worker)
 {
-    struct th_worker_private *private = worker->private;
+    struct th_worker_private *inner = worker->private;
 
-    while (!atomic_load_explicit(&private->stop, memory_order_acquire)) {
+    while (!atomic_load_explicit(&inner->stop, memory_order_acquire)) {
         /* A post between here and the wait writes the eventfd, so that nothing is overslept. */
-        bool more = !th_list_is_empty(&private->soon);
+        bool more = !th_list_is_empty(&inner->soon);
         arm_wheel(worker);
         begin_turn(worker);
         event_base_loop(worker->base, more ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
         end_turn(worker);
     }
-    atomic_store_explicit(&private->stop, false, memory_order_release);
+    atomic_store_explicit(&inner->stop, false, memory_order_release);
 }
 
 void th_worker_stop(struct th_worker *worker)

@@ -26,11 +26,11 @@ struct th_worker_private {
 /* th_worker_awake() without the call. */
 static inline void worker_awake(struct th_worker *worker)
 {
-    struct th_worker_private *private = worker->private;
+    struct th_worker_private *inner = worker->private;
 
-    private->busy = true;
-    if (!private->awake) {
-        private->awake = true;
+    inner->busy = true;
+    if (!inner->awake) {
+        inner->awake = true;
         worker->now_ms = th_clock_monotonic_ms(worker->clock);
     }
 }

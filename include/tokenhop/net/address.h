@@ -27,7 +27,8 @@ struct th_addresses {
 
 #define TH_ADDRESS_TEXT_MAX 64 /* "[...]:65535" and the NUL */
 
-/* A literal: four decimals, or IPv6 without brackets and zone. TH_E_BAD_TARGET when it is neither. */
+/* A literal: four decimals, or IPv6 without brackets and zone. TH_E_BAD_TARGET when it is neither.
+ */
 int th_address_parse(struct th_str host, uint16_t port, struct th_address *ret_address) TH_MUST;
 int th_address_from_sockaddr(const struct sockaddr *sa, socklen_t len,
                              struct th_address *ret_address) TH_MUST;

@@ -3,8 +3,8 @@
  * address is used), connect with fallback from family to family (RFC 8305: the next address is
  * started after 250 ms or on failure; the first made wins).
  *
- * Embedded in its owner. The worker's thread only. `fn` is never called from inside th_dial_start(), nor after
- * th_dial_cancel(). */
+ * Embedded in its owner. The worker's thread only. `fn` is never called from inside
+ * th_dial_start(), nor after th_dial_cancel(). */
 #ifndef TOKENHOP_NET_DIAL_H
 #define TOKENHOP_NET_DIAL_H
 
@@ -15,8 +15,8 @@
 #define TH_DIAL_ATTEMPTS 2 /* under way at one time */
 
 struct th_dial;
-/* `fd` is connected, non-blocking, TCP_NODELAY, and the receiver's; -1 with an error (TH_E_ORIGIN_*, TH_E_EGRESS_DENIED when no
- * address was permitted). */
+/* `fd` is connected, non-blocking, TCP_NODELAY, and the receiver's; -1 with an error
+ * (TH_E_ORIGIN_*, TH_E_EGRESS_DENIED when no address was permitted). */
 typedef void th_dial_fn(struct th_dial *dial, int error, int fd, const struct th_address *address);
 /* 0 when the address may be connected to, else the error. */
 typedef int th_dial_permit_fn(void *arg, const struct th_address *address);

@@ -1,12 +1,18 @@
-/* Fetching: one bounded HTTP request of tokenhop's own, to a token endpoint or for metadata. A table
- * of operations, so that tests script the server: the real one (fetch_curl.h) is libcurl's multi
- * interface on the worker's loop, with connections kept.
+/* Fetching: one bounded HTTP request of tokenhop's own, to a token endpoint or for metadata. A
+ * table of operations, so that tests script the server: the real one (fetch_curl.h) is libcurl's
+ * multi interface on the worker's loop, with connections kept.
  *
  * R12 holds for every implementation: no redirects followed, no netrc, no proxy from the
  * environment, no cookies, http and https only, TLS 1.2 or later verified, bounded total time,
  * bounded answer (max_bytes of decoded body), cleartext only to loopback or where allowed.
  *
- * The worker's thread only. `fn` is never called from inside start, nor after cancel. */
+ * A request with a body is sent once and never again by itself, also when a kept connection closes
+ * under it (TH_E_EXCHANGE_DOWN): whoever asked makes a new assertion and asks again.
+ *
+ * The worker's thread only. `fn` is never called from inside start, nor after cancel. Inside `fn`
+ * others may be started and cancelled; the fetcher itself must not be freed there. start returns
+ * TH_E_BAD_TARGET for a URL that is none or not http(s), TH_E_BAD_REQUEST for a field value with a
+ * control character, TH_E_NOMEM. */
 #ifndef TOKENHOP_NET_FETCH_H
 #define TOKENHOP_NET_FETCH_H
 
@@ -42,9 +48,10 @@ struct th_fetch_response {
     struct th_str body;          /* a secret: wiped by the fetcher after fn returns */
 };
 
-/* `error` is 0 whenever a complete response came, whatever its status. Else response is NULL and error is
- * TH_E_EXCHANGE_DOWN (not reached, broken off), TH_E_EXCHANGE_TIMEOUT, TH_E_EXCHANGE_FAILED (answer too large, not HTTP, TLS not
- * verified), TH_E_CLEARTEXT_DENIED. `detail` is a short text for the log, without secrets. */
+/* `error` is 0 whenever a complete response came, whatever its status. Else response is NULL and
+ * error is TH_E_EXCHANGE_DOWN (not reached, broken off), TH_E_EXCHANGE_TIMEOUT,
+ * TH_E_EXCHANGE_FAILED (answer too large, not HTTP, TLS not verified), TH_E_CLEARTEXT_DENIED.
+ * `detail` is a short text for the log, without secrets. */
 typedef void th_fetch_fn(void *arg, int error, const struct th_fetch_response *response,
                          const char *detail);
 

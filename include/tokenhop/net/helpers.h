@@ -10,22 +10,24 @@
 #include "tokenhop/net/mailbox.h"
 
 /* A job is its submitter's memory, allocated for itself: whoever asked may be gone when it is done,
- * hence `done` must find them by handle. From submit until `done` the job belongs to the helpers. */
+ * hence `done` must find them by handle. From submit until `done` the job belongs to the helpers.
+ */
 struct th_job {
     struct th_list link;
     struct th_worker *worker;         /* filled by submit */
-    bool skipped;                       /* filled: the helpers were stopped before `work` was run */
+    bool skipped;                     /* filled: the helpers were stopped before `work` was run */
     void (*work)(struct th_job *job); /* on a helper thread; may block */
     void (*done)(struct th_job *job); /* on the worker's thread; owns the job: frees it */
 };
 
 struct th_helpers;
 int th_helpers_new(size_t n_threads, size_t max_waiting, struct th_helpers **ret_helpers) TH_MUST;
-/* Any worker. 0, or TH_E_OVERLOADED when the queue is full, TH_E_DRAINING when stopped (the job stays the caller's). */
+/* Any worker. 0, or TH_E_OVERLOADED when the queue is full, TH_E_DRAINING when stopped (the job
+ * stays the caller's). */
 int th_helpers_submit(struct th_helpers *helpers, struct th_worker *worker,
                       struct th_job *job) TH_MUST;
-/* Takes no more, waits for what runs, posts what is done and, skipped, what was not begun. After the workers have
- * stopped running and before they are freed, which delivers these; then free. */
+/* Takes no more, waits for what runs, posts what is done and, skipped, what was not begun. After
+ * the workers have stopped running and before they are freed, which delivers these; then free. */
 void th_helpers_stop(struct th_helpers *helpers);
 struct th_helpers *th_helpers_free(struct th_helpers *helpers);
 

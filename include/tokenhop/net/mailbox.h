@@ -1,8 +1,9 @@
 /* Mailbox of one worker: the only way in which another thread speaks to it. Bounded; woken by an
  * eventfd, written only when the box was empty.
  *
- * A message is a value: a function, a handle that the receiver resolves (what it named may be gone), and a
- * payload whose ownership goes to the function. Messages of one sender arrive in order. */
+ * A message is a value: a function, a handle that the receiver resolves (what it named may be
+ * gone), and a payload whose ownership goes to the function. Messages of one sender arrive in
+ * order. */
 #ifndef TOKENHOP_NET_MAILBOX_H
 #define TOKENHOP_NET_MAILBOX_H
 
@@ -24,8 +25,8 @@ struct th_message {
 
 struct th_mailbox;
 
-/* Any thread. 0, or TH_E_OVERLOADED when the box is full, or TH_E_DRAINING once the worker is being freed: the payload
- * stays the caller's then. */
+/* Any thread. 0, or TH_E_OVERLOADED when the box is full, or TH_E_DRAINING once the worker is being
+ * freed: the payload stays the caller's then. */
 int th_mailbox_post(struct th_mailbox *mailbox, const struct th_message *message) TH_MUST;
 
 /* Handles: an index and a generation, so that a message about something that is gone finds nothing,

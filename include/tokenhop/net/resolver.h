@@ -1,5 +1,5 @@
-/* Names to addresses, off the loop. One resolver a worker: a small cache (30 s what was found, 2 s what
- * was not, bounded), equal questions under way are one job. Literals are answered at once. */
+/* Names to addresses, off the loop. One resolver a worker: a small cache (30 s what was found, 2 s
+ * what was not, bounded), equal questions under way are one job. Literals are answered at once. */
 #ifndef TOKENHOP_NET_RESOLVER_H
 #define TOKENHOP_NET_RESOLVER_H
 
@@ -22,7 +22,8 @@ int th_resolver_new(struct th_worker *worker, struct th_resolver **ret_resolver)
 struct th_resolver *th_resolver_free(struct th_resolver *resolver);
 
 /* 0: *ret_addresses is filled, fn is not called. TH_AGAIN: fn will be called, on this worker.
- * TH_E_ORIGIN_NAME when it is known that there are none, or TH_E_OVERLOADED, TH_E_NOMEM, TH_E_DRAINING. */
+ * TH_E_ORIGIN_NAME when it is known that there are none, or TH_E_OVERLOADED, TH_E_NOMEM,
+ * TH_E_DRAINING. */
 int th_resolver_ask(struct th_resolver *resolver, struct th_str host, uint16_t port,
                     struct th_resolve *resolve, th_resolve_fn *fn,
                     struct th_addresses *ret_addresses) TH_MUST;

@@ -1,6 +1,7 @@
 /* Timers of one worker: a wheel of slots, TH_WHEEL_TICK_MS each, driven by one libevent timer that
  * is armed for the next slot that is not empty. Made for deadlines that are moved on every request
- * and seldom reached: moving one later only writes the number (the slot finds out when it comes up).
+ * and seldom reached: moving one later only writes the number (the slot finds out when it comes
+ * up).
  *
  * A timer is embedded in its owner, who must stop it before it goes. Fires once, at or up to one
  * tick after its deadline, never before. The worker's thread only. */

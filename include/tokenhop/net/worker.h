@@ -37,7 +37,8 @@ struct th_worker {
     struct th_list graveyard; /* objects to be freed at the end of this turn of the loop */
     void *proxy;              /* what the proxy room keeps for this worker */
     int64_t now_ms;           /* monotonic, of this turn of the loop */
-    /* Room for building a head before it is written: valid only until control returns to the loop. */
+    /* Room for building a head before it is written: valid only until control returns to the loop.
+     */
     char *scratch; /* TH_SCRATCH_SIZE */
     struct th_worker_private *private;
 };
@@ -55,36 +56,38 @@ struct th_worker_options {
 
 /* Any thread; makes the loop, wheel, pool, mailbox and resolver. */
 int th_worker_new(const struct th_worker_options *options, struct th_worker **ret_worker) TH_MUST;
-/* After it has stopped, on any thread, but after th_helpers_stop(). NULL is fine. Whatever lives on it must be gone
- * before. What is still in the mailbox is delivered here, to functions whose handles find nothing. */
+/* After it has stopped, on any thread, but after th_helpers_stop(). NULL is fine. Whatever lives on
+ * it must be gone before. What is still in the mailbox is delivered here, to functions whose
+ * handles find nothing. */
 struct th_worker *th_worker_free(struct th_worker *worker);
 
 /* Runs the loop until th_worker_stop(). */
 void th_worker_run(struct th_worker *worker);
 /* Any thread: ends th_worker_run() at the end of the current turn. */
 void th_worker_stop(struct th_worker *worker);
-/* One turn without waiting: handles what is ready now, turns the wheel to the clock's time, buries. Returns whether anything
- * happened. For tests with a turned clock, instead of th_worker_run(). */
+/* One turn without waiting: handles what is ready now, turns the wheel to the clock's time, buries.
+ * Returns whether anything happened. For tests with a turned clock, instead of th_worker_run(). */
 bool th_worker_turn(struct th_worker *worker);
 
-/* Deferred freeing: never free inside a callback. `bury` is called with `item` at the end of the turn. */
+/* Deferred freeing: never free inside a callback. `bury` is called with `item` at the end of the
+ * turn. */
 struct th_grave {
     struct th_list link;
     void (*bury)(struct th_worker *worker, struct th_grave *grave);
 };
 void th_worker_bury(struct th_worker *worker, struct th_grave *grave);
 
-/* Deferred calling: `fn` runs once, in this turn of the loop, after the events that are ready now and
- * from no callback of anybody. Embedded in its owner, who must cancel it before it goes. */
+/* Deferred calling: `fn` runs once, in this turn of the loop, after the events that are ready now
+ * and from no callback of anybody. Embedded in its owner, who must cancel it before it goes. */
 struct th_soon {
     struct th_list link;
     void (*fn)(struct th_soon *soon);
 };
 void th_worker_soon(struct th_worker *worker, struct th_soon *soon); /* asked for already: fine */
-void th_soon_cancel(struct th_soon *soon);                           /* not asked for, or zeroed: fine */
+void th_soon_cancel(struct th_soon *soon); /* not asked for, or zeroed: fine */
 
-/* Whoever hangs own events on `base` calls this first in their callbacks: it brings now_ms up to date, once
- * a turn. */
+/* Whoever hangs own events on `base` calls this first in their callbacks: it brings now_ms up to
+ * date, once a turn. */
 void th_worker_awake(struct th_worker *worker);
 
 #endif
