@@ -254,7 +254,8 @@ static enum pump begin_response(struct th_hop *hop)
     bool close_ends;
     struct th_writer w;
 
-    if (!hop->request_body.received || hop->request_failed)
+    /* In draining the connection ends with this answer: said, so that nobody asks on it again. */
+    if (!hop->request_body.received || hop->request_failed || hop->desk->draining)
         hop->client_keeps = false;
     th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
     th_rewrite_response(hop, &out, &close_ends, &w);
