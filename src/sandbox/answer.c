@@ -12,8 +12,8 @@ static const struct {
     {"too_many_requests", 429},
 };
 
-bool th_answer_refuse(struct th_idp_answer *answer, const char *error, const char *reason,
-                      const char *description)
+void th_answer_set_error(struct th_idp_answer *answer, const char *error, const char *reason,
+                         const char *description)
 {
     answer->status = 400;
     for (size_t i = 0; i < TH_COUNT_OF(statuses); i++) {
@@ -23,7 +23,6 @@ bool th_answer_refuse(struct th_idp_answer *answer, const char *error, const cha
     answer->reason = reason;
     json_decref(answer->body);
     answer->body = json_pack("{s:s, s:s}", "error", error, "error_description", description);
-    return false;
 }
 
 bool th_answer_fail(struct th_idp_answer *answer, int error)

@@ -5,6 +5,8 @@
 #include "world.h"
 
 #define MAX_RULES 100
+#define DEFAULT_LONG_TEXT 200000
+#define MAX_LONG_TEXT (16 * 1024 * 1024)
 
 static const struct fault_row {
     const char *name;
@@ -194,9 +196,21 @@ void th_faults_help(FILE *out)
         fprintf(out, "  %-20s %s\n", rows[i].name, rows[i].text);
 }
 
-static void widen_scope(json_t *claims, const char *more)
+static json_t *long_text(long len)
+{
+    if (len < 1 || len > MAX_LONG_TEXT)
+        len = DEFAULT_LONG_TEXT;
+    TH_CLEANUP(th_freep) char *text = th_malloc((size_t)len);
+    if (text == NULL)
+        return NULL;
+    memset(text, 'A', (size_t)len);
+    return json_stringn(text, (size_t)len);
+}
+
+static void widen_scope(const struct th_fault *fault, json_t *claims)
 {
     char text[1024];
+    const char *more = th_fault_text(fault, "value", "chat.admin");
     json_t *list = json_object_get(claims, "scp");
     const char *scope = json_string_value(json_object_get(claims, "scope"));
     if (json_is_array(list))
@@ -207,67 +221,76 @@ static void widen_scope(json_t *claims, const char *more)
     }
 }
 
-void th_fault_twist_claims(const struct th_fault *fault, json_t *claims)
+static void change_actor(const struct th_fault *fault, json_t *claims)
 {
     json_t *act = json_object_get(claims, "act");
-    if (fault->kind == TH_FAULT_WRONG_AUDIENCE)
-        json_object_set_new(claims, "aud",
-                            json_string(th_fault_text(fault, "value", "https://attacker.example")));
-    else if (fault->kind == TH_FAULT_WIDE_SCOPE)
-        widen_scope(claims, th_fault_text(fault, "value", "chat.admin"));
-    else if (fault->kind == TH_FAULT_OTHER_SUBJECT)
-        json_object_set_new(claims, "sub",
-                            json_string(th_fault_text(fault, "value", "00u9mallorysandbox09")));
-    else if (fault->kind == TH_FAULT_LOST_CHAIN)
-        json_object_del(claims, "act");
-    else if (fault->kind == TH_FAULT_OTHER_ACTOR && json_is_object(act))
+    if (json_is_object(act))
         json_object_set_new(act, "sub", json_string(th_fault_text(fault, "value", "wlpAttacker")));
-    else if (fault->kind == TH_FAULT_CUT_CHAIN && json_is_object(act))
-        json_object_del(act, "act");
-    else if (fault->kind == TH_FAULT_EXPIRED_TOKEN)
-        json_object_set_new(claims, "exp",
-                            json_integer(json_integer_value(json_object_get(claims, "iat")) - 60));
 }
 
-static json_t *long_text(long len)
+static void shorten_chain(const struct th_fault *fault, json_t *claims)
 {
-    if (len < 1 || len > 16 * 1024 * 1024)
-        len = 200000;
-    TH_CLEANUP(th_freep) char *text = th_malloc((size_t)len);
-    if (text == NULL)
-        return NULL;
-    memset(text, 'A', (size_t)len);
-    return json_stringn(text, (size_t)len);
+    json_object_del(json_object_get(claims, "act"), "act");
 }
 
-void th_fault_twist_body(const struct th_fault *fault, json_t *body)
+static void expire(const struct th_fault *fault, json_t *claims)
+{
+    json_int_t iat = json_integer_value(json_object_get(claims, "iat"));
+    json_object_set_new(claims, "exp", json_integer(iat - 60));
+}
+
+static void make_long(const struct th_fault *fault, json_t *body)
+{
+    json_object_set_new(body, "access_token", long_text(th_fault_long(fault, "bytes", 0)));
+}
+
+/* What becomes of one member: it is the fault's `value`, else `text`, else the number 0; gone when the
+ * row says so, or the value is null. Where that is not enough, `twist` does it. */
+static const struct twist_row {
+    enum th_fault_kind kind;
+    const char *member;
+    const char *text;
+    bool gone;
+    void (*twist)(const struct th_fault *fault, json_t *object);
+} twists[] = {
+    {TH_FAULT_WRONG_AUDIENCE, "aud", "https://attacker.example", false, NULL},
+    {TH_FAULT_OTHER_SUBJECT, "sub", "00u9mallorysandbox09", false, NULL},
+    {TH_FAULT_LOST_CHAIN, "act", NULL, true, NULL},
+    {TH_FAULT_WIDE_SCOPE, NULL, NULL, false, widen_scope},
+    {TH_FAULT_OTHER_ACTOR, NULL, NULL, false, change_actor},
+    {TH_FAULT_CUT_CHAIN, NULL, NULL, false, shorten_chain},
+    {TH_FAULT_EXPIRED_TOKEN, NULL, NULL, false, expire},
+    {TH_FAULT_NO_TOKEN, "access_token", NULL, true, NULL},
+    {TH_FAULT_BAD_TOKEN, "access_token", "a b\r\nX-Evil: 1", false, NULL},
+    {TH_FAULT_OPAQUE_TOKEN, "access_token", "opaque-0123456789", false, NULL},
+    {TH_FAULT_LONG_TOKEN, NULL, NULL, false, make_long},
+    {TH_FAULT_TOKEN_TYPE, "token_type", "mac", false, NULL},
+    {TH_FAULT_NO_EXPIRES, "expires_in", NULL, true, NULL},
+    {TH_FAULT_EXPIRES, "expires_in", NULL, false, NULL},
+    {TH_FAULT_ISSUED_TYPE, "issued_token_type", "urn:ietf:params:oauth:token-type:access_token",
+     false, NULL},
+    {TH_FAULT_ERROR_IN_200, "error", "invalid_grant", false, NULL},
+};
+
+static void apply_twist(const struct twist_row *row, const struct th_fault *fault, json_t *object)
 {
     json_t *value = json_object_get(fault->args, "value");
-    if (fault->kind == TH_FAULT_NO_TOKEN)
-        json_object_del(body, "access_token");
-    else if (fault->kind == TH_FAULT_BAD_TOKEN)
-        json_object_set_new(body, "access_token",
-                            json_string(th_fault_text(fault, "value", "a b\r\nX-Evil: 1")));
-    else if (fault->kind == TH_FAULT_OPAQUE_TOKEN)
-        json_object_set_new(body, "access_token",
-                            json_string(th_fault_text(fault, "value", "opaque-0123456789")));
-    else if (fault->kind == TH_FAULT_LONG_TOKEN)
-        json_object_set_new(body, "access_token", long_text(th_fault_long(fault, "bytes", 0)));
-    else if (fault->kind == TH_FAULT_TOKEN_TYPE)
-        json_object_set_new(body, "token_type",
-                            value != NULL ? json_incref(value) : json_string("mac"));
-    else if (fault->kind == TH_FAULT_NO_EXPIRES)
-        json_object_del(body, "expires_in");
-    else if (fault->kind == TH_FAULT_EXPIRES)
-        json_object_set_new(body, "expires_in",
-                            value != NULL ? json_incref(value) : json_integer(0));
-    else if (fault->kind == TH_FAULT_ISSUED_TYPE && json_is_null(value))
-        json_object_del(body, "issued_token_type");
-    else if (fault->kind == TH_FAULT_ISSUED_TYPE)
-        json_object_set_new(body, "issued_token_type",
-                            json_string(th_fault_text(
-                                fault, "value", "urn:ietf:params:oauth:token-type:access_token")));
-    else if (fault->kind == TH_FAULT_ERROR_IN_200)
-        json_object_set_new(body, "error",
-                            json_string(th_fault_text(fault, "error", "invalid_grant")));
+    if (row->twist != NULL)
+        row->twist(fault, object);
+    else if (row->gone || json_is_null(value))
+        json_object_del(object, row->member);
+    else if (value != NULL)
+        json_object_set(object, row->member, value);
+    else if (row->text != NULL)
+        json_object_set_new(object, row->member, json_string(row->text));
+    else
+        json_object_set_new(object, row->member, json_integer(0));
+}
+
+void th_fault_twist(const struct th_fault *fault, json_t *object)
+{
+    for (size_t i = 0; i < TH_COUNT_OF(twists); i++) {
+        if (twists[i].kind == fault->kind)
+            apply_twist(&twists[i], fault, object);
+    }
 }

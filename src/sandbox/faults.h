@@ -56,9 +56,8 @@ void th_faults_help(FILE *out);
 /* Whether the place exists. */
 bool th_faults_is_place(const char *place);
 
-/* CLAIMS: twists them before signing. */
-void th_fault_twist_claims(const struct th_fault *fault, json_t *claims);
-/* BODY: twists the members of a granted answer. */
-void th_fault_twist_body(const struct th_fault *fault, json_t *body);
+/* CLAIMS: twists the claims before they are signed. BODY: the members of a granted answer. Others:
+ * nothing. */
+void th_fault_twist(const struct th_fault *fault, json_t *object);
 
 #endif

@@ -43,7 +43,8 @@ static struct th_str or_else(struct th_str text, const char *otherwise)
 
 static int bad(struct th_errinfo *reterr, const char *where)
 {
-    return th_errinfo_set(reterr, TH_E_BAD_REQUEST, where, NULL, "unknown or out of place");
+    (void)th_errinfo_set(reterr, TH_E_BAD_REQUEST, where, NULL, "unknown or out of place");
+    return TH_E_BAD_REQUEST;
 }
 
 static int parse_seconds(struct th_str text, long otherwise, long *ret)

@@ -120,13 +120,13 @@ struct bytes {
 
 static bool next_bytes(void *data, unsigned long number, struct evbuffer *ret_piece)
 {
-    static const char letters[PIECE_LEN] = {[0] = 'a', [PIECE_LEN - 1] = 'z'};
+    static const char zeroes[PIECE_LEN];
     struct bytes *bytes = data;
     long len = bytes->left < bytes->piece ? bytes->left : bytes->piece;
     if (len == 0)
         return false;
     bytes->left -= len;
-    return evbuffer_add_reference(ret_piece, letters, (size_t)len, NULL, NULL) == 0;
+    return evbuffer_add_reference(ret_piece, zeroes, (size_t)len, NULL, NULL) == 0;
 }
 
 static void send_bytes(struct th_web_call *call, long total, long piece, long ms)

@@ -79,7 +79,7 @@ static void reply_twisted(struct th_web_call *call, const struct th_fault *fault
 {
     struct th_buf text;
     const char *token;
-    th_fault_twist_body(fault, body);
+    th_fault_twist(fault, body);
     th_buf_init_secret(&text, MAX_ANSWER);
     if (fault->kind == TH_FAULT_DUPLICATE) { /* which no JSON library writes */
         token = json_string_value(json_object_get(body, "access_token"));

@@ -76,16 +76,16 @@ static void twists_claims(void **state)
                                 "\"act\":{\"sub\":\"x\",\"act\":{\"sub\":\"y\"}}}",
                                 0, NULL);
     struct th_fault fault = {TH_FAULT_WIDE_SCOPE, TH_FAULT_PHASE_CLAIMS, args};
-    th_fault_twist_claims(&fault, claims);
+    th_fault_twist(&fault, claims);
     assert_string_equal(json_string_value(json_object_get(claims, "scope")), "a chat.admin");
     assert_int_equal(json_array_size(json_object_get(claims, "scp")), 2);
     fault.kind = TH_FAULT_CUT_CHAIN;
-    th_fault_twist_claims(&fault, claims);
+    th_fault_twist(&fault, claims);
     json_t *act = json_object_get(claims, "act");
     assert_string_equal(json_string_value(json_object_get(act, "sub")), "x");
     assert_null(json_object_get(act, "act"));
     fault.kind = TH_FAULT_LOST_CHAIN;
-    th_fault_twist_claims(&fault, claims);
+    th_fault_twist(&fault, claims);
     assert_null(json_object_get(claims, "act"));
     json_decref(claims);
     json_decref(args);

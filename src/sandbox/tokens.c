@@ -118,7 +118,7 @@ int th_token_sign(const struct th_idp *idp, const struct th_registry_server *ser
 {
     const struct th_key *key = server->signing.key;
     if (fault != NULL && fault->phase == TH_FAULT_PHASE_CLAIMS)
-        th_fault_twist_claims(fault, claims);
+        th_fault_twist(fault, claims);
     if (fault != NULL && fault->kind == TH_FAULT_BAD_SIGNATURE)
         key = idp->registry->stranger.key;
     return th_jwt_sign(key, server->signing.alg, th_str_of(server->signing.kid), th_str_of(typ),

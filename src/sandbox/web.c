@@ -171,7 +171,7 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 static int bound_port(evutil_socket_t fd)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         return 0;
