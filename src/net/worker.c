@@ -265,3 +265,8 @@ bool th_worker_turn(struct th_worker *worker)
     end_turn(worker);
     return worker->private->busy;
 }
+
+uint64_t th_worker_turn_number(const struct th_worker *worker)
+{
+    return worker->private->turn;
+}

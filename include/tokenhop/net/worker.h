@@ -68,6 +68,8 @@ void th_worker_stop(struct th_worker *worker);
 /* One turn without waiting: handles what is ready now, turns the wheel to the clock's time, buries.
  * Returns whether anything happened. For tests with a turned clock, instead of th_worker_run(). */
 bool th_worker_turn(struct th_worker *worker);
+/* The number of this turn. What the kernel reports in it had happened before it began. */
+uint64_t th_worker_turn_number(const struct th_worker *worker);
 
 /* Deferred freeing: never free inside a callback. `bury` is called with `item` at the end of the
  * turn. */
