@@ -318,6 +318,14 @@ static bool grow_origin_chunk(struct th_hop *hop, size_t size)
     return true;
 }
 
+/* What is received in the turn in which the connection left the pool had come before the request went out: it
+ * answers nothing, and must not be taken for the answer (R4). */
+static bool is_unasked(const struct th_hop *hop)
+{
+    return hop->origin_reused && hop->response_bytes == 0 &&
+           hop->origin->taken_turn == th_worker_turn_number(hop->desk->worker);
+}
+
 /* Receives toward a response's head. PUMP_AGAIN: some came. */
 static enum pump receive_head(struct th_hop *hop, enum th_hop_wait *ret_wait)
 {
@@ -343,6 +351,10 @@ static enum pump receive_head(struct th_hop *hop, enum th_hop_wait *ret_wait)
     }
     if (n <= 0)
         return origin_was_dead(hop, n == 0 ? TH_E_ORIGIN_CLOSED : (int)n);
+    if (is_unasked(hop)) {
+        origin->in->end += (uint32_t)n; /* to be wiped */
+        return origin_was_dead(hop, TH_E_ORIGIN_PROTOCOL);
+    }
     origin->in->end += (uint32_t)n;
     hop->response_bytes += (uint64_t)n;
     hop->origin_in += (uint64_t)n;

@@ -107,6 +107,7 @@ struct th_origin *th_origin_take(struct th_origin_pool *pool, const struct th_or
             continue;
         forget_idle(origin);
         origin->hop = hop;
+        origin->taken_turn = th_worker_turn_number(pool->desk->worker);
         th_metrics_count(pool->desk->metrics, TH_METRIC_ORIGIN_REUSED);
         return origin;
     }

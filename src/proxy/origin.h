@@ -41,7 +41,8 @@ struct th_origin {
     uint64_t hash;
     int64_t idle_since_ms;
     struct th_address address;
-    uint32_t n_hops; /* served before */
+    uint32_t n_hops;     /* served before */
+    uint64_t taken_turn; /* of the worker, when it was taken from the pool */
     uint16_t port;
     uint8_t scheme;
     bool for_credential;
