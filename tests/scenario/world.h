@@ -51,8 +51,9 @@ struct world {
     int log_fd, access_fd; /* in memory */
     size_t fds_before;
     unsigned long checks_before;
-    unsigned long n_allocations; /* of the proxy, since the beginning; 0 where the build does not count */
-    unsigned long fail_nth;      /* of these: fails; 0: none */
+    unsigned long
+        n_allocations; /* of the proxy, since the beginning; 0 where the build does not count */
+    unsigned long fail_nth; /* of these: fails; 0: none */
     bool started;
     bool origins_told_tokens; /* an origin has sent one to a client: then a client may have it */
     struct bytes complaint;   /* what must hold and did not; empty: nothing */
