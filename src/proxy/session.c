@@ -111,7 +111,9 @@ static int fill(struct th_session *session)
         th_session_close(session);
         return -1;
     }
-    set_timer(session, th_desk_config(desk)->timeouts.idle_ms);
+    /* Who has never asked is not idle: the head is what is waited for, since the connection came. */
+    if (session->has_asked)
+        set_timer(session, th_desk_config(desk)->timeouts.idle_ms);
     return 0;
 }
 
@@ -140,6 +142,7 @@ void th_session_run(struct th_session *session)
             }
             if (fill(session) <= 0)
                 break;
+            session->has_asked = true;
             session->hop = th_hop_new(session);
             if (session->hop == NULL) {
                 th_session_close(session);
@@ -196,7 +199,8 @@ static void on_session_timer(struct th_timer *timer)
 
     if (session->lingering || session->hop == NULL) {
         if (!session->lingering)
-            th_metrics_count(desk->metrics, TH_METRIC_TIMEOUTS_IDLE);
+            th_metrics_count(desk->metrics, session->has_asked ? TH_METRIC_TIMEOUTS_IDLE
+                                                               : TH_METRIC_TIMEOUTS_HEAD);
         th_session_close(session);
         return;
     }
