@@ -293,6 +293,15 @@ class Figures:
     def reset_peak(self):
         (self.proc / "clear_refs").write_text("5")
 
+    def idle(self):
+        """Descriptors once those of clients that have gone are closed; pooled ones to origins may stay."""
+        before, deadline = -1, time.monotonic() + 20 * SLOW
+        while (now := self.descriptors()) != before:
+            assert time.monotonic() < deadline, "the count of descriptors does not settle"
+            before = now
+            time.sleep(0.2 * SLOW)
+        return now
+
     def settle(self, level, seconds=15):
         """Waits until no more than `level` descriptors are open; returns how many are."""
         deadline = time.monotonic() + seconds * SLOW

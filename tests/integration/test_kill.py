@@ -24,20 +24,7 @@ def warm(hop, url, token, connections=20):
     """Pools, pages and lists are as large as they get; then what is open when nothing is asked."""
     with Steady(hop.port, lambda: (url, token), connections=connections):
         time.sleep(0.3 * SLOW)
-    return idle_level(hop)
-
-
-def idle_level(hop):
-    """Descriptors once all clients have gone; pooled connections to origins may stay."""
-    figures = Figures(hop.pid)
-    before = -1
-    for _ in range(100):
-        now = figures.descriptors()
-        if now == before:
-            return now
-        before = now
-        time.sleep(0.2 * SLOW)
-    raise AssertionError("the count of descriptors does not settle")
+    return Figures(hop.pid).idle()
 
 
 def leave_at(stage, hop, origin, token, hold):
