@@ -1,5 +1,8 @@
 /* Sessions, and what else comes without data of the application. */
 #include "test_tls_meeting.h"
+#include "tls_private.h"
+
+#include <pthread.h>
 
 /* --- sessions and what else comes without data --- */
 
@@ -168,6 +171,57 @@ static void test_no_renegotiation(void **state)
     SSL_CTX_free(server);
 }
 
+/* One context, several workers: under the thread sanitizer too. */
+static void *run_worker(void *arg)
+{
+    struct world world = *(const struct world *)arg; /* but with a worker of its own */
+
+    bench_open(&world.bench, NULL, NULL);
+    for (int i = 0; i < 25; i++)
+        (void)connect_once(&world, world.server, i % 3 == 0 ? HOST : "127.0.0.1");
+    bench_close(&world.bench);
+    return NULL;
+}
+
+static void test_workers_share_a_context(void **state)
+{
+    struct world *world = *state;
+    pthread_t threads[4];
+
+    for (size_t i = 0; i < TH_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_worker, world), 0);
+    for (size_t i = 0; i < TH_COUNT_OF(threads); i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* The number of hosts is bounded; the one that was heard of least recently leaves. */
+static void test_hosts_are_bounded(void **state)
+{
+    SSL_SESSION *session = SSL_SESSION_new(), *taken;
+    struct th_tls_sessions sessions;
+    char host[32];
+
+    SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION);
+    assert_int_equal(th_tls_sessions_init(&sessions), 0);
+    for (int i = 0; i < 1025; i++) {
+        snprintf(host, sizeof(host), "h%d", i);
+        th_tls_sessions_put(&sessions, th_str_of(host), 443, session, 1000);
+    }
+    assert_int_equal(sessions.table.n_items, 1024);
+    assert_null(th_tls_sessions_take(&sessions, TH_STR("h0"), 443, 1000));
+    assert_null(th_tls_sessions_take(&sessions, TH_STR("h1"), 444, 1000)); /* another port */
+    for (int i = 0; i < 6; i++)
+        th_tls_sessions_put(&sessions, TH_STR("h1"), 443, session, 1000);
+    for (int i = 0; i < 5; i++) {
+        taken = th_tls_sessions_take(&sessions, TH_STR("h1"), 443, 1000);
+        assert_true((taken != NULL) == (i < 4));
+        SSL_SESSION_free(taken);
+    }
+    assert_int_equal(sessions.table.n_items, 1023); /* nothing is kept of a host without one */
+    th_tls_sessions_fini(&sessions);
+    SSL_SESSION_free(session);
+}
+
 #ifdef TH_FAIL_ALLOC
 static void test_memory_is_short(void **state)
 {
@@ -203,6 +257,8 @@ int main(void)
         cmocka_unit_test(test_key_update),
         cmocka_unit_test(test_control_records_without_end),
         cmocka_unit_test(test_no_renegotiation),
+        cmocka_unit_test(test_workers_share_a_context),
+        cmocka_unit_test(test_hosts_are_bounded),
 #ifdef TH_FAIL_ALLOC
         cmocka_unit_test(test_memory_is_short),
 #endif
