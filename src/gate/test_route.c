@@ -1,34 +1,51 @@
 #include "test_config.h"
+#include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/gate/gate.h"
 #include "tokenhop/http/http1.h"
 #include "tokenhop/token/broker.h"
 
-#define CONNECTION(name, url, extra)                                                               \
-    "{ \"name\": \"" name "\", \"url\": " url ", \"type\": \"agent_to_agent\", \"agents\": "       \
-    "[\"agent1\"], \"authorization_server\": \"custom\", \"resource\": \"https://r.example.com\"," \
-    "\"scopes\": [\"a.b\"]" extra " }"
+/* A row a connection: what differs. The rest is the same for all. */
+static const struct {
+    const char *name, *url, *more;
+} connections[] = {
+    {"root", "\"http://one.example.com/\"", ""},
+    {"a2a", "\"http://one.example.com/a2a/\"", ""},
+    {"deep", "\"http://one.example.com/a2a/deep\"", ""},
+    {"port", "\"http://one.example.com:8080/x\"", ""},
+    {"secure", "\"https://two.example.com/api\"", ""},
+    {"secure-port", "\"https://two.example.com:8443/\"", ""},
+    {"wild", "\"http://*.wild.example.com/\"", ""},
+    {"exact", "\"http://x.wild.example.com/only\"", ""},
+    {"both", "[\"http://three.example.com/a\", \"https://three.example.com/a/b\"]", ""},
+    {"card", "\"http://four.example.com/a2a/\"", ""},
+    {"open", "\"http://five.example.com/a/\"",
+     ", \"without_subject\": \"forward\", \"public\": [\"/a/free\"]"},
+};
 
-static const char config_text[] = TEST_CONFIG(
-    "\"connections\": [" CONNECTION("root", "\"http://one.example.com/\"", "") "," CONNECTION("a2a", "\"http://one.example.com/a2a/\"", "") "," CONNECTION(
-        "deep", "\"http://one.example.com/a2a/deep\"",
-        "") "," CONNECTION("port", "\"http://one.example.com:8080/x\"",
-                           "") "," CONNECTION("secure", "\"https://two.example.com/api\"",
-                                              "") "," CONNECTION("secure-port",
-                                                                 "\"https://two.example.com:8443/\"",
-                                                                 "") "," CONNECTION("wild",
-                                                                                    "\"http://*.wild.example.com/\"",
-                                                                                    "") "," CONNECTION("exact",
-                                                                                                       "\"http://x.wild.example.com/only\"",
-                                                                                                       "") "," CONNECTION("both",
-                                                                                                                          "[\"http://three.example.com/a\", \"https://three.example.com/a/b\"]",
-                                                                                                                          "") "," CONNECTION("card",
-                                                                                                                                             "\"http://four.example.com/a2a/\"",
-                                                                                                                                             "") "," CONNECTION("open",
-                                                                                                                                                                "\"http://five.example.com/a/\"",
-                                                                                                                                                                ", \"without_subject\": \"forward\", "
-                                                                                                                                                                "\"public\": [\"/a/free\"]") "], \"unmatched\": [ { \"url\": \"http://free.example.org/\", \"action\": \"forward\" },"
-                                                                                                                                                                                             "{ \"url\": \"http://free.example.org/no/\", \"action\": \"deny\" } ]");
+static const char unmatched[] =
+    "\"unmatched\": [ { \"url\": \"http://free.example.org/\", \"action\": \"forward\" },"
+    "{ \"url\": \"http://free.example.org/no/\", \"action\": \"deny\" } ]";
+
+static struct th_config *load(void)
+{
+    struct th_buf text;
+
+    th_buf_init(&text, 64 * 1024);
+    th_buf_add_str(&text, TH_STR(TEST_CONFIG_BEGIN "\"connections\": ["));
+    for (size_t i = 0; i < TH_COUNT_OF(connections); i++)
+        th_buf_printf(&text,
+                      "%s{ \"name\": \"%s\", \"url\": %s, \"type\": \"agent_to_agent\","
+                      " \"agents\": [\"agent1\"], \"authorization_server\": \"custom\","
+                      " \"resource\": \"https://r.example.com\", \"scopes\": [\"a.b\"]%s }",
+                      i > 0 ? "," : "", connections[i].name, connections[i].url,
+                      connections[i].more);
+    th_buf_printf(&text, "], %s }", unmatched);
+    assert_false(text.failed);
+    struct th_config *config = test_config_load(text.ptr);
+    th_buf_fini(&text);
+    return config;
+}
 
 struct fixture {
     struct th_config *config;
@@ -41,7 +58,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
-    f->config = test_config_load(config_text);
+    f->config = load();
     f->view = th_config_get(f->config);
     assert_int_equal(th_routes_new(f->config, &f->routes), 0);
     assert_int_equal(th_seen_new(&f->seen), 0);

@@ -1,5 +1,6 @@
-/* A session: one client connection. It carries one hop at a time; what it has received beyond that (pipelined
- * requests) waits in its chunk. Idle, it holds no chunk and no hop. Private to the room. */
+/* A session: one client connection. It carries one hop at a time; what it has received beyond that
+ * (pipelined requests) waits in its chunk. Idle, it holds no chunk and no hop. Private to the room.
+ */
 #ifndef TOKENHOP_PROXY_SESSION_H
 #define TOKENHOP_PROXY_SESSION_H
 
@@ -30,14 +31,15 @@ struct th_session {
 
 /* Takes over the descriptor. */
 void th_session_new(struct th_desk_listener *listener, int fd, const struct th_address *peer);
-/* Goes on with whatever is next: called when the client side has an event, and when a hop has ended. */
+/* Goes on with whatever is next: called when the client side has an event, and when a hop has
+ * ended. */
 void th_session_run(struct th_session *session);
 /* Goes on in the next turn of the loop. */
 void th_session_run_soon(struct th_session *session);
 /* Now, whatever runs; a hop on it is cancelled. */
 void th_session_close(struct th_session *session);
-/* While a hop waits for something else: takes in what the client sends meanwhile, as far as there is room, so that its leaving is
- * noticed. False: it is gone. */
+/* While a hop waits for something else: takes in what the client sends meanwhile, as far as there
+ * is room, so that its leaving is noticed. False: it is gone. */
 bool th_session_read_ahead(struct th_session *session);
 
 #endif

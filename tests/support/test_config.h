@@ -18,21 +18,27 @@
 #include "tokenhop/oauth/jose.h"
 
 /* Everything but the connections and what a test adds: two agents, an org and a custom server. */
-#define TEST_CONFIG(rest)                                                                                 \
-    "{ \"listeners\": [ { \"name\": \"agents\", \"address\": \"127.0.0.1:18080\", \"mode\": \"forward\"," \
-    "  \"agent\": \"agent1\" } ],"                                                                        \
-    "\"authorization_servers\": {"                                                                        \
-    "  \"org\": { \"issuer\": \"https://example.okta.com\" },"                                            \
-    "  \"custom\": { \"issuer\": \"https://example.okta.com/oauth2/aus1\" } },"                           \
-    "\"agents\": {"                                                                                       \
-    "  \"agent1\": { \"client_id\": \"wlp1\", \"resource\": \"https://agent1.example.com\","              \
-    "    \"authorization_server\": \"org\", \"linked_client_ids\": [\"0oaLinked\"],"                      \
-    "    \"auth\": { \"method\": \"private_key_jwt\", \"key_file\": \"key.pem\", \"kid\": \"k1\","        \
-    "              \"alg\": \"ES256\" } },"                                                               \
-    "  \"agent9\": { \"client_id\": \"wlp9\", \"resource\": \"https://agent9.example.com\","              \
-    "    \"authorization_server\": \"org\","                                                              \
-    "    \"auth\": { \"method\": \"private_key_jwt\", \"key_file\": \"key.pem\", \"kid\": \"k1\","        \
-    "              \"alg\": \"ES256\" } } }," rest "}"
+#define TEST_CONFIG_AGENT(client_id, more)                                                         \
+    "{ \"client_id\": \"" client_id "\", \"authorization_server\": \"org\"," more                  \
+    " \"auth\": { \"method\": \"private_key_jwt\", \"key_file\": \"key.pem\", \"kid\": \"k1\","    \
+    " \"alg\": \"ES256\" } }"
+
+#define TEST_CONFIG_BEGIN                                                                          \
+    "{ \"listeners\": [ { \"name\": \"agents\", \"address\": \"127.0.0.1:18080\","                 \
+    "                     \"mode\": \"forward\", \"agent\": \"agent1\" } ],"                       \
+    "\"authorization_servers\": {"                                                                 \
+    "  \"org\": { \"issuer\": \"https://example.okta.com\" },"                                     \
+    "  \"custom\": { \"issuer\": \"https://example.okta.com/oauth2/aus1\" } },"                    \
+    "\"agents\": {"                                                                                \
+    "  \"agent1\": " TEST_CONFIG_AGENT(                                                            \
+        "wlp1",                                                                                    \
+        "\"resource\": \"https://agent1.example.com\","                                            \
+        " \"linked_client_ids\": [\"0oaLinked\"],") ","                                            \
+                                                    "  \"agent9\": " TEST_CONFIG_AGENT(            \
+                                                        "wlp9",                                    \
+                                                        "\"resource\": \"https://agent9.example.com\",") "},"
+
+#define TEST_CONFIG(rest) TEST_CONFIG_BEGIN rest "}"
 
 static inline struct th_config *test_config_load(const char *text)
 {

@@ -3,8 +3,9 @@
  *   proxy     of the process: what all workers share
  *   desk      of one worker: its listeners, sessions, hops, origin connections
  *   session   one client connection; carries one hop at a time
- *   hop       one request and its response:  read head -> gate -> credential -> origin -> send -> relay -> record
- *   origin    one connection to an origin; serves one hop at a time, or waits in the desk's pool
+ *   hop       one request and its response:  read head -> gate -> credential -> origin -> send ->
+ * relay -> record origin    one connection to an origin; serves one hop at a time, or waits in the
+ * desk's pool
  *
  * A desk and what hangs on it belong to its worker's thread. */
 #ifndef TOKENHOP_PROXY_PROXY_H
@@ -36,7 +37,8 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk);
 
 /* Binds the desk's share of every configured listener. */
 int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr) TH_MUST;
-/* Takes over a connected descriptor as a new session of listener number `listener`, as if it had been accepted. */
+/* Takes over a connected descriptor as a new session of listener number `listener`, as if it had
+ * been accepted. */
 void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,
                           const struct th_address *peer);
 
@@ -45,8 +47,9 @@ void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,
 void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
                          void (*fn)(struct th_proxy_desk *desk, void *arg), void *arg);
 
-/* On the desk's thread: hops that begin from now on go by the new configuration. Listeners stay as they are: their agents are
- * looked up by the listener's name. The proxy must have been given it by th_proxy_reload() before. */
+/* On the desk's thread: hops that begin from now on go by the new configuration. Listeners stay as
+ * they are: their agents are looked up by the listener's name. The proxy must have been given it by
+ * th_proxy_reload() before. */
 struct th_snapshot;
 int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
                     struct th_snapshot **ret_snapshot) TH_MUST;
