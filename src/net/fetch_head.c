@@ -15,6 +15,8 @@ static void forget(struct th_fetch_head *head)
         head->fields[i] = NULL;
     }
     head->date_ms = head->retry_s = head->retry_at_ms = head->reset_at_ms = -1;
+    head->expires_ms = head->max_age_s = -1;
+    head->age_s = 0;
 }
 
 void th_fetch_head_init(struct th_fetch_head *head)
@@ -82,6 +84,60 @@ static void read_reset(struct th_fetch_head *head, struct th_str value)
         head->reset_at_ms = (int64_t)seconds * 1000;
 }
 
+/* RFC 9111, 1.2.2: what is larger than can be counted means the largest. */
+static bool read_seconds(struct th_str text, int64_t *ret_seconds)
+{
+    uint64_t seconds;
+
+    if (text.len == 0)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return false;
+    if (th_str_to_u64(text, (uint64_t)MAX_SECONDS, &seconds) != 0)
+        seconds = (uint64_t)MAX_SECONDS;
+    *ret_seconds = (int64_t)seconds;
+    return true;
+}
+
+/* RFC 9111, 5.2.2. Of several that speak of freshness the shortest holds; a max-age that is none
+ * means stale (4.2.1). The commas inside a quoted string part nothing that matters here. */
+static void read_cache_control(struct th_fetch_head *head, struct th_str value)
+{
+    const struct th_str max_age = TH_STR("max-age=");
+
+    while (value.len > 0) {
+        const char *comma = memchr(value.ptr, ',', value.len);
+        size_t len = comma != NULL ? (size_t)(comma - value.ptr) : value.len;
+        struct th_str directive = th_str_trim((struct th_str){value.ptr, len});
+        int64_t seconds = -1;
+        if (th_str_equal_nocase(directive, TH_STR("no-store")) ||
+            th_str_equal_nocase(directive, TH_STR("no-cache"))) {
+            seconds = 0;
+        } else if (directive.len >= max_age.len &&
+                   th_str_equal_nocase((struct th_str){directive.ptr, max_age.len}, max_age)) {
+            struct th_str number = {directive.ptr + max_age.len, directive.len - max_age.len};
+            if (number.len >= 2 && number.ptr[0] == '"' && number.ptr[number.len - 1] == '"')
+                number = (struct th_str){number.ptr + 1, number.len - 2};
+            if (!read_seconds(number, &seconds))
+                seconds = 0;
+        }
+        if (seconds >= 0 && (head->max_age_s < 0 || seconds < head->max_age_s))
+            head->max_age_s = seconds;
+        if (comma == NULL)
+            return;
+        value = (struct th_str){value.ptr + len + 1, value.len - len - 1};
+    }
+}
+
+/* RFC 9111, 5.3: what is no date, "0" above all, is in the past. */
+static void read_expires(struct th_fetch_head *head, struct th_str value)
+{
+    int64_t at_ms = date_to_ms(value);
+
+    head->expires_ms = at_ms >= 0 ? at_ms : 0;
+}
+
 static bool is_status_line(struct th_str line)
 {
     return th_str_starts_with(line, TH_STR("HTTP/"));
@@ -121,6 +177,12 @@ void th_fetch_head_add(struct th_fetch_head *head, struct th_str line)
         read_retry_after(head, value);
     else if (th_str_equal_nocase(name, TH_STR("X-Rate-Limit-Reset")))
         read_reset(head, value);
+    else if (th_str_equal_nocase(name, TH_STR("Cache-Control")))
+        read_cache_control(head, value);
+    else if (th_str_equal_nocase(name, TH_STR("Expires")))
+        read_expires(head, value);
+    else if (th_str_equal_nocase(name, TH_STR("Age")))
+        (void)read_seconds(value, &head->age_s);
 }
 
 static int64_t until(int64_t at_ms, int64_t now_ms)
@@ -132,6 +194,13 @@ static int64_t until(int64_t at_ms, int64_t now_ms)
     if (left > MAX_SECONDS * 1000)
         return MAX_SECONDS * 1000;
     return left > 0 ? left : 0;
+}
+
+static int64_t freshness(const struct th_fetch_head *head, int64_t now_ms)
+{
+    if (head->max_age_s >= 0)
+        return head->max_age_s > head->age_s ? (head->max_age_s - head->age_s) * 1000 : 0;
+    return until(head->expires_ms, now_ms);
 }
 
 void th_fetch_head_fill(const struct th_fetch_head *head, int64_t wall_ms,
@@ -146,4 +215,5 @@ void th_fetch_head_fill(const struct th_fetch_head *head, int64_t wall_ms,
     response->retry_after_ms =
         head->retry_s >= 0 ? head->retry_s * 1000 : until(head->retry_at_ms, now_ms);
     response->rate_limit_reset_ms = until(head->reset_at_ms, now_ms);
+    response->fresh_ms = freshness(head, now_ms);
 }

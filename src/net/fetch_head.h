@@ -18,6 +18,9 @@ struct th_fetch_head {
     int64_t retry_s;               /* Retry-After in seconds; -1 */
     int64_t retry_at_ms;           /* Retry-After as a date; -1 */
     int64_t reset_at_ms;           /* X-Rate-Limit-Reset; -1 */
+    int64_t expires_ms;            /* Expires; -1 */
+    int64_t max_age_s;             /* Cache-Control: max-age; 0: may not be kept; -1 */
+    int64_t age_s;                 /* Age; 0 */
     bool failed;                   /* too large, or no memory */
 };
 

@@ -45,7 +45,8 @@ struct th_fetch_response {
     struct th_str www_authenticate;
     int64_t retry_after_ms;      /* Retry-After in seconds or as a date; -1: none */
     int64_t rate_limit_reset_ms; /* X-Rate-Limit-Reset less the answer's Date; -1: none */
-    struct th_str body;          /* a secret: wiped by the fetcher after fn returns */
+    int64_t fresh_ms;   /* RFC 9111, 4.2: for how long yet it is fresh; 0: not at all; -1: unsaid */
+    struct th_str body; /* a secret: wiped by the fetcher after fn returns */
 };
 
 /* `error` is 0 whenever a complete response came, whatever its status. Else response is NULL and
