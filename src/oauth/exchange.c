@@ -11,6 +11,7 @@
 #include "tokenhop/net/helpers.h"
 #include "tokenhop/observe/log.h"
 #include "tokenhop/observe/metrics.h"
+#include "watch.h"
 
 #define FORM_MAX ((size_t)512 * 1024) /* two tokens of 64 KiB, each byte escaped, and the rest */
 
@@ -265,6 +266,7 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
     int error = form.failed || authorization.failed ? TH_E_NOMEM : 0;
     if (error == 0) {
         report_sent(ex);
+        th_exchange_watch_request(ex, th_buf_str(&form), th_buf_str(&authorization));
         error = start_fetch(ex, &form, &authorization);
     }
     th_buf_fini(&form);
@@ -279,8 +281,9 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
 {
     struct th_exchange *ex = TH_CAST(struct th_exchange, TH_EXCHANGE_MAGIC, arg);
     struct th_exchange_leg_report *report = &ex->result.legs[ex->leg];
+    int64_t duration_us = th_clock_precise_us() - ex->sent_us;
     ex->fetch = NULL;
-    report->duration_us += th_clock_precise_us() - ex->sent_us;
+    report->duration_us += duration_us;
     if (error == 0) {
         report->status = response->status;
         th_token_answer_read(response, leg_of(ex), server_of(ex)->issuer, &ex->answer);
@@ -290,16 +293,19 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
         th_printable_copy(ex->answer.why, sizeof ex->answer.why,
                           detail != NULL ? th_str_of(detail) : TH_STR("no answer came"));
     }
+    th_exchange_watch_answer(ex, duration_us);
     run(ex, TH_EXCHANGE_READ);
 }
 
 static void log_oddity(struct th_exchange *ex, const char *oddity)
 {
-    if (oddity != NULL)
-        TH_LOG(ex->worker->log, TH_LEVEL_INFO, "exchange.odd",
-               "What was issued is used, but it is not quite as expected",
-               TH_LOG_STR("connection", ex->connection->name), TH_LOG_TEXT("leg", leg_of(ex)->name),
-               TH_LOG_TEXT("oddity", oddity));
+    if (oddity == NULL)
+        return;
+    TH_LOG(ex->worker->log, TH_LEVEL_INFO, "exchange.odd",
+           "What was issued is used, but it is not quite as expected",
+           TH_LOG_STR("connection", ex->connection->name), TH_LOG_TEXT("leg", leg_of(ex)->name),
+           TH_LOG_TEXT("oddity", oddity));
+    th_exchange_watch_note(ex, oddity);
 }
 
 /* The last leg's yield is the result. */
@@ -446,6 +452,8 @@ static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
     ex->agent = request->agent;
     ex->connection = request->connection;
     ex->plan = th_plan_get(request->connection->type);
+    ex->observer = request->observer;
+    ex->observer_arg = request->observer_arg;
     ex->result.retry_after_ms = -1;
     ex->soon.fn = deliver;
     th_timer_init(&ex->deadline, on_deadline);

@@ -37,6 +37,8 @@ struct th_exchange {
     struct th_worker *worker;
     th_exchange_fn *fn;
     void *arg;
+    const struct th_exchange_observer *observer; /* NULL: nobody watches; see watch.h */
+    void *observer_arg;
 
     struct th_config *config; /* counted; NULL in tests without one */
     const struct th_config_agent *agent;

@@ -109,6 +109,8 @@ int try_start(struct bench *b, const char *subject, struct th_errinfo *reterr)
         .connection = &b->world.connection,
         .subject_token = th_str_of(subject),
         .deadline_ms = th_clock_monotonic_ms(&b->clock) + DEADLINE_MS,
+        .observer = b->observer,
+        .observer_arg = b->observer_arg,
     };
     unsigned before = b->n_ends;
     int error = th_exchange_start(b->exchanger, &request, on_end, b, &b->exchange, reterr);

@@ -24,6 +24,8 @@ struct bench {
     void *arg;
     unsigned n_cancelled;
     int start_error;
+    const struct th_exchange_observer *observer; /* of what is started from now on */
+    void *observer_arg;
 
     struct world world;
     struct th_clock clock;

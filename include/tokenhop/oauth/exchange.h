@@ -10,6 +10,8 @@
 #ifndef TOKENHOP_OAUTH_EXCHANGE_H
 #define TOKENHOP_OAUTH_EXCHANGE_H
 
+#include <jansson.h>
+
 #include "tokenhop/config/model.h"
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/worker.h"
@@ -43,6 +45,31 @@ struct th_exchange_result {
     unsigned n_legs; /* that were sent, retries not counted anew */
 };
 
+/* One parameter of a request, or member of an answer, as far as it may be shown to a person. No token,
+ * assertion, key or password is in it: of a token there is what it says. What is not known to be
+ * harmless has its name alone. */
+struct th_exchange_shown {
+    struct th_str name;
+    struct th_str text;   /* ptr NULL: not shown */
+    bool is_token;        /* then header and claims, where it reads as a JWT */
+    const json_t *header; /* NULL: opaque */
+    const json_t *claims;
+};
+#define TH_EXCHANGE_SHOWN_MAX 24
+
+/* Watches an exchange, retries included; for the command that shows one. All that is given is borrowed for
+ * the call. The functions must not touch the exchange. */
+struct th_exchange_observer {
+    /* `leg` without status and duration yet. */
+    void (*on_request)(void *arg, const struct th_exchange_leg_report *leg,
+                       const struct th_exchange_shown *parameters, size_t n_parameters);
+    /* `leg->duration_us` is that of this try. `why`: what is wrong with the answer; may be empty. */
+    void (*on_answer)(void *arg, const struct th_exchange_leg_report *leg,
+                      const struct th_exchange_shown *members, size_t n_members, const char *why);
+    /* What is odd, but no ground to refuse. */
+    void (*on_note)(void *arg, const char *note);
+};
+
 struct th_exchanger;
 struct th_exchange;
 
@@ -52,8 +79,10 @@ struct th_exchange_request {
     struct th_config *config; /* counted while the exchange runs: everything below is of it */
     const struct th_config_agent *agent;
     const struct th_config_connection *connection;
-    struct th_str subject_token; /* copied to a secret */
-    int64_t deadline_ms;         /* monotonic */
+    struct th_str subject_token;                 /* copied to a secret */
+    int64_t deadline_ms;                         /* monotonic */
+    const struct th_exchange_observer *observer; /* NULL: nobody watches */
+    void *observer_arg;
 };
 
 /* `fetcher` stays the caller's and outlives it. */
