@@ -227,18 +227,17 @@ enum th_route_result th_route_find(const struct th_routes *routes, const struct 
     size_t at =
         entry->connection->index * routes->view->n_agents + (size_t)(agent - routes->view->agents);
     ret_route->connection = entry->connection;
+    ret_route->pattern = entry->pattern;
     ret_route->scheme = pattern_scheme(entry->pattern);
     ret_route->port = entry->pattern->port;
     ret_route->scope = routes->allowed[at] ? routes->scopes + at * SCOPE_LEN : NULL;
     return TH_ROUTE_FOUND;
 }
 
-bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url)
+static bool host_matches(const struct th_config_pattern *pattern, const struct th_url *url)
 {
     struct th_str host = url->host;
 
-    if (pattern_scheme(pattern) != url->scheme || pattern->port != url->port)
-        return false;
     if (pattern->wildcard) {
         const char *dot = memchr(host.ptr, '.', host.len);
         if (dot == NULL || dot == host.ptr || url->host_is_literal)
@@ -246,5 +245,40 @@ bool th_route_pattern_matches(const struct th_config_pattern *pattern, const str
         host.len -= (size_t)(dot + 1 - host.ptr);
         host.ptr = dot + 1;
     }
-    return th_str_equal(host, pattern->host) && path_matches(pattern->path, url->path);
+    return th_str_equal(host, pattern->host);
+}
+
+bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url)
+{
+    return pattern_scheme(pattern) == url->scheme && pattern->port == url->port &&
+           host_matches(pattern, url) && path_matches(pattern->path, url->path);
+}
+
+/* As find_at_host() asks: an http:// request also meets https:// patterns. */
+static bool port_matches(const struct th_config_pattern *pattern, const struct th_url *url)
+{
+    if (pattern->port == url->port)
+        return pattern_scheme(pattern) == url->scheme || url->port != th_scheme_port(url->scheme);
+    return url->scheme == TH_SCHEME_HTTP && pattern_scheme(pattern) == TH_SCHEME_HTTPS &&
+           url->port == th_scheme_port(TH_SCHEME_HTTP) &&
+           pattern->port == th_scheme_port(TH_SCHEME_HTTPS);
+}
+
+enum th_route_verdict th_route_judge(const struct th_config_pattern *pattern,
+                                     const struct th_url *url,
+                                     const struct th_config_pattern *winner)
+{
+    if (pattern == winner)
+        return TH_ROUTE_WON;
+    if (!host_matches(pattern, url))
+        return TH_ROUTE_OTHER_HOST;
+    if (url->scheme == TH_SCHEME_HTTPS && pattern_scheme(pattern) == TH_SCHEME_HTTP)
+        return TH_ROUTE_CLEARTEXT_ONLY;
+    if (!port_matches(pattern, url))
+        return TH_ROUTE_OTHER_PORT;
+    if (winner == NULL || !path_matches(pattern->path, url->path))
+        return TH_ROUTE_OTHER_PATH;
+    if (pattern->wildcard && !winner->wildcard)
+        return TH_ROUTE_WILDCARD;
+    return pattern->path.len < winner->path.len ? TH_ROUTE_SHORTER_PATH : TH_ROUTE_OTHER_SCHEME;
 }

@@ -18,6 +18,7 @@ static const struct {
     {"wild", "\"http://*.wild.example.com/\"", ""},
     {"exact", "\"http://x.wild.example.com/only\"", ""},
     {"both", "[\"http://three.example.com/a\", \"https://three.example.com/a/b\"]", ""},
+    {"six", "[\"http://six.example.com/s\", \"https://six.example.com/s\"]", ""},
     {"card", "\"http://four.example.com/a2a/\"", ""},
     {"open", "\"http://five.example.com/a/\"",
      ", \"without_subject\": \"forward\", \"public\": [\"/a/free\"]"},
@@ -77,6 +78,24 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* Of all patterns, whatever the URL: one has won if any was found, and nothing else is said to match when
+ * none was. */
+static void check_verdicts(struct fixture *f, const struct th_url *url, enum th_route_result result,
+                           const struct th_config_pattern *winner)
+{
+    size_t won = 0;
+
+    for (size_t c = 0; c < f->view->n_connections; c++)
+        for (size_t p = 0; p < f->view->connections[c].n_patterns; p++) {
+            enum th_route_verdict verdict =
+                th_route_judge(&f->view->connections[c].patterns[p], url, winner);
+            won += verdict == TH_ROUTE_WON;
+            assert_true(result == TH_ROUTE_FOUND || verdict < TH_ROUTE_WILDCARD);
+            assert_true(result != TH_ROUTE_NONE || verdict != TH_ROUTE_OTHER_PATH);
+        }
+    assert_int_equal(won, result == TH_ROUTE_FOUND);
+}
+
 static void r9_the_most_specific_pattern_wins(void **state)
 {
     static const struct {
@@ -124,6 +143,55 @@ static void r9_the_most_specific_pattern_wins(void **state)
         if (cases[i].connection != NULL &&
             !th_str_equal(route.connection->name, th_str_of(cases[i].connection)))
             fail_msg("%s: connection %.*s", cases[i].url, TH_STR_ARGS(route.connection->name));
+        check_verdicts(f, &url, result, route.pattern);
+    }
+}
+
+static void why_a_pattern_lost(void **state)
+{
+    static const struct {
+        const char *url;
+        const char *pattern;
+        enum th_route_verdict verdict;
+    } cases[] = {
+        {"http://one.example.com/a2a/deep/x", "http://one.example.com/a2a/deep", TH_ROUTE_WON},
+        {"http://one.example.com/a2a/deep/x", "http://one.example.com/a2a/", TH_ROUTE_SHORTER_PATH},
+        {"http://one.example.com/a2a/deep/x", "http://one.example.com/", TH_ROUTE_SHORTER_PATH},
+        {"http://one.example.com/a2a/deep/x", "http://one.example.com:8080/x", TH_ROUTE_OTHER_PORT},
+        {"http://one.example.com/a2a/deep/x", "https://two.example.com/api", TH_ROUTE_OTHER_HOST},
+        {"http://one.example.com/a2a", "http://one.example.com/a2a/deep", TH_ROUTE_OTHER_PATH},
+        {"https://one.example.com/a2a", "http://one.example.com/a2a/", TH_ROUTE_CLEARTEXT_ONLY},
+        {"http://two.example.com/api", "https://two.example.com:8443/", TH_ROUTE_OTHER_PORT},
+        {"http://two.example.com:8443/api", "https://two.example.com:8443/", TH_ROUTE_WON},
+        {"http://two.example.com:8443/api", "https://two.example.com/api", TH_ROUTE_OTHER_PORT},
+        {"http://two.example.com:443/api", "https://two.example.com/api", TH_ROUTE_WON},
+        {"http://x.wild.example.com/only", "http://*.wild.example.com/", TH_ROUTE_WILDCARD},
+        {"http://x.wild.example.com/other", "http://*.wild.example.com/", TH_ROUTE_WON},
+        {"http://x.wild.example.com/other", "http://x.wild.example.com/only", TH_ROUTE_OTHER_PATH},
+        {"http://three.example.com/a/b/c", "http://three.example.com/a", TH_ROUTE_SHORTER_PATH},
+        {"http://three.example.com/a/x", "https://three.example.com/a/b", TH_ROUTE_OTHER_PATH},
+        {"http://six.example.com/s", "http://six.example.com/s", TH_ROUTE_WON},
+        {"http://six.example.com/s", "https://six.example.com/s", TH_ROUTE_OTHER_SCHEME},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_url url;
+        struct th_route route = {0};
+        bool met = false;
+        assert_int_equal(th_url_parse(th_str_of(cases[i].url), &url), 0);
+        (void)th_route_find(f->routes, &url, &f->view->agents[0], &route);
+        for (size_t c = 0; c < f->view->n_connections; c++)
+            for (size_t p = 0; p < f->view->connections[c].n_patterns; p++) {
+                const struct th_config_pattern *pattern = &f->view->connections[c].patterns[p];
+                if (!th_str_equal(pattern->text, th_str_of(cases[i].pattern)))
+                    continue;
+                enum th_route_verdict verdict = th_route_judge(pattern, &url, route.pattern);
+                if (verdict != cases[i].verdict)
+                    fail_msg("%s, %s: %d", cases[i].url, cases[i].pattern, verdict);
+                met = true;
+            }
+        assert_true(met);
     }
 }
 
@@ -314,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r9_the_most_specific_pattern_wins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(why_a_pattern_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scheme_is_carried_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(decisions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(r11_subject_tokens_do_not_leave_to_unmapped_hosts, set_up,

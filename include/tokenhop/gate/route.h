@@ -14,7 +14,8 @@ struct th_routes;
 
 struct th_route {
     const struct th_config_connection *connection;
-    enum th_scheme scheme; /* how the origin is spoken to */
+    const struct th_config_pattern *pattern; /* the connection's that won */
+    enum th_scheme scheme;                   /* how the origin is spoken to */
     uint16_t port;
     const uint8_t
         *scope; /* 16 bytes: the agent's half of the cache's key; NULL: the agent may not use it */
@@ -32,6 +33,23 @@ enum th_route_result {
 
 enum th_route_result th_route_find(const struct th_routes *routes, const struct th_url *url,
                                    const struct th_config_agent *agent, struct th_route *ret_route);
+
+/* What a pattern is to a URL, for whoever asks why a request went where it did. `winner` is that of
+ * th_route_find(), or NULL. */
+enum th_route_verdict {
+    TH_ROUTE_WON,
+    TH_ROUTE_OTHER_HOST,
+    TH_ROUTE_OTHER_PORT,
+    TH_ROUTE_CLEARTEXT_ONLY, /* an https:// request never meets an http:// pattern */
+    TH_ROUTE_OTHER_PATH,
+    /* It matches, but is not the most specific one. */
+    TH_ROUTE_WILDCARD,     /* the winner names the host in full */
+    TH_ROUTE_SHORTER_PATH, /* the winner's path is longer */
+    TH_ROUTE_OTHER_SCHEME  /* the winner has the request's own scheme */
+};
+enum th_route_verdict th_route_judge(const struct th_config_pattern *pattern,
+                                     const struct th_url *url,
+                                     const struct th_config_pattern *winner);
 
 /* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
