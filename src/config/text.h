@@ -10,6 +10,7 @@
 #include "tokenhop/base/error.h"
 #include "tokenhop/base/str.h"
 #include "tokenhop/config/model.h"
+#include "tokenhop/config/nearest.h"
 
 /* Their patterns in the schema (ECMA 262), beside the functions that they must agree with. */
 #define TH_DURATION_PATTERN "^(0|[1-9][0-9]{0,8})(ms|s|m|h)$"
@@ -43,14 +44,5 @@ int th_text_to_network(struct th_str text, struct th_config_network *ret_network
 /* Insertions, deletions, replacements and swaps of neighbours that lead from a to b (case does not
  * count); above 64 bytes, SIZE_MAX. */
 size_t th_text_distance(struct th_str a, struct th_str b);
-
-/* Finds the nearest of several names to one: offer each, then read `best` (empty: none is near). */
-struct th_nearest {
-    struct th_str wanted;
-    struct th_str best;
-    size_t distance;
-};
-void th_nearest_init(struct th_nearest *nearest, struct th_str wanted);
-void th_nearest_offer(struct th_nearest *nearest, struct th_str name);
 
 #endif
