@@ -116,6 +116,14 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
     return th_hop_move(hop, TH_HOP_CREDENTIAL);
 }
 
+const char *th_proxy_lacks_method(enum th_method method)
+{
+    return method == TH_METHOD_CONNECT
+               ? "CONNECT is not served by this version: call http:// URLs through tokenhop "
+                 "(HTTP_PROXY)"
+               : NULL;
+}
+
 enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 {
     const struct th_snapshot *snapshot = hop->use->snapshot;
@@ -123,12 +131,10 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 
     if (hop->agent == NULL)
         return th_hop_fail(hop, TH_E_DRAINING, "this listener is no longer configured");
-    if (head->method == TH_METHOD_CONNECT) {
+    if (th_proxy_lacks_method(head->method) != NULL) {
         /* What follows a refused CONNECT is not a request (RFC 9931). */
         hop->request.keep_alive = false;
-        return th_hop_fail(hop, TH_E_METHOD,
-                           "CONNECT is not served by this version: call http:// URLs through "
-                           "tokenhop (HTTP_PROXY)");
+        return th_hop_fail(hop, TH_E_METHOD, th_proxy_lacks_method(head->method));
     }
     if (head->target.len == 0 || head->target.ptr[0] == '/' || head->target.ptr[0] == '*')
         return th_hop_fail(hop, TH_E_BAD_TARGET,
