@@ -2,7 +2,6 @@
  *
  * SIGTERM, SIGINT  drain, then end; a second one ends at once
  * SIGHUP           read the configuration and open the log files anew */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,12 +23,6 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE   the configuration\n"
     "  -h, --help          this text\n";
-
-static void print_errinfo(const struct th_errinfo *info)
-{
-    fprintf(stderr, "tokenhop: %s%s%s%s%s\n", info->where, info->where[0] != '\0' ? ": " : "",
-            info->what, info->mend[0] != '\0' ? "; " : "", info->mend);
-}
 
 static void reload(struct th_service *service, const char *path)
 {
@@ -107,7 +100,7 @@ static int run_service(struct th_config *config, const char *path)
     sigprocmask(SIG_BLOCK, &signals, NULL);
     if (th_process_harden(&info) < 0 || th_service_new(config, &service, &info) < 0 ||
         th_service_start(service, &info) < 0) {
-        print_errinfo(&info);
+        th_options_print_error("run", &info);
         status = TH_EXIT_USAGE;
     } else {
         say_ready(service, th_config_get(config));

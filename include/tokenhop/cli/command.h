@@ -15,6 +15,9 @@ enum { TH_EXIT_FINE = 0, TH_EXIT_NOT_SO = 1, TH_EXIT_USAGE = 2 };
 
 extern const struct th_command th_command_run;
 extern const struct th_command th_command_check;
+extern const struct th_command th_command_explain;
+extern const struct th_command th_command_exchange;
+extern const struct th_command th_command_keygen;
 
 /* Finds the command and runs it; `tokenhop --help`, `--version` too. */
 int th_cli_main(int argc, char **argv);
