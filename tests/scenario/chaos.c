@@ -47,7 +47,7 @@ struct chaos {
     unsigned n_asks;
     unsigned n_callers; /* ever */
     unsigned n_whole;
-    bool draining;
+    bool short_of_memory;
 };
 
 static unsigned below(struct chaos *chaos, unsigned bound)
@@ -416,6 +416,8 @@ static void act_as_time_and_operator(struct chaos *chaos)
         th_broker_purge(chaos->world.broker, NULL);
     if (one_in(chaos, 80))
         world_reload(&chaos->world, chaos->config);
+    if (chaos->short_of_memory && one_in(chaos, 8)) /* where the build can: -Dfail_alloc=true */
+        chaos->world.fail_nth = chaos->world.n_allocations + 1 + below(chaos, 60);
 }
 
 static bool play(const struct world_home *home, uint64_t seed)
@@ -427,6 +429,7 @@ static bool play(const struct world_home *home, uint64_t seed)
     th_random_seed_for_tests(seed);
 #endif
     chaos->state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    chaos->short_of_memory = seed % 2 == 0;
     chaos->config = world_default_config();
     json_object_set_new(chaos->config, "workers", json_integer(2));
     world_init(world, home);
