@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -306,6 +307,42 @@ def test_tls_connections_are_pooled(sandbox, through, origins, good):
         assert hop.get(url(origin.port), token).status_code == 200
         time.sleep(0.05)
     assert len(origin.versions) == 1 and len(origin.requests) == 5
+
+
+def test_tls_may_speak_on_an_idle_connection(sandbox, through, good):
+    """A key update comes alone, as a late ticket would: it is read, and the connection goes on (the server takes
+    only one)."""
+    port = harness.free_port()
+    command = f"openssl s_server -accept 127.0.0.1:{port} -naccept 1 -cert {good.file}"
+    server = subprocess.Popen(command.split(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    heard = bytearray()
+
+    def listen():
+        while data := server.stdout.read1(65536):
+            heard.extend(data)
+
+    def type_in(text):
+        server.stdin.write(text)
+        server.stdin.flush()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        harness.wait_until(lambda: b"ACCEPT" in heard, 10 * SLOW)
+        hop = through(port)
+        token = sandbox.mint()
+        for i in 1, 2, 3:
+            with Connection(hop.port) as wire:
+                wire.send(request(url(port, f"/a2a/{i}"), token))
+                harness.wait_until(lambda: b"GET /a2a/%d " % i in heard, 10 * SLOW)
+                type_in(response())
+                assert wire.read().body == b"ok"
+            time.sleep(0.2)
+            type_in(b"K\n")  # its command for it
+            time.sleep(0.2)
+    finally:
+        server.kill()
+        server.wait()
+        server.stdin.close()
 
 
 def test_sessions_are_resumed(sandbox, through, origins, good):
