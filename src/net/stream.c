@@ -1,6 +1,7 @@
 #include "tokenhop/net/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -114,6 +115,22 @@ ssize_t th_stream_writev(struct th_stream *stream, const struct iovec *iov, int 
     return stream->ops->writev(stream, iov, count);
 }
 
+ssize_t th_stream_splice_in(struct th_stream *stream, int pipe, size_t len)
+{
+    if (!stream->readable || stream->fd < 0)
+        return stream->broken || stream->fd < 0 ? TH_E_ORIGIN_CLOSED : TH_AGAIN;
+    return stream->ops->splice_in != NULL ? stream->ops->splice_in(stream, pipe, len) : TH_E_IO;
+}
+
+ssize_t th_stream_splice_out(struct th_stream *stream, int pipe, size_t len)
+{
+    if (stream->broken || stream->write_ended || stream->fd < 0)
+        return TH_E_ORIGIN_CLOSED;
+    if (!stream->writable)
+        return 0;
+    return stream->ops->splice_out != NULL ? stream->ops->splice_out(stream, pipe, len) : TH_E_IO;
+}
+
 int th_stream_shutdown_write(struct th_stream *stream)
 {
     if (stream->broken || stream->fd < 0)
@@ -148,6 +165,24 @@ void th_stream_reset(struct th_stream *stream)
     th_stream_close(stream);
 }
 
+/* What a receive that brought nothing has told (`n` 0 or below, errno). */
+static ssize_t tcp_received_none(struct th_stream *stream, ssize_t n)
+{
+    if (n == 0 && !stream->cut) {
+        stream->read_ended = true; /* stays readable: the next receive says so again */
+        return 0;
+    }
+    if (n == 0)
+        errno = ECONNRESET;
+    if (errno == EAGAIN) {
+        th_stream_note_drained(stream, true);
+        return TH_AGAIN;
+    }
+    stream->broken = true;
+    stream->readable = false;
+    return th_error_from_origin_errno(errno);
+}
+
 static ssize_t tcp_recv(struct th_stream *stream, void *bytes, size_t len)
 {
     ssize_t n;
@@ -161,18 +196,21 @@ static ssize_t tcp_recv(struct th_stream *stream, void *bytes, size_t len)
         th_stream_note_drained(stream, false);
         return n;
     }
-    if (n == 0 && !stream->cut) {
-        stream->read_ended = true; /* stays readable: the next receive says so again */
-        return 0;
+    return tcp_received_none(stream, n);
+}
+
+/* What a write of less than `total` has told (`n`, errno). */
+static ssize_t tcp_wrote_less(struct th_stream *stream, ssize_t n)
+{
+    if (n >= 0 || errno == EAGAIN) {
+        stream->writable = false;
+        return n >= 0 ? n : 0;
     }
-    if (n == 0)
-        errno = ECONNRESET;
-    if (errno == EAGAIN) {
-        th_stream_note_drained(stream, true);
-        return TH_AGAIN;
-    }
-    stream->broken = true;
-    stream->readable = false;
+    /* What the peer sent before it closed may still be there to be read (an early answer), so only
+     * writing has ended. But a reset is told once: the receive would find a clean end (EPIPE is no
+     * reset: the kernel gives it where the peer's FIN had come before). */
+    stream->write_ended = true;
+    stream->cut = stream->cut || errno != EPIPE;
     return th_error_from_origin_errno(errno);
 }
 
@@ -189,18 +227,44 @@ static ssize_t tcp_writev(struct th_stream *stream, const struct iovec *iov, int
         n = count == 1 ? send(stream->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
                        : sendmsg(stream->fd, &message, MSG_NOSIGNAL);
     } while (TH_UNLIKELY(n < 0 && errno == EINTR));
-    if (n == (ssize_t)total)
+    return n == (ssize_t)total ? n : tcp_wrote_less(stream, n);
+}
+
+/* The kernel, or who confines this process, does not do it for this descriptor. */
+static bool is_spliceless(int err)
+{
+    return err == EINVAL || err == ENOSYS || err == EPERM || err == EOPNOTSUPP || err == ENOMEM;
+}
+
+static ssize_t tcp_splice_in(struct th_stream *stream, int pipe, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = splice(stream->fd, NULL, pipe, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    } while (TH_UNLIKELY(n < 0 && errno == EINTR));
+    if (n >
+        0) /* a short one may mean that the pipe's slots were full: it says nothing of the socket */
         return n;
-    if (n >= 0 || errno == EAGAIN) {
-        stream->writable = false;
-        return n >= 0 ? n : 0;
-    }
-    /* What the peer sent before it closed may still be there to be read (an early answer), so only
-     * writing has ended. But a reset is told once: the receive would find a clean end (EPIPE is no
-     * reset: the kernel gives it where the peer's FIN had come before). */
-    stream->write_ended = true;
-    stream->cut = stream->cut || errno != EPIPE;
-    return th_error_from_origin_errno(errno);
+    if (n < 0 && is_spliceless(errno))
+        return TH_E_IO;
+    if (n < 0 && errno == EAGAIN)
+        return TH_AGAIN; /* the socket may hold more, beyond urgent data */
+    return tcp_received_none(stream, n);
+}
+
+/* No SPLICE_F_MORE: the kernel would hold the last bytes back for those to come. For the same
+ * reason never a larger `len` than there is in the pipe. */
+static ssize_t tcp_splice_out(struct th_stream *stream, int pipe, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = splice(pipe, NULL, stream->fd, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    } while (TH_UNLIKELY(n < 0 && errno == EINTR));
+    if (n < 0 && is_spliceless(errno))
+        return TH_E_IO;
+    return n == (ssize_t)len ? n : tcp_wrote_less(stream, n);
 }
 
 static int tcp_shutdown_write(struct th_stream *stream)
@@ -216,4 +280,6 @@ const struct th_stream_ops th_stream_tcp = {
     .writev = tcp_writev,
     .shutdown_write = tcp_shutdown_write,
     .close = tcp_close,
+    .splice_in = tcp_splice_in,
+    .splice_out = tcp_splice_out,
 };

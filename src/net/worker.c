@@ -103,6 +103,7 @@ int th_worker_new(const struct th_worker_options *options, struct th_worker **re
     th_wheel_init(&worker->wheel, worker->now_ms);
     th_chunk_pool_init(&worker->chunks,
                        options->keep_chunks != 0 ? options->keep_chunks : KEEP_CHUNKS);
+    th_pipe_pool_init(&worker->pipes, worker, TH_PIPES_MAX);
     th_list_init(&worker->graveyard);
     r = fill_worker(worker, options);
     if (r != 0) {
@@ -151,6 +152,7 @@ struct th_worker *th_worker_free(struct th_worker *worker)
     free_private(worker);
     th_mailbox_free(worker->mailbox);
     th_handles_free(worker->handles);
+    th_pipe_pool_fini(&worker->pipes);
     th_chunk_pool_fini(&worker->chunks);
     if (worker->base != NULL)
         event_base_free(worker->base);

@@ -39,6 +39,11 @@ struct th_stream_ops {
      * that is the layer's own affair, and the owner need not hear of it. NULL: all of it is the
      * owner's. */
     bool (*edge)(struct th_stream *stream, short what);
+    /* Move at most `len` bytes between the descriptor and a pipe's end, past this process, with the
+     * results of recv and writev; TH_E_IO, and nothing moved: not with this descriptor. NULL where
+     * there is no such way (TLS). For pipe.h. */
+    ssize_t (*splice_in)(struct th_stream *stream, int pipe, size_t len);
+    ssize_t (*splice_out)(struct th_stream *stream, int pipe, size_t len);
 };
 
 typedef void th_stream_fn(struct th_stream *stream);

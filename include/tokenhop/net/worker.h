@@ -11,6 +11,7 @@
 #include "tokenhop/base/clock.h"
 #include "tokenhop/net/mailbox.h"
 #include "tokenhop/net/network.h"
+#include "tokenhop/net/pipe.h"
 #include "tokenhop/net/timer.h"
 
 struct event_base;
@@ -32,6 +33,7 @@ struct th_worker {
     struct th_metrics_shard *metrics; /* may be NULL in tests */
     struct th_wheel wheel;
     struct th_chunk_pool chunks;
+    struct th_pipe_pool pipes;
     struct th_mailbox *mailbox;
     struct th_handles *handles;
     struct th_list graveyard; /* objects to be freed at the end of this turn of the loop */
