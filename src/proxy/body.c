@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* Below this a body, or what is left of it, is copied: two calls either way. */
+#define SPLICE_MIN (64 * 1024)
+
 void th_body_init(struct th_body *body, const struct th_head *head, enum th_body_out out,
                   char *room, size_t room_size, char *raw, size_t raw_len)
 {
@@ -20,6 +23,7 @@ void th_body_init(struct th_body *body, const struct th_head *head, enum th_body
     body->received = head->framing == TH_FRAMING_NONE ||
                      (head->framing == TH_FRAMING_LENGTH && head->content_length == 0);
     body->queued = body->received && out == TH_BODY_AS_IT_IS;
+    body->spliced = false;
 }
 
 int th_body_decode(struct th_body *body)
@@ -69,6 +73,47 @@ ssize_t th_body_recv(struct th_body *body, struct th_stream *stream)
         body->raw_len += (size_t)n;
     else if (n == 0 && body->framing == TH_FRAMING_CLOSE)
         body->received = true;
+    return n;
+}
+
+/* How much may go by pipe: 0 when all must be copied. */
+static size_t spliceable(const struct th_body *body)
+{
+    if (body->out != TH_BODY_AS_IT_IS || body->raw_len > 0 || body->data_len > 0)
+        return 0;
+    switch (body->framing) {
+    case TH_FRAMING_NONE:
+    case TH_FRAMING_CHUNKED: /* the framing must be seen */
+        return 0;
+    case TH_FRAMING_LENGTH: /* once it goes by pipe it does so to its end */
+        return body->remaining >= SPLICE_MIN || body->spliced ? (size_t)body->remaining : 0;
+    case TH_FRAMING_CLOSE: /* nobody knows whether there is more to come than there was */
+        return body->total >= SPLICE_MIN ? SIZE_MAX : 0;
+    }
+    return 0;
+}
+
+ssize_t th_body_splice(struct th_body *body, struct th_stream *from, struct th_stream *to,
+                       struct th_outgoing *out)
+{
+    size_t max = body->received ? 0 : spliceable(body);
+
+    if (max == 0 || !from->readable || !th_pipe_joins(from, to))
+        return TH_OUTGOING_COPY;
+    ssize_t n = th_outgoing_fill(out, from, max);
+    if (n == TH_AGAIN)
+        return TH_OUTGOING_COPY; /* a receive knows for sure, and passes over urgent data */
+    if (n > 0) {
+        body->spliced = true;
+        body->total += (uint64_t)n;
+        if (body->framing == TH_FRAMING_LENGTH) {
+            body->remaining -= (uint64_t)n;
+            body->received = body->remaining == 0;
+        }
+        body->raw = body->room;
+    } else if (n == 0 && body->framing == TH_FRAMING_CLOSE) {
+        body->received = true;
+    }
     return n;
 }
 

@@ -3,7 +3,10 @@
  *
  *     room ........ data (decoded, to be written) .... raw (received, not decoded) .... free
  *
- * Nothing is received while data waits: one room's worth is all that a direction ever holds. */
+ * Nothing is received while data waits: one room's worth is all that a direction ever holds.
+ *
+ * A large body that leaves framed as it came goes past the room, by a pipe from stream to stream
+ * (th_body_splice), where neither is TLS. */
 #ifndef TOKENHOP_PROXY_BODY_H
 #define TOKENHOP_PROXY_BODY_H
 
@@ -26,6 +29,7 @@ struct th_body {
     uint64_t total; /* bytes of data so far */
     bool received;  /* its end has come in */
     bool queued;    /* its end has been handed to the outgoing */
+    bool spliced;   /* some of it has gone by pipe */
     char line[TH_CHUNKED_LINE_MAX];
 };
 
@@ -33,12 +37,19 @@ struct th_body {
 void th_body_init(struct th_body *body, const struct th_head *head, enum th_body_out out,
                   char *room, size_t room_size, char *raw, size_t raw_len);
 
-/* Decodes raw bytes to data. 0, or TH_E_BAD_CHUNK. Sets `received` at the end. Only when there is no data. */
+/* Decodes raw bytes to data. 0, or TH_E_BAD_CHUNK. Sets `received` at the end. Only when there is
+ * no data. */
 int th_body_decode(struct th_body *body) TH_MUST;
-/* Receives once into the room: > 0 bytes; 0: the peer has ended (with close-delimited framing that is the body's end);
- * TH_AGAIN; an error. */
+/* Receives once into the room: > 0 bytes; 0: the peer has ended (with close-delimited framing that
+ * is the body's end); TH_AGAIN; an error. */
 ssize_t th_body_recv(struct th_body *body, struct th_stream *stream) TH_MUST;
-/* Hands all data, framed, and the body's end if it has come, to the outgoing; the data must stay until written. */
+/* The same past the room, into the pipe of `out`, which is empty: > 0 bytes are on their way to the
+ * stream `to` then, never any beyond the body's end. TH_OUTGOING_COPY: not this body, or not now;
+ * use th_body_recv(). */
+ssize_t th_body_splice(struct th_body *body, struct th_stream *from, struct th_stream *to,
+                       struct th_outgoing *out) TH_MUST;
+/* Hands all data, framed, and the body's end if it has come, to the outgoing; the data must stay
+ * until written. */
 void th_body_queue(struct th_body *body, struct th_outgoing *out);
 /* After the outgoing has gone: the room of the data is free again. */
 void th_body_written(struct th_body *body);

@@ -6,8 +6,9 @@
 #include "rewrite.h"
 #include "tokenhop/net/tls.h"
 
-/* Rounds of receive and write that one hop gets in one turn of the loop. */
+/* Rounds of receive and write that one hop gets in one turn of the loop, and what counts as one. */
 #define ROUNDS_A_TURN 64
+#define ROUND_SIZE 16384
 #define INTERIM_MAX 16
 #define BODY_ROOM_MIN 4096
 
@@ -138,10 +139,27 @@ enum th_hop_step th_hop_state_send(struct th_hop *hop)
 
 /* --- relay: the request's direction --- */
 
-static enum pump pump_request(struct th_hop *hop, enum th_hop_wait *ret_wait)
+/* What must be held for a second try is copied. */
+static ssize_t receive_request(struct th_hop *hop, int *round)
 {
     struct th_body *body = &hop->request_body;
     struct th_stream *client = &hop->session->stream;
+    ssize_t n = TH_OUTGOING_COPY;
+
+    if (hop->held == TH_HELD_NOTHING)
+        n = th_body_splice(body, client, &hop->origin->stream, &hop->to_origin);
+    if (n == TH_OUTGOING_COPY)
+        return th_body_recv(body, client);
+    if (n > 0) {
+        hop->client_in += (uint64_t)n;
+        *round += (int)(n / ROUND_SIZE);
+    }
+    return n;
+}
+
+static enum pump pump_request(struct th_hop *hop, enum th_hop_wait *ret_wait)
+{
+    struct th_body *body = &hop->request_body;
 
     for (int round = 0; round < ROUNDS_A_TURN; round++) {
         if (hop->request_failed)
@@ -162,7 +180,7 @@ static enum pump pump_request(struct th_hop *hop, enum th_hop_wait *ret_wait)
         if (body->queued)
             return PUMP_DONE;
         if (body->raw_len == 0) {
-            ssize_t n = th_body_recv(body, client);
+            ssize_t n = receive_request(hop, &round);
             if (n == TH_AGAIN) {
                 *ret_wait = TH_WAIT_REQUEST_BODY;
                 return PUMP_WAIT;
@@ -383,12 +401,25 @@ static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wa
     return begin_response(hop);
 }
 
-static enum pump read_response_body(struct th_hop *hop, enum th_hop_wait *ret_wait)
+static ssize_t receive_response(struct th_hop *hop, int *round)
+{
+    struct th_body *body = &hop->response_body;
+    struct th_stream *origin = &hop->origin->stream;
+    ssize_t n = th_body_splice(body, origin, &hop->session->stream, &hop->to_client);
+
+    if (n == TH_OUTGOING_COPY)
+        return th_body_recv(body, origin);
+    if (n > 0)
+        *round += (int)(n / ROUND_SIZE);
+    return n;
+}
+
+static enum pump read_response_body(struct th_hop *hop, int *round, enum th_hop_wait *ret_wait)
 {
     struct th_body *body = &hop->response_body;
 
     if (body->raw_len == 0) {
-        ssize_t n = th_body_recv(body, &hop->origin->stream);
+        ssize_t n = receive_response(hop, round);
         if (n == TH_AGAIN) {
             *ret_wait = TH_WAIT_RESPONSE_BODY;
             return PUMP_WAIT;
@@ -419,7 +450,7 @@ static enum pump pump_response(struct th_hop *hop, enum th_hop_wait *ret_wait)
         }
         if (hop->response_parsed && hop->response_body.queued)
             return PUMP_DONE;
-        enum pump result = hop->response_parsed ? read_response_body(hop, ret_wait)
+        enum pump result = hop->response_parsed ? read_response_body(hop, &round, ret_wait)
                                                 : read_response_head(hop, ret_wait);
         if (result != PUMP_AGAIN)
             return result;

@@ -6,6 +6,7 @@ void th_outgoing_add(struct th_outgoing *out, const void *bytes, size_t len)
 {
     if (len == 0)
         return;
+    TH_REQUIRE(out->pipe == NULL);
     if (th_outgoing_is_empty(out))
         out->first = out->end = 0;
     TH_REQUIRE(out->end < TH_OUTGOING_PIECES);
@@ -18,6 +19,7 @@ void th_outgoing_clear(struct th_outgoing *out, struct th_worker *worker)
 {
     out->first = out->end = 0;
     out->kept = th_chunk_put(&worker->chunks, out->kept);
+    out->pipe = th_pipe_put(&worker->pipes, out->pipe);
 }
 
 /* The scratch is the next head's as soon as control returns to the loop. */
@@ -62,9 +64,25 @@ static void advance(struct th_outgoing *out, size_t n)
     }
 }
 
-int th_outgoing_write(struct th_outgoing *out, struct th_stream *stream, uint64_t *count)
+ssize_t th_outgoing_fill(struct th_outgoing *out, struct th_stream *from, size_t max)
 {
-    while (!th_outgoing_is_empty(out)) {
+    struct th_pipe_pool *pool = &from->worker->pipes;
+
+    TH_REQUIRE(th_outgoing_is_empty(out));
+    struct th_pipe *pipe = th_pipe_get(pool);
+    if (pipe == NULL)
+        return TH_OUTGOING_COPY;
+    ssize_t n = th_pipe_fill(pipe, from, max);
+    if (n > 0)
+        out->pipe = pipe;
+    else
+        th_pipe_put(pool, pipe);
+    return n == TH_E_IO ? TH_OUTGOING_COPY : n;
+}
+
+static int write_pieces(struct th_outgoing *out, struct th_stream *stream, uint64_t *count)
+{
+    while (out->first != out->end) {
         ssize_t n = th_stream_writev(stream, out->pieces + out->first, out->end - out->first);
         if (n == 0 || n == TH_AGAIN) {
             int error = keep_scratch(out, stream->worker);
@@ -77,4 +95,22 @@ int th_outgoing_write(struct th_outgoing *out, struct th_stream *stream, uint64_
     }
     out->kept = th_chunk_put(&stream->worker->chunks, out->kept);
     return 0;
+}
+
+static int write_pipe(struct th_outgoing *out, struct th_stream *stream, uint64_t *count)
+{
+    ssize_t n = th_pipe_drain(out->pipe, stream);
+
+    if (n < 0)
+        return (int)n;
+    *count += (uint64_t)n;
+    if (out->pipe->len > 0)
+        return TH_AGAIN;
+    out->pipe = th_pipe_put(&stream->worker->pipes, out->pipe);
+    return 0;
+}
+
+int th_outgoing_write(struct th_outgoing *out, struct th_stream *stream, uint64_t *count)
+{
+    return out->pipe != NULL ? write_pipe(out, stream, count) : write_pieces(out, stream, count);
 }
