@@ -71,6 +71,7 @@ static void exchange_free(struct th_exchange *ex)
     th_soon_cancel(&ex->soon);
     th_list_remove(&ex->link);
     th_secret_unref(ex->result.token);
+    th_values_free(ex->result.values);
     if (ex->config != NULL)
         th_config_unref(ex->config);
     th_wipe(&ex->result, sizeof ex->result); /* interaction_uri is as good as a token */
@@ -312,6 +313,7 @@ static void log_oddity(struct th_exchange *ex, const char *oddity)
 static void take_result(struct th_exchange *ex, const json_t *claims)
 {
     ex->result.token = th_take(&ex->answer.token);
+    ex->result.values = th_take(&ex->answer.values);
     ex->result.lifetime_ms = th_issued_lifetime_ms(ex->answer.expires_in_ms, claims,
                                                    th_clock_wall_ms(ex->worker->clock));
     th_printable_copy(ex->result.jti, sizeof ex->result.jti, th_jwt_text(claims, "jti"));
@@ -322,7 +324,8 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
     const struct th_plan_leg *leg = leg_of(ex);
     struct th_jwt jwt = {0};
     const char *why = NULL;
-    int error = th_jwt_parse(th_secret_expose(ex->answer.token), &jwt);
+    int error =
+        ex->answer.token != NULL ? th_jwt_parse(th_secret_expose(ex->answer.token), &jwt) : 0;
     if (error == TH_E_NOMEM)
         return fail(ex, error, "no memory to look at the token");
     const struct th_issued issued = {.agent = ex->agent,

@@ -7,6 +7,7 @@
 #define TOKEN_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
 #define ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
+#define OKTA_TYPE "urn:okta:params:oauth:token-type:"
 
 /* Reference, 4.1. An authorization server connection leaves `resource` empty unless configured. */
 static const struct th_leg_parameter to_id_jag[] = {
@@ -25,6 +26,21 @@ static const struct th_leg_parameter to_access_token[] = {
     {"assertion", TH_VALUE_PREVIOUS_TOKEN, NULL},
     {"scope", TH_VALUE_SECOND_LEG_SCOPES, NULL},
 };
+
+/* Reference, 5, 6, 7: for what is named by `resource` alone, at the agent's own server. */
+#define FROM_RESOURCE(type)                                                                        \
+    {                                                                                              \
+        {"grant_type", TH_VALUE_CONSTANT, TOKEN_EXCHANGE},                                         \
+            {"requested_token_type", TH_VALUE_CONSTANT, (type)},                                   \
+            {"subject_token", TH_VALUE_SUBJECT_TOKEN, NULL},                                       \
+            {"subject_token_type", TH_VALUE_SUBJECT_TYPE, NULL},                                   \
+        {                                                                                          \
+            "resource", TH_VALUE_RESOURCE, NULL                                                    \
+        }                                                                                          \
+    }
+static const struct th_leg_parameter to_secret[] = FROM_RESOURCE(OKTA_TYPE "vaulted-secret");
+static const struct th_leg_parameter to_account[] = FROM_RESOURCE(OKTA_TYPE "service-account");
+static const struct th_leg_parameter to_third_party[] = FROM_RESOURCE(OKTA_TYPE "oauth-sts");
 
 #define PARAMETERS(list) .parameters = (list), .n_parameters = TH_COUNT_OF(list)
 
@@ -47,11 +63,45 @@ static const struct th_plan_leg by_id_jag[] = {
      .restarts_on_invalid_grant = true},
 };
 
+/* Some have seen the shorter names. */
+static const struct th_plan_leg by_vault[] = {
+    {.name = "secret",
+     .server = TH_LEG_AT_AGENT_SERVER,
+     PARAMETERS(to_secret),
+     .read = th_token_answer_read_values,
+     .issued_token_type = OKTA_TYPE "vaulted-secret",
+     .also_issued_as = OKTA_TYPE "secret",
+     .object = "vaulted_secret",
+     .also_object = "secret"},
+};
+
+static const struct th_plan_leg by_account[] = {
+    {.name = "service_account",
+     .server = TH_LEG_AT_AGENT_SERVER,
+     PARAMETERS(to_account),
+     .read = th_token_answer_read_values,
+     .issued_token_type = OKTA_TYPE "service-account",
+     .object = "service_account"},
+};
+
+/* The token is the third party's: nothing in it can be compared with what was asked for. */
+static const struct th_plan_leg by_sts[] = {
+    {.name = "third_party_token",
+     .server = TH_LEG_AT_AGENT_SERVER,
+     PARAMETERS(to_third_party),
+     .read = th_token_answer_read_token,
+     .issued_token_type = OKTA_TYPE "oauth-sts",
+     .is_bearer = true},
+};
+
 #define LEGS(list) .legs = (list), .n_legs = TH_COUNT_OF(list)
 
 static const struct th_plan plans[] = {
     {TH_TYPE_AGENT_TO_AGENT, "agent_to_agent", LEGS(by_id_jag)},
     {TH_TYPE_AUTHORIZATION_SERVER, "authorization_server", LEGS(by_id_jag)},
+    {TH_TYPE_SECRET, "secret", LEGS(by_vault)},
+    {TH_TYPE_SERVICE_ACCOUNT, "service_account", LEGS(by_account)},
+    {TH_TYPE_RESOURCE_SERVER, "resource_server", LEGS(by_sts)},
 };
 
 _Static_assert(TH_COUNT_OF(by_id_jag) <= TH_PLAN_LEGS_MAX, "results have room for the legs");

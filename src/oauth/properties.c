@@ -143,12 +143,29 @@ void th_property_token(const char *bytes, size_t len)
     json_decref(answer);
 }
 
+/* No line's end, and nothing that a template could not name. */
+static void check_values(const struct th_values *values)
+{
+    for (size_t i = 0; values != NULL && i < values->n; i++) {
+        struct th_str text = th_secret_expose(values->items[i].secret);
+        TH_REQUIRE(th_value_name_is_fine(th_str_of(values->items[i].name)));
+        TH_REQUIRE(text.len <= TH_VALUE_LEN_MAX && memchr(text.ptr, '\n', text.len) == NULL &&
+                   memchr(text.ptr, '\r', text.len) == NULL &&
+                   memchr(text.ptr, '\0', text.len) == NULL);
+    }
+}
+
 void th_property_token_response(const char *bytes, size_t len)
 {
     static const int statuses[] = {200, 400, 401, 429, 500, 503, 302, 204};
     if (len < 2)
         return;
-    size_t leg = (unsigned char)bytes[0] & 1;
+    /* The two legs of an ID-JAG, then the one of each other type. */
+    static const enum th_resource_type types[] = {TH_TYPE_SECRET, TH_TYPE_SERVICE_ACCOUNT,
+                                                  TH_TYPE_RESOURCE_SERVER};
+    size_t leg = (unsigned char)(bytes[0] - '0') % (2 + TH_COUNT_OF(types));
+    const struct th_plan_leg *row = leg < 2 ? &th_plan_get(TH_TYPE_AGENT_TO_AGENT)->legs[leg]
+                                            : th_plan_get(types[leg - 2])->legs;
     const struct th_fetch_response response = {
         .status = statuses[(unsigned char)bytes[1] & 7],
         .content_type = TH_STR("application/json"),
@@ -157,19 +174,21 @@ void th_property_token_response(const char *bytes, size_t len)
         .body = {bytes + 2, len - 2},
     };
     struct th_token_answer answer;
-    th_token_answer_read(&response, &th_plan_get(TH_TYPE_AGENT_TO_AGENT)->legs[leg], TH_STR(ISSUER),
-                         &answer);
+    th_token_answer_read(&response, row, TH_STR(ISSUER), &answer);
     check_text(answer.why, sizeof answer.why);
     check_text(answer.oauth_error, sizeof answer.oauth_error);
     check_text(answer.interaction_uri, sizeof answer.interaction_uri);
     TH_REQUIRE(strstr(answer.why, "eyJ") == NULL);
-    TH_REQUIRE((answer.error == 0) == (answer.token != NULL));
+    TH_REQUIRE((answer.error == 0) == (answer.token != NULL || answer.values != NULL));
+    TH_REQUIRE(answer.values == NULL || row->object != NULL);
     if (answer.error == 0) {
         TH_REQUIRE(response.status == 200);
-        TH_REQUIRE(th_subject_is_token68(th_secret_expose(answer.token)));
+        check_values(answer.values);
+        TH_REQUIRE(answer.token == NULL || th_subject_is_token68(th_secret_expose(answer.token)));
         TH_REQUIRE(answer.expires_in_ms >= TH_ANSWER_EXPIRES_ABSENT &&
                    answer.expires_in_ms <= TH_ANSWER_EXPIRES_MAX_MS);
-        check_issued(leg, answer.object, th_secret_expose(answer.token));
+        if (leg < 2)
+            check_issued(leg, answer.object, th_secret_expose(answer.token));
     } else {
         int status = th_error_get(answer.error)->status;
         TH_REQUIRE(answer.why[0] != '\0' && status >= 400);

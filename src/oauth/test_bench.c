@@ -70,6 +70,7 @@ void bench_close(struct bench *b)
     world_close(&b->world);
     forget_asked(b);
     free(b->token);
+    free(b->value);
     assert_int_equal(th_secret_bytes_held(), 0);
 }
 
@@ -99,7 +100,12 @@ static void on_end(void *arg, const struct th_exchange_result *result)
     if (result->token != NULL)
         b->token = strdup(th_secret_expose(result->token).ptr);
     b->result.token = NULL;
-    assert_int_equal(result->error != 0, b->token == NULL);
+    b->result.values = NULL;
+    free(b->value);
+    b->value = NULL;
+    if (result->values != NULL && result->values->n > 0)
+        b->value = strdup(th_secret_expose(result->values->items[0].secret).ptr);
+    assert_int_equal(result->error != 0, result->token == NULL && result->values == NULL);
 }
 
 int try_start(struct bench *b, const char *subject, struct th_errinfo *reterr)

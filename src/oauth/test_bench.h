@@ -34,8 +34,9 @@ struct bench {
     struct th_exchange *exchange; /* NULL once it has ended */
 
     unsigned n_ends;
-    struct th_exchange_result result; /* of the end, without the token */
+    struct th_exchange_result result; /* of the end, without token and values */
     char *token;
+    char *value; /* the first of its values */
 };
 
 /* The tokens of a run: T1, T2, T3 of the reference. */

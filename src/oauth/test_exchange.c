@@ -3,6 +3,8 @@
 #include "test_bench.h"
 #include "tokenhop/base/check.h"
 
+#define OTT "urn:okta:params:oauth:token-type:"
+
 static void the_two_legs(void **state)
 {
     (void)state;
@@ -50,6 +52,90 @@ static void the_two_legs(void **state)
     assert_true(th_str_equal(b.result.legs[1].endpoint, TH_STR(CUSTOM_TOKEN)));
     assert_int_equal(b.result.legs[0].status, 200);
     assert_int_equal(b.result.legs[1].status, 200);
+    tokens_close(&t);
+    bench_close(&b);
+}
+
+/* Neither audience nor scope, whatever the connection has; one leg, at the agent's own server. */
+static void one_leg_for_a_resource(void **state)
+{
+    (void)state;
+    static const struct {
+        enum th_resource_type type;
+        const char *leg, *requested, *answer, *token, *value;
+        int64_t lifetime_ms;
+    } cases[] = {
+        {TH_TYPE_SECRET, "secret", "vaulted-secret",
+         "{'issued_token_type':'" OTT "vaulted-secret','vaulted_secret':{'api_key':'k-1'},"
+         "'token_type':'N_A','expires_in':300}",
+         NULL, "k-1", 300000},
+        {TH_TYPE_SERVICE_ACCOUNT, "service_account", "service-account",
+         "{'issued_token_type':'" OTT "service-account','service_account':{'username':'u',"
+         "'password':'p'},'token_type':'N_A'}",
+         NULL, "u", 60000},
+        {TH_TYPE_RESOURCE_SERVER, "third_party_token", "oauth-sts",
+         "{'issued_token_type':'" OTT "oauth-sts','access_token':'gho_1','token_type':'Bearer',"
+         "'expires_in':28800,'scope':'repo','refresh_token':'r'}",
+         "gho_1", NULL, 28800000},
+        {TH_TYPE_RESOURCE_SERVER, "third_party_token", "oauth-sts",
+         "{'issued_token_type':'" OTT "oauth-sts','access_token':'gho_1','token_type':'Bearer',"
+         "'expires_in':-1}",
+         "gho_1", NULL, 0},
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct bench b;
+        struct tokens t;
+        char urn[120];
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        tokens_open(&t);
+        b.world.connection.type = cases[i].type;
+        b.world.connection.server = NULL;
+        b.world.connection.resource = TH_STR("orn:okta:pam:1:secrets:a b");
+        start(&b, t.subject.ptr);
+        assert_string_equal(b.asked[0].url, ORG_TOKEN);
+        assert_int_equal(n_fields(&b, 0), 7);
+        assert_field(&b, 0, "grant_type", TX);
+        (void)snprintf(urn, sizeof urn, OTT "%s", cases[i].requested);
+        assert_field(&b, 0, "requested_token_type", urn);
+        assert_field(&b, 0, "subject_token", t.subject.ptr);
+        assert_field(&b, 0, "subject_token_type", TT "access_token");
+        assert_field(&b, 0, "resource", "orn:okta:pam:1:secrets:a b");
+        free(check_assertion(&b, 0, ORG_TOKEN, ES256_KEY));
+        answer(&b, 200, "%s", cases[i].answer);
+        assert_int_equal(b.n_asked, 1);
+        if (b.result.error != 0)
+            fail_msg("%s", b.result.detail);
+        if (cases[i].token != NULL)
+            assert_string_equal(b.token, cases[i].token);
+        else
+            assert_string_equal(b.value, cases[i].value);
+        assert_int_equal(b.result.lifetime_ms, cases[i].lifetime_ms);
+        assert_int_equal(b.result.n_legs, 1);
+        assert_string_equal(b.result.legs[0].name, cases[i].leg);
+        tokens_close(&t);
+        bench_close(&b);
+    }
+}
+
+static void consent_is_asked_for_at_the_issuer(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct tokens t;
+    bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+    tokens_open(&t);
+    b.world.connection.type = TH_TYPE_RESOURCE_SERVER;
+    b.world.connection.server = NULL;
+    start(&b, t.subject.ptr);
+    answer(&b, 400, "{'error':'interaction_required','interaction_uri':'" ORG "/sts?h=1'}");
+    assert_int_equal(b.result.error, TH_E_INTERACTION);
+    assert_string_equal(b.result.interaction_uri, ORG "/sts?h=1");
+    assert_null(strstr(b.result.detail, "sts?h")); /* details are logged */
+    start(&b, t.subject.ptr);
+    answer(&b, 400,
+           "{'error':'interaction_required','interaction_uri':'http://example.okta.com/sts'}");
+    assert_int_equal(b.result.error, TH_E_EXCHANGE_FAILED);
+    assert_string_equal(b.result.interaction_uri, "");
     tokens_close(&t);
     bench_close(&b);
 }
@@ -403,6 +489,8 @@ int main(void)
     th_json_start();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_two_legs),
+        cmocka_unit_test(one_leg_for_a_resource),
+        cmocka_unit_test(consent_is_asked_for_at_the_issuer),
         cmocka_unit_test(what_is_not_configured_is_not_sent),
         cmocka_unit_test(r12_every_try_has_a_fresh_assertion),
         cmocka_unit_test(transport_is_tried_again_once_and_on_leg_2_only),

@@ -8,9 +8,15 @@
 #define ID_JAG TT "id-jag"
 #define SECRET "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2VjcmV0c2VjcmV0"
 
+/* 0 and 1: those of an agent-to-agent plan; from 2 on the one leg of each other type. */
+enum { SECRET_LEG = 2, ACCOUNT_LEG, STS_LEG };
+
 static const struct th_plan_leg *leg(size_t index)
 {
-    return &th_plan_get(TH_TYPE_AGENT_TO_AGENT)->legs[index];
+    static const enum th_resource_type types[] = {TH_TYPE_AGENT_TO_AGENT, TH_TYPE_AGENT_TO_AGENT,
+                                                  TH_TYPE_SECRET, TH_TYPE_SERVICE_ACCOUNT,
+                                                  TH_TYPE_RESOURCE_SERVER};
+    return &th_plan_get(types[index])->legs[index < SECRET_LEG ? index : 0];
 }
 
 static void answer_read(struct th_token_answer *answer, size_t leg_index, int status,
@@ -27,7 +33,9 @@ static void answer_read(struct th_token_answer *answer, size_t leg_index, int st
                                                .body = th_str_of(text)};
     th_token_answer_read(&response, leg(leg_index), TH_STR(ORG), answer);
     th_free(text);
-    assert_true(answer->error != 0 ? answer->token == NULL : answer->token != NULL);
+    bool yields_values = leg(leg_index)->object != NULL;
+    assert_int_equal(answer->token != NULL, answer->error == 0 && !yields_values);
+    assert_int_equal(answer->values != NULL, answer->error == 0 && yields_values);
     assert_true(answer->error == 0 || answer->why[0] != '\0');
 }
 
@@ -131,6 +139,144 @@ static void r13_bad_answers_are_502(void **state)
                      th_error_get(answer.error)->name);
         th_token_answer_fini(&answer);
     }
+}
+
+#define OKTA "urn:okta:params:oauth:token-type:"
+#define SECRET_HEAD                                                                                \
+    "'issued_token_type':'" OKTA "vaulted-secret','token_type':'N_A','expires_in':300"
+#define ACCOUNT_HEAD "'issued_token_type':'" OKTA "service-account','token_type':'N_A'"
+#define STS_HEAD "'issued_token_type':'" OKTA "oauth-sts'"
+
+/* "name=value;" for each. */
+static void write_values(const struct th_values *values, char *ret_text, size_t size)
+{
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < values->n; i++) {
+        size_t len = strlen(ret_text);
+        (void)snprintf(ret_text + len, size - len, "%s=%s;", values->items[i].name,
+                       th_secret_expose(values->items[i].secret).ptr);
+    }
+}
+
+static void what_other_types_yield(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t leg;
+        const char *body;
+        const char *values; /* NULL: a token */
+    } cases[] = {
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'api_key':'k-1','region':null}}",
+         "api_key=k-1;"},
+        {SECRET_LEG, "{" SECRET_HEAD ",'secret':{'api_key':'k-1'}}", "api_key=k-1;"},
+        {SECRET_LEG,
+         "{'issued_token_type':'" OKTA "secret','secret':{'username':'u','password':'p'}}",
+         "username=u;password=p;"},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':''}}", "a=;"},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{}}", ""},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a b':'x','':'y','c':'z'}}", "c=z;"},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':'\\t\\u00e9 {x}'}}",
+         "a=\t\xc3\xa9 {x};"},
+        {ACCOUNT_LEG, "{" ACCOUNT_HEAD ",'service_account':{'username':'u','password':'p:q'}}",
+         "username=u;password=p:q;"},
+        {STS_LEG, "{" STS_HEAD ",'access_token':'gho_A/b+c.d~e==','token_type':'bearer'}", NULL},
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_token_answer answer;
+        char text[200];
+        answer_read(&answer, cases[i].leg, 200, "application/json", cases[i].body);
+        if (answer.error != 0)
+            fail_msg("%s: %s", cases[i].body, answer.why);
+        if (cases[i].values != NULL) {
+            write_values(answer.values, text, sizeof text);
+            assert_string_equal(text, cases[i].values);
+        }
+        th_token_answer_fini(&answer);
+    }
+    assert_int_equal(th_secret_bytes_held(), 0);
+}
+
+static void r13_bad_answers_of_other_types_are_502(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t leg;
+        const char *body;
+        int error;
+    } cases[] = {
+        {SECRET_LEG, "{'vaulted_secret':{'a':'b'}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD "}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'access_token':'a.b.c'}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'service_account':{'a':'b'}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':'b'}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':['b']}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':null}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':1}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':true}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':{'b':'c'}}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'k':'v','a':['b']}}",
+         TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':'b','a':'c'}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':'b\\r\\nX: y'}}",
+         TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':'b\\n'}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':'b\\u0000c'}}", TH_E_EXCHANGE_FAILED},
+        {SECRET_LEG, "{" SECRET_HEAD ",'vaulted_secret':{'a':'b'},'error':'access_denied'}",
+         TH_E_ACCESS_DENIED},
+        {SECRET_LEG, "{" ACCOUNT_HEAD ",'vaulted_secret':{'a':'b'}}", TH_E_EXCHANGE_MISMATCH},
+        {ACCOUNT_LEG, "{'issued_token_type':'" OKTA "secret','service_account':{'username':'u'}}",
+         TH_E_EXCHANGE_MISMATCH},
+        {ACCOUNT_LEG, "{" ACCOUNT_HEAD ",'vaulted_secret':{'username':'u'}}", TH_E_EXCHANGE_FAILED},
+        {ACCOUNT_LEG, "{" ACCOUNT_HEAD ",'service_account':{'username':7,'password':'p'}}",
+         TH_E_EXCHANGE_FAILED},
+        {STS_LEG, "{" STS_HEAD ",'access_token':'a','token_type':'N_A'}", TH_E_EXCHANGE_FAILED},
+        {STS_LEG, "{" STS_HEAD ",'access_token':'a b','token_type':'Bearer'}",
+         TH_E_EXCHANGE_FAILED},
+        {STS_LEG, "{'access_token':'a','token_type':'Bearer'}", TH_E_EXCHANGE_FAILED},
+        {STS_LEG,
+         "{'issued_token_type':'" OKTA "oauthtoken-type','access_token':'a','token_type':'Bearer'}",
+         TH_E_EXCHANGE_MISMATCH},
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_token_answer answer;
+        answer_read(&answer, cases[i].leg, 200, "application/json", cases[i].body);
+        if (answer.error != cases[i].error)
+            fail_msg("%s: %s", cases[i].body, th_error_get(answer.error)->name);
+        th_token_answer_fini(&answer);
+    }
+    assert_int_equal(th_secret_bytes_held(), 0);
+}
+
+static void r13_values_are_bounded(void **state)
+{
+    (void)state;
+    for (size_t n = TH_VALUES_MAX; n <= TH_VALUES_MAX + 1; n++) {
+        struct th_token_answer answer;
+        struct th_buf body;
+        th_buf_init(&body, 1 << 16);
+        th_buf_printf(&body, "{" SECRET_HEAD ",'vaulted_secret':{");
+        for (size_t i = 0; i < n; i++)
+            th_buf_printf(&body, "%s'k%zu':'v'", i > 0 ? "," : "", i);
+        th_buf_printf(&body, "}}");
+        answer_read(&answer, SECRET_LEG, 200, "application/json", body.ptr);
+        assert_int_equal(answer.error, n <= TH_VALUES_MAX ? 0 : TH_E_EXCHANGE_FAILED);
+        th_token_answer_fini(&answer);
+        th_buf_fini(&body);
+    }
+    for (size_t len = TH_VALUE_LEN_MAX; len <= TH_VALUE_LEN_MAX + 1; len++) {
+        struct th_token_answer answer;
+        struct th_buf body;
+        th_buf_init(&body, 1 << 16);
+        th_buf_printf(&body, "{" SECRET_HEAD ",'vaulted_secret':{'a':'");
+        for (size_t i = 0; i < len; i++)
+            th_buf_add_char(&body, 'x');
+        th_buf_printf(&body, "'}}");
+        answer_read(&answer, SECRET_LEG, 200, "application/json", body.ptr);
+        assert_int_equal(answer.error, len <= TH_VALUE_LEN_MAX ? 0 : TH_E_EXCHANGE_FAILED);
+        th_token_answer_fini(&answer);
+        th_buf_fini(&body);
+    }
+    assert_int_equal(th_secret_bytes_held(), 0);
 }
 
 static void r13_size_and_nesting_are_bounded(void **state)
@@ -484,6 +630,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_answers),
         cmocka_unit_test(r13_bad_answers_are_502),
+        cmocka_unit_test(what_other_types_yield),
+        cmocka_unit_test(r13_bad_answers_of_other_types_are_502),
+        cmocka_unit_test(r13_values_are_bounded),
         cmocka_unit_test(r13_size_and_nesting_are_bounded),
         cmocka_unit_test(errors_mean),
         cmocka_unit_test(okta_api_errors),

@@ -62,20 +62,26 @@ static bool is_token_type_fine(const struct th_plan_leg *leg, const json_t *obje
            th_str_equal_nocase(th_jwt_text(object, "token_type"), TH_STR("Bearer"));
 }
 
+bool th_token_answer_check_type(const struct th_plan_leg *leg, struct th_token_answer *answer)
+{
+    struct th_str type = th_jwt_text(answer->object, "issued_token_type");
+    if (leg->issued_token_type == NULL || th_str_equal(type, th_str_of(leg->issued_token_type)) ||
+        (leg->also_issued_as != NULL && th_str_equal(type, th_str_of(leg->also_issued_as))))
+        return true;
+    fail(answer, type.len > 0 ? TH_E_EXCHANGE_MISMATCH : TH_E_EXCHANGE_FAILED,
+         "issued_token_type of the answer is not %s", leg->issued_token_type);
+    return false;
+}
+
 void th_token_answer_read_token(const struct th_plan_leg *leg, struct th_token_answer *answer)
 {
     struct th_str token = th_jwt_text(answer->object, "access_token");
-    struct th_str issued_type = th_jwt_text(answer->object, "issued_token_type");
     if (!th_subject_is_token68(token)) {
         fail(answer, TH_E_EXCHANGE_FAILED,
              "the answer bears no access_token, or not one that can be used as a bearer token");
     } else if (!is_token_type_fine(leg, answer->object)) {
         fail(answer, TH_E_EXCHANGE_FAILED, "token_type of the answer is not Bearer");
-    } else if (leg->issued_token_type != NULL &&
-               !th_str_equal(issued_type, th_str_of(leg->issued_token_type))) {
-        fail(answer, issued_type.len > 0 ? TH_E_EXCHANGE_MISMATCH : TH_E_EXCHANGE_FAILED,
-             "issued_token_type of the answer is not %s", leg->issued_token_type);
-    } else {
+    } else if (th_token_answer_check_type(leg, answer)) {
         answer->token = th_secret_new(token.ptr, token.len);
         if (answer->token == NULL)
             fail(answer, TH_E_NOMEM, "no memory for the token");
@@ -141,5 +147,6 @@ void th_token_answer_fini(struct th_token_answer *answer)
 {
     json_decref(answer->object);
     th_secret_unref(answer->token);
+    th_values_free(answer->values);
     *answer = (struct th_token_answer){0};
 }

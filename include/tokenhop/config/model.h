@@ -68,7 +68,13 @@ struct th_config_agent {
     size_t n_registrations;
 };
 
-enum th_resource_type { TH_TYPE_AGENT_TO_AGENT, TH_TYPE_AUTHORIZATION_SERVER };
+enum th_resource_type {
+    TH_TYPE_AGENT_TO_AGENT,
+    TH_TYPE_AUTHORIZATION_SERVER,
+    TH_TYPE_SECRET,
+    TH_TYPE_SERVICE_ACCOUNT,
+    TH_TYPE_RESOURCE_SERVER
+};
 enum th_subject_type { TH_SUBJECT_AUTO, TH_SUBJECT_ID_TOKEN, TH_SUBJECT_ACCESS_TOKEN };
 
 /* One URL pattern, in normal form. */
@@ -84,6 +90,27 @@ struct th_config_pattern {
 
 enum th_without_subject { TH_WITHOUT_SUBJECT_REFUSE, TH_WITHOUT_SUBJECT_FORWARD };
 enum th_cookies { TH_COOKIES_PASS, TH_COOKIES_DROP };
+
+enum th_inject_scheme {
+    TH_INJECT_BEARER,  /* "Bearer " and the token */
+    TH_INJECT_BASIC,   /* RFC 7617, of username and password */
+    TH_INJECT_TEMPLATE /* the parts, one after the other */
+};
+
+/* A part of a template: text as it is, or the name of one of the credential's values. */
+struct th_config_template_part {
+    struct th_str text;
+    bool is_name;
+};
+
+/* How a credential is put on a request. */
+struct th_config_inject {
+    enum th_inject_scheme scheme;
+    struct th_str header;  /* "Authorization", but for templates */
+    bool is_authorization; /* the header is that one, in any case of letters */
+    const struct th_config_template_part *parts;
+    size_t n_parts;
+};
 
 /* Checks of what was issued against what was asked (R26); all on unless switched off. */
 struct th_config_issued_checks {
@@ -103,14 +130,15 @@ struct th_config_connection {
     size_t n_patterns;
     const struct th_config_agent *const *agents; /* who may use it */
     size_t n_agents;
-    const struct th_config_authorization_server *server; /* of leg 2 */
-    struct th_str audience; /* that server's issuer unless configured */
+    const struct th_config_authorization_server *server; /* of leg 2; NULL: the type has none */
+    struct th_str audience; /* that server's issuer unless configured; empty without leg 2 */
     struct th_str resource; /* may be empty */
     const struct th_str *scopes;
     size_t n_scopes;
     struct th_str scope_text;            /* joined by spaces */
     struct th_str second_leg_scope_text; /* empty: not sent */
     enum th_subject_type subject_type;
+    struct th_config_inject inject;
     enum th_without_subject without_subject;
     enum th_cookies cookies;
     bool allow_cleartext;

@@ -16,6 +16,7 @@
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/worker.h"
 #include "tokenhop/oauth/subject.h"
+#include "tokenhop/oauth/values.h"
 
 #define TH_EXCHANGE_LEGS_MAX 4
 #define TH_EXCHANGE_DETAIL_MAX 240
@@ -29,8 +30,9 @@ struct th_exchange_leg_report {
 
 /* What an exchange ended with. Borrowed by the function that gets it; take the token by reference. */
 struct th_exchange_result {
-    int error;               /* 0, or TH_E_SUBJECT_*, ACCESS_DENIED, INTERACTION, EXCHANGE_* */
-    struct th_secret *token; /* the access token; NULL on error */
+    int error;                /* 0, or TH_E_SUBJECT_*, ACCESS_DENIED, INTERACTION, EXCHANGE_* */
+    struct th_secret *token;  /* the access token; NULL on error, and where there are: */
+    struct th_values *values; /* of a secret or service account; borrowed; NULL with a token */
     int64_t
         lifetime_ms; /* from now; 0: must not be kept; already the shorter of expires_in and the JWT's exp */
     int64_t subject_expires_wall_ms; /* -1: unknown */

@@ -51,6 +51,9 @@ struct th_plan_leg {
     size_t n_parameters;
     th_leg_read_fn *read;
     const char *issued_token_type;  /* that the answer must name; NULL: it need not name one */
+    const char *also_issued_as;     /* or this; NULL: no other */
+    const char *object;             /* the member that holds the values; NULL: it yields a token */
+    const char *also_object;        /* or this; NULL: no other */
     bool is_bearer;                 /* `token_type` must be Bearer; else it says nothing */
     th_leg_check_fn *check;         /* NULL: nothing to compare */
     th_leg_note_fn *note;           /* NULL: nothing is odd */
