@@ -34,6 +34,10 @@ def set_at(document, path, value):
     return document
 
 
+# a connection whose one leg goes to the agent's own server
+ONE_LEG = {"name": "x", "url": "https://x.example/", "type": "service_account", "agents": ["agent1"],
+           "resource": "an administrator's own string"}
+
 # what an editor must underline: (path, value)
 REFUSED = [
     (["nonsense"], 1),
@@ -50,7 +54,21 @@ REFUSED = [
     (["agents", "agent1", "auth", "alg"], "none"),
     (["connections", 0, "url"], []),
     (["connections", 0, "url"], "agent2.example.com"),
+    (["connections", 0, "type"], "static"),
     (["connections", 0, "type"], "secret"),
+    (["connections", 0, "resource"], None),
+    (["connections", 0, "authorization_server"], None),
+    (["connections", 0, "inject"], {}),
+    (["connections", 0, "inject"], {"header": "X-Api-Key"}),
+    (["connections", 0, "inject"], {"template": "{api_key}"}),
+    (["connections", 0, "inject"], {"header": "X Key", "template": "{api_key}"}),
+    (["connections", 0, "inject"], {"header": "X-Api-Key", "template": "{api_key"}),
+    (["connections", 0, "inject"], {"header": "X-Api-Key", "template": "k-123"}),
+    (["connections", 0, "inject"], {"scheme": "bearer", "header": "X", "template": "{a}"}),
+    (["connections", 0], dict(ONE_LEG, scopes=["a"])),
+    (["connections", 0], dict(ONE_LEG, audience="api://x")),
+    (["connections", 0], dict(ONE_LEG, authorization_server="org")),
+    (["connections", 0], dict(ONE_LEG, type="secret")),
     (["connections", 0, "scopes"], ["chat read"]),
     (["connections", 0, "scopes"], "chat.read"),
     (["connections", 0, "public"], ["card.json"]),
@@ -68,6 +86,11 @@ REFUSED = [
 ACCEPTED = [
     (["connections", 0, "url"], ["https://*.example.com:8443/a/", "http://[::1]:80"]),
     (["connections", 0, "subject", "type"], "id_token"),
+    (["connections", 0, "inject"], {"header": "X-Api-Key", "template": "a {{ {b} }} {c-d.e_1}"}),
+    (["connections", 0, "inject"], {"scheme": "bearer"}),
+    (["connections", 0], ONE_LEG),
+    (["connections", 0], dict(ONE_LEG, type="resource_server")),
+    (["connections", 0], dict(ONE_LEG, type="secret", inject={"scheme": "basic"})),
     (["unmatched"], "forward"),
     (["unmatched"], [{"url": "https://example.com", "action": "deny"}]),
     (["egress", "allow"], ["10.1.0.0/16", "127.0.0.1:9001", "[::1]:80", "fd00::/8"]),

@@ -7,6 +7,7 @@
 #include "text.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
+#include "url.h"
 #include "version.h"
 
 /* --- url --- */
@@ -219,6 +220,17 @@ static void build_agent_list(struct th_loader *l, const struct th_raw_connection
     connection->n_agents = used;
 }
 
+/* Of a token the resource is a URI (RFC 8707, 2); a vault's identifiers are whatever they are. */
+static void check_resource(struct th_loader *l, const struct th_raw_connection *raw)
+{
+    struct th_errinfo info = {0};
+    uint32_t place = th_loader_member(l, raw->head.place, "resource");
+    bool is_uri = raw->type == TH_TYPE_AGENT_TO_AGENT || raw->type == TH_TYPE_AUTHORIZATION_SERVER;
+    if (raw->resource.ptr != NULL && is_uri &&
+        th_config_url_check_absolute(raw->resource, &info) < 0)
+        th_loader_report_info(l, place, &info);
+}
+
 static void build_connection(struct th_loader *l, const struct th_raw_connection *raw,
                              struct th_config_connection *connection)
 {
@@ -227,18 +239,15 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     connection->type = (enum th_resource_type)raw->type;
     build_patterns(l, raw, connection);
     build_agent_list(l, raw, connection);
-    connection->server =
-        th_build_find_server(l, raw->server, th_loader_member(l, place, "authorization_server"));
+    if (raw->server.ptr != NULL)
+        connection->server = th_build_find_server(
+            l, raw->server, th_loader_member(l, place, "authorization_server"));
     connection->audience = raw->audience;
     if (raw->audience.ptr == NULL && connection->server != NULL)
         connection->audience = connection->server->issuer;
     connection->resource = raw->resource;
-    /* the type's own mistake was reported already where it is missing or unknown */
-    if (connection->type == TH_TYPE_AGENT_TO_AGENT && raw->resource.ptr == NULL &&
-        th_source_find_member(&l->source, place, "type") != TH_SOURCE_NONE &&
-        th_source_find_member(&l->source, place, "resource") == TH_SOURCE_NONE)
-        th_loader_report(l, place, "add it: the other agent's resource URL, as it is registered",
-                         "the key \"resource\" is missing: the type \"agent_to_agent\" needs it");
+    check_resource(l, raw);
+    th_build_inject(l, raw, &connection->inject);
     check_scopes(l, raw, &raw->scopes, "scopes");
     check_scopes(l, raw, &raw->second_leg_scopes, "second_leg_scopes");
     check_second_leg(l, raw);

@@ -39,9 +39,9 @@ static const struct th_config_key_choice signing_algs[] = {{"RS256", TH_ALG_RS25
 static const struct th_config_key_choice resource_types[] = {
     {"agent_to_agent", TH_TYPE_AGENT_TO_AGENT},
     {"authorization_server", TH_TYPE_AUTHORIZATION_SERVER},
-    {"secret", TH_CHOICE_PLANNED},
-    {"service_account", TH_CHOICE_PLANNED},
-    {"resource_server", TH_CHOICE_PLANNED},
+    {"secret", TH_TYPE_SECRET},
+    {"service_account", TH_TYPE_SERVICE_ACCOUNT},
+    {"resource_server", TH_TYPE_RESOURCE_SERVER},
     {"token_exchange", TH_CHOICE_PLANNED},
     {"on_behalf_of", TH_CHOICE_PLANNED},
     {"client_credentials", TH_CHOICE_PLANNED},
@@ -61,6 +61,9 @@ static const struct th_config_key_choice subject_types[] = {
     {"id_token", TH_SUBJECT_ID_TOKEN},
     {"access_token", TH_SUBJECT_ACCESS_TOKEN},
     {NULL, 0}};
+
+static const struct th_config_key_choice inject_schemes[] = {
+    {"bearer", TH_INJECT_BEARER}, {"basic", TH_INJECT_BASIC}, {NULL, 0}};
 
 static const struct th_config_key_choice without_subject[] = {
     {"refuse", TH_WITHOUT_SUBJECT_REFUSE}, {"forward", TH_WITHOUT_SUBJECT_FORWARD}, {NULL, 0}};

@@ -68,6 +68,8 @@ static void add_one(struct line *line, const struct th_config_key *key)
     case TH_KEY_PATTERN:
     case TH_KEY_PATH:
     case TH_KEY_SCOPE:
+    case TH_KEY_FIELD:
+    case TH_KEY_TEMPLATE:
     case TH_KEY_ADDRESS:
     case TH_KEY_NETWORK:
         add(line, "%s", th_config_key_text_kind(key->type)->name);

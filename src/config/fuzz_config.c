@@ -71,8 +71,17 @@ static void check_connection(const struct th_config_connection *connection)
 {
     check_text(connection->name);
     TH_REQUIRE(connection->n_patterns > 0 && connection->n_agents > 0);
-    TH_REQUIRE(connection->server != NULL);
-    check_text(connection->audience);
+    if (connection->type == TH_TYPE_AGENT_TO_AGENT ||
+        connection->type == TH_TYPE_AUTHORIZATION_SERVER) {
+        TH_REQUIRE(connection->server != NULL);
+        check_text(connection->audience);
+    } else {
+        TH_REQUIRE(connection->server == NULL && connection->n_scopes == 0);
+        check_text(connection->resource);
+    }
+    check_text(connection->inject.header);
+    TH_REQUIRE((connection->inject.scheme == TH_INJECT_TEMPLATE) ==
+               (connection->inject.n_parts > 0));
     for (size_t i = 0; i < connection->n_patterns; i++)
         check_pattern(&connection->patterns[i]);
     for (size_t i = 0; i < connection->n_agents; i++)

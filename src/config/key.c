@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "template.h"
 #include "text.h"
 #include "tokenhop/base/check.h"
 #include "url.h"
@@ -21,6 +22,9 @@ static const struct th_text_kind text_kinds[] = {
                         "^[Hh][Tt][Tt][Pp][Ss]?://(\\*\\.)?[^\\s#?*\\\\@]+$", NULL},
     [TH_KEY_PATH] = {"a path", "paths", "^/[^\\s#?\\\\]*$", th_config_url_check_path},
     [TH_KEY_SCOPE] = {"a scope", "scopes", TH_SCOPE_PATTERN, th_text_check_scope},
+    [TH_KEY_FIELD] = {"the name of a header field", "names of header fields", TH_FIELD_PATTERN,
+                      th_text_check_field},
+    [TH_KEY_TEMPLATE] = {"a template", "templates", TH_TEMPLATE_PATTERN, th_template_check},
     [TH_KEY_ADDRESS] = {"an address and port", "addresses and ports", "^[0-9A-Fa-f.:\\[\\]]+$",
                         NULL},
     [TH_KEY_NETWORK] = {"an address or network", "addresses and networks",

@@ -28,6 +28,8 @@ enum th_config_key_type {
     TH_KEY_PATTERN,
     TH_KEY_PATH,
     TH_KEY_SCOPE,
+    TH_KEY_FIELD, /* the name of a header field */
+    TH_KEY_TEMPLATE,
     TH_KEY_ADDRESS,
     TH_KEY_NETWORK,
     TH_KEY_DURATION, /* int64_t, milliseconds */
@@ -72,6 +74,16 @@ struct th_config_key {
     const char *doc;    /* one paragraph, for the schema and the page */
 };
 
+/* What one value of a key (of type TH_KEY_ENUM) means to the other keys of its section. */
+#define TH_SECTION_RULE_MAX 6
+struct th_section_rule {
+    const char *key;
+    const char *value;
+    const char *required[TH_SECTION_RULE_MAX]; /* NULL ends these lists */
+    const char *excluded[TH_SECTION_RULE_MAX];
+    const char *why; /* the excluded ones are: for the mistake */
+};
+
 /* An object of fixed keys. */
 struct th_section {
     const char *name; /* of its definition in the schema */
@@ -80,6 +92,9 @@ struct th_section {
     size_t size;                /* of the struct that it fills */
     bool has_head;              /* the struct begins with struct th_raw_head */
     const char *exactly_one[2]; /* of these two keys, if any */
+    const char *together[2];    /* these two keys, if any: both or neither */
+    const struct th_section_rule *rules;
+    size_t n_rules;
 };
 
 extern const struct th_section th_section_root;

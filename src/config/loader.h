@@ -79,6 +79,10 @@ const struct th_config_agent *th_build_find_agent(struct th_loader *loader, stru
  * empty. */
 struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place);
 
+/* inject.c: how the connection's credential is put on a request. */
+void th_build_inject(struct th_loader *loader, const struct th_raw_connection *raw,
+                     struct th_config_inject *ret_inject);
+
 /* auth.c: reads the key and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
                    struct th_config_auth *ret_auth);

@@ -81,6 +81,12 @@ struct th_raw_subject {
     unsigned type;
 };
 
+struct th_raw_inject {
+    unsigned scheme; /* where there is no template */
+    struct th_str header;
+    struct th_str template;
+};
+
 struct th_raw_connection {
     struct th_raw_head head;
     struct th_raw_list urls;
@@ -92,6 +98,7 @@ struct th_raw_connection {
     struct th_raw_list scopes;
     struct th_raw_list second_leg_scopes;
     struct th_raw_subject subject;
+    struct th_raw_inject inject;
     unsigned without_subject;
     struct th_raw_list public_paths;
     unsigned cookies;

@@ -355,6 +355,57 @@ static size_t find_key(const struct th_section *section, const char *name)
     return i;
 }
 
+static bool has_seen(const struct th_section *section, uint64_t seen, const char *name)
+{
+    return (seen >> find_key(section, name) & 1) != 0;
+}
+
+static void check_rule(struct th_loader *l, const struct th_section *section,
+                       const struct th_section_rule *rule, uint32_t place, uint64_t seen)
+{
+    char wanted[160], mend[240];
+    for (size_t i = 0; i < TH_SECTION_RULE_MAX && rule->required[i] != NULL; i++) {
+        if (has_seen(section, seen, rule->required[i]))
+            continue;
+        th_config_key_describe(&section->keys[find_key(section, rule->required[i])], wanted,
+                               sizeof(wanted));
+        snprintf(mend, sizeof(mend), "add it: %s", wanted);
+        th_loader_report(l, place, mend, "the key \"%s\" is missing: the %s \"%s\" needs it",
+                         rule->required[i], rule->key, rule->value);
+    }
+    for (size_t i = 0; i < TH_SECTION_RULE_MAX && rule->excluded[i] != NULL; i++) {
+        if (!has_seen(section, seen, rule->excluded[i]))
+            continue;
+        snprintf(mend, sizeof(mend), "leave it out: %s", rule->why);
+        th_loader_report_key(l, th_loader_member(l, place, rule->excluded[i]), mend,
+                             "the %s \"%s\" has no \"%s\"", rule->key, rule->value,
+                             rule->excluded[i]);
+    }
+}
+
+static void check_rules(struct th_loader *l, const struct th_section *section,
+                        struct th_value value, uint64_t seen)
+{
+    for (size_t i = 0; i < section->n_rules; i++) {
+        const struct th_section_rule *rule = &section->rules[i];
+        const char *said = json_string_value(json_object_get(value.json, rule->key));
+        if (said != NULL && strcmp(said, rule->value) == 0)
+            check_rule(l, section, rule, value.place, seen);
+    }
+}
+
+static void check_together(struct th_loader *l, const struct th_section *section, uint32_t place,
+                           uint64_t seen)
+{
+    const char *const *both = section->together;
+    if (both[0] == NULL)
+        return;
+    bool first = has_seen(section, seen, both[0]), second = has_seen(section, seen, both[1]);
+    if (first != second)
+        th_loader_report(l, place, NULL, "the keys \"%s\" and \"%s\" need each other", both[0],
+                         both[1]);
+}
+
 static void check_missing(struct th_loader *l, const struct th_section *section, uint32_t place,
                           uint64_t seen)
 {
@@ -370,8 +421,7 @@ static void check_missing(struct th_loader *l, const struct th_section *section,
     }
     if (one[0] == NULL)
         return;
-    bool first = (seen >> find_key(section, one[0]) & 1) != 0;
-    bool second = (seen >> find_key(section, one[1]) & 1) != 0;
+    bool first = has_seen(section, seen, one[0]), second = has_seen(section, seen, one[1]);
     if (!first && !second)
         th_loader_report(l, place, NULL, "one of the keys \"%s\" and \"%s\" is missing", one[0],
                          one[1]);
@@ -410,4 +460,6 @@ void th_read_section(struct th_loader *loader, struct th_value value,
         place = th_source_next(&loader->source, place);
     }
     check_missing(loader, section, value.place, seen);
+    check_together(loader, section, value.place, seen);
+    check_rules(loader, section, value, seen);
 }

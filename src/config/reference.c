@@ -35,13 +35,41 @@ static void add_default(struct th_buf *out, const struct th_config_key *key)
     json_decref(json);
 }
 
-static void add_key(struct th_buf *out, const struct th_config_key *key)
+static bool is_among(const char *name, const char *const names[TH_SECTION_RULE_MAX])
+{
+    for (size_t i = 0; i < TH_SECTION_RULE_MAX && names[i] != NULL; i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* "; required for ..." or "; not with ...": what the section's rules say of a key. */
+static void add_rules(struct th_buf *out, const struct th_section *section, const char *name,
+                      bool excluded)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < section->n_rules; i++) {
+        const struct th_section_rule *rule = &section->rules[i];
+        if (is_among(name, excluded ? rule->excluded : rule->required))
+            th_buf_printf(out, "%s `\"%s\"`",
+                          n++ > 0    ? ","
+                          : excluded ? "; not for"
+                                     : "; required for",
+                          rule->value);
+    }
+}
+
+static void add_key(struct th_buf *out, const struct th_section *section,
+                    const struct th_config_key *key)
 {
     char wanted[200];
     th_config_key_describe(key, wanted, sizeof(wanted));
     th_buf_printf(out, "\n%s", wanted);
     if (key->required)
         th_buf_printf(out, "; required");
+    add_rules(out, section, key->name, false);
+    add_rules(out, section, key->name, true);
     if (key->default_text != NULL) {
         th_buf_printf(out, "; default `");
         add_default(out, key);
@@ -70,10 +98,13 @@ static void add_paths(struct th_buf *out, const struct th_section *section, cons
             continue;
         snprintf(path, sizeof(path), "%s%s", prefix, key->name);
         th_buf_printf(out, depth == 0 ? "\n## `%s`\n" : "\n### `%s`\n", path);
-        add_key(out, key);
+        add_key(out, section, key);
         if (section->exactly_one[0] != NULL && key->name == section->exactly_one[0])
             th_buf_printf(out, "\nExactly one of `%s` and `%s` is needed.\n", key->name,
                           section->exactly_one[1]);
+        if (section->together[0] != NULL && key->name == section->together[0])
+            th_buf_printf(out, "\n`%s` and `%s` need each other.\n", key->name,
+                          section->together[1]);
         if (key->section == NULL)
             continue;
         snprintf(path, sizeof(path), "%s%s%s.", prefix, key->name, step_of(key));

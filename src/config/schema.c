@@ -80,6 +80,8 @@ static json_t *one_schema(struct schema *s, const struct th_config_key *key)
     case TH_KEY_PATTERN:
     case TH_KEY_PATH:
     case TH_KEY_SCOPE:
+    case TH_KEY_FIELD:
+    case TH_KEY_TEMPLATE:
     case TH_KEY_ADDRESS:
     case TH_KEY_NETWORK:
         return text_schema(s, key);
@@ -170,6 +172,52 @@ static json_t *key_schema(struct schema *s, const struct th_config_key *key)
     return json;
 }
 
+static json_t *name_list(struct schema *s, const char *const *names, size_t max)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < max && names[i] != NULL; i++)
+        append(s, list, json_string(names[i]));
+    return list;
+}
+
+/* Where the key has the value, some keys must stand there and others must not. */
+static json_t *rule_schema(struct schema *s, const struct th_section_rule *rule)
+{
+    json_t *json = json_object(), *when = json_object(), *then = json_object();
+    json_t *properties = json_object(), *value = json_object(), *never = json_object();
+    put(s, value, "const", json_string(rule->value));
+    put(s, properties, rule->key, value);
+    put(s, when, "properties", properties);
+    put(s, when, "required", name_list(s, &rule->key, 1));
+    put(s, then, "required", name_list(s, rule->required, TH_SECTION_RULE_MAX));
+    for (size_t i = 0; i < TH_SECTION_RULE_MAX && rule->excluded[i] != NULL; i++)
+        put(s, never, rule->excluded[i], json_false());
+    if (json_object_size(never) > 0)
+        put(s, then, "properties", never);
+    else
+        json_decref(never);
+    put(s, json, "if", when);
+    put(s, json, "then", then);
+    return json;
+}
+
+static void put_rules(struct schema *s, json_t *json, const struct th_section *section)
+{
+    const char *const *both = section->together;
+    if (both[0] != NULL) {
+        json_t *dependent = json_object();
+        put(s, dependent, both[0], name_list(s, &both[1], 1));
+        put(s, dependent, both[1], name_list(s, &both[0], 1));
+        put(s, json, "dependentRequired", dependent);
+    }
+    if (section->n_rules == 0)
+        return;
+    json_t *all = json_array();
+    for (size_t i = 0; i < section->n_rules; i++)
+        append(s, all, rule_schema(s, &section->rules[i]));
+    put(s, json, "allOf", all);
+}
+
 static void fill_section(struct schema *s, json_t *json, const struct th_section *section)
 {
     json_t *properties = json_object(), *required = json_array();
@@ -188,6 +236,7 @@ static void fill_section(struct schema *s, json_t *json, const struct th_section
         put(s, json, "required", required);
     else
         json_decref(required);
+    put_rules(s, json, section);
     if (section->exactly_one[0] == NULL)
         return;
     json_t *one_of = json_array();

@@ -207,6 +207,29 @@ static const struct th_config_key subject_keys[] = {
 static const struct th_section subject_section = {
     SECTION("subject", struct th_raw_subject, subject_keys)};
 
+static const struct th_config_key inject_keys[] = {
+    {.name = "scheme",
+     ENUM(struct th_raw_inject, scheme, inject_schemes),
+     .doc = "The scheme of the Authorization field: \"bearer\" for a token, \"basic\" for a "
+            "credential that has a username and a password (RFC 7617)."},
+    {.name = "header",
+     .type = TH_KEY_FIELD,
+     TEXT(struct th_raw_inject, header),
+     .doc = "The field that the template fills. What the caller sent in it is removed, and so is "
+            "its Authorization."},
+    {.name = "template",
+     .type = TH_KEY_TEMPLATE,
+     TEXT(struct th_raw_inject, template),
+     .max = 1024,
+     .doc =
+         "The field's value, in which {NAME} stands for one of the credential's values: a key of "
+         "the vaulted secret, \"username\" or \"password\" of a service account, "
+         "\"access_token\" of a token. {{ and }} are braces."},
+};
+static const struct th_section inject_section = {
+    SECTION("inject", struct th_raw_inject, inject_keys), .exactly_one = {"scheme", "template"},
+    .together = {"header", "template"}};
+
 static const struct th_config_key issued_checks_keys[] = {
     {.name = "audience",
      BOOLEAN(struct th_config_issued_checks, audience),
@@ -248,9 +271,12 @@ static const struct th_config_key connection_keys[] = {
     {.name = "type",
      ENUM(struct th_raw_connection, type, resource_types),
      .required = true,
-     .doc = "What is behind the URLs, and so which exchange gets the credential: "
-            "\"agent_to_agent\" (another agent) or \"authorization_server\" (an API that a custom "
-            "authorization server protects), each by an ID-JAG in two legs."},
+     .doc =
+         "What is behind the URLs, and so which exchange gets the credential: "
+         "\"agent_to_agent\" (another agent) or \"authorization_server\" (an API that a custom "
+         "authorization server protects), each by an ID-JAG in two legs; \"secret\" (a vaulted "
+         "secret), \"service_account\" (a username and password) or \"resource_server\" (a third "
+         "party's token that the identity provider holds for the user), each in one leg."},
     {.name = "agents",
      .type = TH_KEY_REFERENCE,
      TEXTS(struct th_raw_connection, agents),
@@ -260,7 +286,6 @@ static const struct th_config_key connection_keys[] = {
     {.name = "authorization_server",
      .type = TH_KEY_REFERENCE,
      TEXT(struct th_raw_connection, server),
-     .required = true,
      .doc = "The server that issues the destination's access tokens: where the second leg goes."},
     {.name = "audience",
      .type = TH_KEY_RESOURCE,
@@ -268,11 +293,12 @@ static const struct th_config_key connection_keys[] = {
      .doc = "The audience that is asked for on the first leg. The issuer of "
             "authorization_server unless said otherwise."},
     {.name = "resource",
-     .type = TH_KEY_RESOURCE,
+     .type = TH_KEY_STRING,
      TEXT(struct th_raw_connection, resource),
      .doc = "The destination's resource URL, character for character as it is registered (a "
-            "trailing slash makes another one). Required for \"agent_to_agent\"; for "
-            "\"authorization_server\", sent only if it is given."},
+            "trailing slash makes another one); for \"authorization_server\", sent only if it is "
+            "given. For \"secret\", \"service_account\" and \"resource_server\" the identifier on "
+            "the resource connection: an ORN, or the administrator's own string."},
     {.name = "scopes",
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_connection, scopes),
@@ -290,6 +316,11 @@ static const struct th_config_key connection_keys[] = {
     {.name = "subject",
      OBJECT(struct th_raw_connection, subject, subject_section),
      .doc = "The token that is exchanged."},
+    {.name = "inject",
+     OBJECT(struct th_raw_connection, inject, inject_section),
+     .doc = "How the credential is put on a request. A bearer token unless said otherwise; of a "
+            "\"service_account\", scheme \"basic\"; a \"secret\" needs a header and template, or "
+            "the scheme \"basic\"."},
     {.name = "without_subject",
      ENUM(struct th_raw_connection, without_subject, without_subject),
      .default_text = "refuse",
@@ -315,10 +346,22 @@ static const struct th_config_key connection_keys[] = {
      OBJECT(struct th_raw_connection, issued_checks, issued_checks_section),
      .doc = "Which parts of an issued token (if it reads as a JWT) are compared with what was "
             "asked for, before it is used."},
-    PLANNED("inject"),
+};
+
+#define ONE_LEG                                                                                    \
+    .excluded = {"authorization_server", "audience", "scopes", "second_leg_scopes",                \
+                 "issued_checks"},                                                                 \
+    .why = "its one leg goes to the agent's own authorization server, for the resource alone"
+static const struct th_section_rule type_rules[] = {
+    {"type", "agent_to_agent", .required = {"authorization_server", "resource"}},
+    {"type", "authorization_server", .required = {"authorization_server"}},
+    {"type", "secret", .required = {"resource", "inject"}, ONE_LEG},
+    {"type", "service_account", .required = {"resource"}, ONE_LEG},
+    {"type", "resource_server", .required = {"resource"}, ONE_LEG},
 };
 static const struct th_section connection_section = {
-    SECTION("connection", struct th_raw_connection, connection_keys), .has_head = true};
+    SECTION("connection", struct th_raw_connection, connection_keys), .has_head = true,
+    .rules = type_rules, .n_rules = TH_COUNT_OF(type_rules)};
 
 static const struct th_config_key rule_keys[] = {
     {.name = "url",

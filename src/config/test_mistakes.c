@@ -53,6 +53,15 @@ struct mistake_case {
 #define KEY_FILE "\"key_file\": \"rsa.pem\", \"kid\": \"k1\""
 #define SCOPES "\"scopes\": [\"chat.read\", \"chat.history\"]"
 #define TYPE "\"type\": \"agent_to_agent\""
+/* The rest of the connection, from its type on; and what can stand there instead. */
+#define LEG_2                                                                                      \
+    "\"type\": \"agent_to_agent\", \"agents\": [\"agent1\"],\n"                                    \
+    "     \"authorization_server\": \"custom\", \"resource\": \"https://agent2.example.com\",\n"   \
+    "     \"scopes\": [\"chat.read\", \"chat.history\"]"
+#define SECRET "\"type\": \"secret\", \"agents\": [\"agent1\"]"
+#define ACCOUNT                                                                                    \
+    "\"type\": \"service_account\", \"agents\": [\"agent1\"], \"resource\": \"orn:okta:x\""
+#define TEMPLATE "\"inject\": {\"header\": \"X-Api-Key\", \"template\": \"{api_key}\"}"
 
 static const struct mistake_case cases[] = {
     /* syntax */
@@ -95,13 +104,12 @@ static const struct mistake_case cases[] = {
     {UNMATCHED, "\"egress\": {@\"connect_ports\": [443]}", "$.egress.connect_ports",
      "not supported", ""},
     {UNMATCHED, "\"log\": {@\"audit_file\": \"x\"}", "$.log.audit_file", "not supported", ""},
-    {TYPE, TYPE ", @\"inject\": {}", "$.connections[0].inject", "not supported", ""},
     {TYPE, TYPE ", \"subject\": {@\"verify\": true}", "$.connections[0].subject.verify",
      "not supported", ""},
     {TYPE, TYPE ", \"subject\": {\"from\": @\"header\"}", "$.connections[0].subject.from",
      "\"header\" is not supported by this version", "write \"authorization\""},
-    {TYPE, "\"type\": @\"secret\"", "$.connections[0].type", "\"secret\" is not supported",
-     "\"agent_to_agent\" or \"authorization_server\""},
+    {TYPE, "\"type\": @\"static\"", "$.connections[0].type", "\"static\" is not supported",
+     "\"agent_to_agent\", \"authorization_server\", \"secret\""},
     {"\"private_key_jwt\"", "@\"client_secret_basic\"", "$.agents.agent1.auth.method",
      "not supported by this version", "private_key_jwt"},
     {LISTENER,
@@ -156,7 +164,67 @@ static const struct mistake_case cases[] = {
     {", \"resource\": \"https://agent2.example.com\"", "", "$.connections[0]",
      "\"resource\" is missing: the type \"agent_to_agent\" needs it", ""},
     {TYPE ",", "", "$.connections[0]", "the key \"type\" is missing",
-     "\"agent_to_agent\" or \"authorization_server\""},
+     "\"agent_to_agent\", \"authorization_server\", \"secret\""},
+    {"\"authorization_server\": \"custom\", ", "", "$.connections[0]",
+     "\"authorization_server\" is missing: the type \"agent_to_agent\" needs it", "add it: a name"},
+    {LEG_2, SECRET ", \"resource\": \"x\"", "$.connections[0]",
+     "\"inject\" is missing: the type \"secret\" needs it", "an object"},
+    {LEG_2, SECRET ", " TEMPLATE, "$.connections[0]",
+     "\"resource\" is missing: the type \"secret\" needs it", "a string"},
+    {LEG_2, "\"type\": \"service_account\", \"agents\": [\"agent1\"]", "$.connections[0]",
+     "\"resource\" is missing: the type \"service_account\" needs it", ""},
+    {LEG_2, "\"type\": \"resource_server\", \"agents\": [\"agent1\"]", "$.connections[0]",
+     "\"resource\" is missing: the type \"resource_server\" needs it", ""},
+
+    /* what the types of one leg have not */
+    {LEG_2, ACCOUNT ", @\"authorization_server\": \"custom\"",
+     "$.connections[0].authorization_server",
+     "the type \"service_account\" has no \"authorization_server\"",
+     "the agent's own authorization server"},
+    {LEG_2, ACCOUNT ", @\"audience\": \"api://x\"", "$.connections[0].audience",
+     "the type \"service_account\" has no \"audience\"", "leave it out"},
+    {LEG_2, ACCOUNT ", @\"scopes\": [\"a\"]", "$.connections[0].scopes",
+     "the type \"service_account\" has no \"scopes\"", ""},
+    {LEG_2,
+     "\"type\": \"resource_server\", \"agents\": [\"agent1\"], \"resource\": \"r\", "
+     "@\"second_leg_scopes\": []",
+     "$.connections[0].second_leg_scopes",
+     "the type \"resource_server\" has no \"second_leg_scopes\"", ""},
+    {LEG_2, ACCOUNT ", @\"issued_checks\": {}", "$.connections[0].issued_checks",
+     "the type \"service_account\" has no \"issued_checks\"", ""},
+
+    /* inject */
+    {TYPE, TYPE ", \"inject\": @{}", "$.connections[0].inject",
+     "one of the keys \"scheme\" and \"template\" is missing", ""},
+    {TYPE, TYPE ", \"inject\": @{\"header\": \"X-Key\", \"scheme\": \"bearer\"}",
+     "$.connections[0].inject", "\"header\" and \"template\" need each other", ""},
+    {TYPE, TYPE ", \"inject\": @{\"template\": \"{a}\"}", "$.connections[0].inject",
+     "\"header\" and \"template\" need each other", ""},
+    {TYPE, TYPE ", \"inject\": {\"header\": \"X\", @\"template\": \"{a}\", \"scheme\": \"bearer\"}",
+     "$.connections[0].inject.template", "\"scheme\" and \"template\" exclude each other", "keep"},
+    {TYPE, TYPE ", \"inject\": {\"scheme\": @\"basic\"}", "$.connections[0].inject.scheme",
+     "the type \"agent_to_agent\" yields no username and password", "\"bearer\""},
+    {LEG_2, SECRET ", \"resource\": \"x\", \"inject\": {\"scheme\": @\"bearer\"}",
+     "$.connections[0].inject.scheme", "the type \"secret\" yields no token",
+     "header and template"},
+    {LEG_2, ACCOUNT ", \"inject\": {\"scheme\": @\"bearer\"}", "$.connections[0].inject.scheme",
+     "the type \"service_account\" yields no token", "\"basic\""},
+    {TYPE, TYPE ", \"inject\": {\"scheme\": @\"digest\"}", "$.connections[0].inject.scheme",
+     "none of the values", "\"bearer\" or \"basic\""},
+    {TYPE, TYPE ", \"inject\": {\"header\": @\"X Key\", \"template\": \"{a}\"}",
+     "$.connections[0].inject.header", "not the name of a header field", "without a colon"},
+    {TYPE, TYPE ", \"inject\": {\"header\": @\"X-Key:\", \"template\": \"{a}\"}",
+     "$.connections[0].inject.header", "not the name of a header field", ""},
+    {TYPE, TYPE ", \"inject\": {\"header\": @\"Host\", \"template\": \"{a}\"}",
+     "$.connections[0].inject.header", "belongs to HTTP itself", ""},
+    {TYPE, TYPE ", \"inject\": {\"header\": @\"CONTENT-length\", \"template\": \"{a}\"}",
+     "$.connections[0].inject.header", "belongs to HTTP itself", ""},
+    {TYPE, TYPE ", \"inject\": {\"header\": @\"proxy-authorization\", \"template\": \"{a}\"}",
+     "$.connections[0].inject.header", "belongs to HTTP itself", ""},
+    {TYPE, TYPE ", \"inject\": {\"header\": \"X-Key\", \"template\": @\"{a\"}",
+     "$.connections[0].inject.template", "opened here that is not closed", "{NAME}"},
+    {TYPE, TYPE ", \"inject\": {\"header\": \"X-Key\", \"template\": @\"k-12345\"}",
+     "$.connections[0].inject.template", "at least one name in braces", "{NAME}"},
 
     /* listeners */
     {"127.0.0.1:8080\"", "localhost:8080\"", "$.listeners[0].address", "not an address in digits",

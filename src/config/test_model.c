@@ -59,7 +59,8 @@ static const char whole[] =
     "   \"second_leg_scopes\": [\"w\"], \"subject\": {\"from\": \"authorization\",\n"
     "   \"type\": \"access_token\"}, \"without_subject\": \"forward\", \"public\": [\"/card\"],\n"
     "   \"cookies\": \"drop\", \"allow_cleartext\": true, \"issued_checks\": {\"audience\": false,\n"
-    "   \"subject\": false, \"scope\": false, \"chain\": false}}],\n"
+    "   \"subject\": false, \"scope\": false, \"chain\": false},\n"
+    "   \"inject\": {\"header\": \"X-Token\", \"template\": \"a{{{access_token}:{b}}}\"}}],\n"
     "\"unmatched\": [{\"url\": \"https://*.a.example\", \"action\": \"forward\"},\n"
     "  {\"url\": \"http://b.example/\", \"action\": \"deny\"}],\n"
     "\"egress\": {\"allow\": [\"10.1.0.0/16\", \"127.0.0.1:9001\"]},\n"
@@ -252,6 +253,47 @@ static void test_connections(void **state)
     assert_int_equal(c2->n_public_paths, 1);
     assert_false(c2->issued_checks.audience || c2->issued_checks.subject);
     assert_false(c2->issued_checks.scope || c2->issued_checks.chain);
+    assert_str(c1->inject.header, "Authorization");
+    assert_int_equal(c1->inject.scheme, TH_INJECT_BEARER);
+    assert_true(c1->inject.is_authorization);
+    assert_int_equal(c1->inject.n_parts, 0);
+    assert_str(c2->inject.header, "X-Token");
+    assert_int_equal(c2->inject.scheme, TH_INJECT_TEMPLATE);
+    assert_false(c2->inject.is_authorization);
+    assert_int_equal(c2->inject.n_parts, 6);
+    assert_true(c2->inject.parts[2].is_name);
+    assert_str(c2->inject.parts[2].text, "access_token");
+    th_config_unref(config);
+}
+
+/* The types whose one leg goes to the agent's own server. */
+static void test_one_leg(void **state)
+{
+    char text[2048];
+    snprintf(text, sizeof(text), "%.*s,\n \"connections\": [\n%s]}\n",
+             (int)(strlen(minimal) - strlen("}\n")), minimal,
+             "{\"name\": \"s\", \"type\": \"secret\", \"url\": \"https://a.example/\",\n"
+             " \"agents\": [\"a\"], \"resource\": \"the admin's own string\",\n"
+             " \"inject\": {\"header\": \"authorization\", \"template\": \"Key {api_key}\"}},\n"
+             "{\"name\": \"p\", \"type\": \"service_account\", \"url\": \"https://b.example/\",\n"
+             " \"agents\": [\"a\"], \"resource\": \"orn:okta:pam:1:apps:x\"},\n"
+             "{\"name\": \"t\", \"type\": \"resource_server\", \"url\": \"https://c.example/\",\n"
+             " \"agents\": [\"a\"], \"resource\": \"org:github:application\"}");
+    struct th_config *config = load(text);
+    const struct th_config_connection *c = th_config_get(config)->connections;
+    for (size_t i = 0; i < 3; i++) {
+        assert_null(c[i].server);
+        assert_int_equal(c[i].audience.len + c[i].scope_text.len + c[i].n_scopes, 0);
+        assert_true(c[i].inject.is_authorization);
+    }
+    assert_int_equal(c[0].type, TH_TYPE_SECRET);
+    assert_str(c[0].resource, "the admin's own string");
+    assert_int_equal(c[0].inject.scheme, TH_INJECT_TEMPLATE);
+    assert_str(c[0].inject.header, "authorization");
+    assert_int_equal(c[1].type, TH_TYPE_SERVICE_ACCOUNT);
+    assert_int_equal(c[1].inject.scheme, TH_INJECT_BASIC);
+    assert_int_equal(c[2].type, TH_TYPE_RESOURCE_SERVER);
+    assert_int_equal(c[2].inject.scheme, TH_INJECT_BEARER);
     th_config_unref(config);
 }
 
@@ -450,15 +492,11 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_servers),
-        cmocka_unit_test(test_agents),
-        cmocka_unit_test(test_connections),
-        cmocka_unit_test(test_rest),
-        cmocka_unit_test(test_r14_version),
-        cmocka_unit_test(test_r16_key_file_mode),
-        cmocka_unit_test(test_references),
-        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_agents),      cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_one_leg),     cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_r14_version), cmocka_unit_test(test_r16_key_file_mode),
+        cmocka_unit_test(test_references),  cmocka_unit_test(test_file),
         cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

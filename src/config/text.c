@@ -114,6 +114,16 @@ int th_text_check_scope(struct th_str text, struct th_errinfo *reterr)
     return 0;
 }
 
+int th_text_check_field(struct th_str text, struct th_errinfo *reterr)
+{
+    bool ok = text.len >= 1 && text.len <= 64;
+    for (size_t i = 0; ok && i < text.len; i++)
+        ok = is_alnum(text.ptr[i]) || strchr("!#$%&'*+-.^_`|~", text.ptr[i]) != NULL;
+    return ok ? 0
+              : bad(reterr, "this is not the name of a header field",
+                    "write the name alone, without a colon: \"X-Api-Key\"");
+}
+
 int th_text_check_visible(struct th_str text, struct th_errinfo *reterr)
 {
     for (size_t i = 0; i < text.len; i++) {

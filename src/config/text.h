@@ -18,6 +18,7 @@
 #define TH_NAME_PATTERN "^[A-Za-z0-9._-]{1,64}$"
 #define TH_SCOPE_PATTERN "^[!#-\\[\\]-~]{1,256}$"
 #define TH_VISIBLE_PATTERN "^[ -~]+$"
+#define TH_FIELD_PATTERN "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
 
 int th_text_to_duration(struct th_str text, int64_t *ret_ms, struct th_errinfo *reterr) TH_MUST;
 int th_text_to_size(struct th_str text, uint64_t *ret_bytes, struct th_errinfo *reterr) TH_MUST;
@@ -28,6 +29,7 @@ void th_text_from_size(uint64_t bytes, char *ret_text, size_t size);
 /* Names become labels of metrics and fields of logs. */
 int th_text_check_name(struct th_str text, struct th_errinfo *reterr) TH_MUST;
 int th_text_check_scope(struct th_str text, struct th_errinfo *reterr) TH_MUST; /* RFC 6749, 3.3 */
+int th_text_check_field(struct th_str text, struct th_errinfo *reterr) TH_MUST; /* RFC 9110, 5.1 */
 int th_text_check_visible(struct th_str text, struct th_errinfo *reterr) TH_MUST;
 /* Names of environment variables (POSIX). */
 int th_text_check_variable(struct th_str text, struct th_errinfo *reterr) TH_MUST;

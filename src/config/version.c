@@ -44,8 +44,10 @@ static void add_agent(struct digest *d, const struct th_config_agent *agent,
     add_text(d, agent->client_id);
     add_text(d, agent->resource);
     add_server(d, agent->server);
-    th_config_agent_registration(agent, server, &client_id, &auth);
-    add_text(d, client_id);
+    if (server != NULL) {
+        th_config_agent_registration(agent, server, &client_id, &auth);
+        add_text(d, client_id);
+    }
     th_config_agent_registration(agent, agent->server, &client_id, &auth);
     add_text(d, client_id);
 }
@@ -58,18 +60,32 @@ static int compare_agents(const void *left, const void *right)
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
+/* The credential is kept as the field's value. */
+static void add_inject(struct digest *d, const struct th_config_inject *inject)
+{
+    add_number(d, inject->scheme);
+    add_text(d, inject->header);
+    add_number(d, inject->n_parts);
+    for (size_t i = 0; i < inject->n_parts; i++) {
+        add_number(d, inject->parts[i].is_name);
+        add_text(d, inject->parts[i].text);
+    }
+}
+
 static void add_connection(struct digest *d, const struct th_config_connection *connection)
 {
     const struct th_config_issued_checks *checks = &connection->issued_checks;
     add_text(d, TH_STR("tokenhop connection 1"));
     add_text(d, connection->name);
     add_number(d, connection->type);
-    add_server(d, connection->server);
+    if (connection->server != NULL)
+        add_server(d, connection->server);
     add_text(d, connection->audience);
     add_text(d, connection->resource);
     add_text(d, connection->scope_text);
     add_text(d, connection->second_leg_scope_text);
     add_number(d, connection->subject_type);
+    add_inject(d, &connection->inject);
     add_number(d,
                checks->audience | checks->subject << 1 | checks->scope << 2 | checks->chain << 3);
 }

@@ -39,6 +39,9 @@ void th_config_mistakes_print(const struct th_config_mistakes *mistakes, const c
 int th_config_write_schema(struct th_buf *out) TH_MUST;    /* config/tokenhop.schema.json */
 int th_config_write_reference(struct th_buf *out) TH_MUST; /* docs/configuration.md */
 
+/* Whether a template may fill the field of that name: not one that belongs to HTTP itself. */
+bool th_config_may_inject(struct th_str header);
+
 /* A URL pattern to its normal form; the strings are allocated in `arena`. */
 int th_config_parse_pattern(struct th_arena *arena, struct th_str text,
                             struct th_config_pattern *ret_pattern,
