@@ -1,9 +1,28 @@
 #include "rewrite.h"
 
+#include <ctype.h>
+
+/* Whether an origin may take one for the other: names have no case, and where they become variables
+ * (RFC 3875, 4.1.18) '-' and '_' are one. */
+static bool names_same_field(struct th_str a, struct th_str b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        char x = a.ptr[i] == '_' ? '-' : a.ptr[i], y = b.ptr[i] == '_' ? '-' : b.ptr[i];
+        if (tolower((unsigned char)x) != tolower((unsigned char)y))
+            return false;
+    }
+    return true;
+}
+
 static bool is_dropped_from_request(const struct th_hop *hop, const struct th_field *field)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
 
+    if (connection != NULL && !connection->inject.is_authorization &&
+        names_same_field(field->name, connection->inject.header))
+        return true;
     switch ((enum th_header_id)field->id) {
     case TH_HEADER_AUTHORIZATION:
     case TH_HEADER_DPOP:
@@ -85,7 +104,8 @@ void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
         if (!is_dropped_from_request(hop, &head->fields[i]))
             add_field(w, &head->fields[i]);
     if (hop->credential != NULL)
-        th_writer_add_field(w, TH_STR("Authorization"), th_secret_expose(hop->credential->value));
+        th_writer_add_field(w, hop->decision.route.connection->inject.header,
+                            th_secret_expose(hop->credential->value));
     add_max_forwards(head, w);
     add_via(hop, head, w);
     if (head->framing == TH_FRAMING_LENGTH)

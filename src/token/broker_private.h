@@ -62,6 +62,8 @@ struct th_flight {
     struct th_setback *setback;   /* the entry's, owned meanwhile; under the shard's lock */
     struct th_exchange *exchange; /* NULL: not started */
     int64_t started_us;
+    struct th_config *config; /* counted: it holds `inject`; NULL in tests without one */
+    const struct th_config_inject *inject; /* of the connection; NULL: a bearer token */
     char connection[64]; /* for the log: the configuration may be gone when it ends */
 };
 

@@ -3,6 +3,7 @@
 #include "broker_private.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
+#include "tokenhop/token/inject.h"
 
 /* A credential that is kept for less is not worth renewing ahead. */
 #define REFRESH_MIN_MS 10000
@@ -35,6 +36,8 @@ struct th_flight *th_flight_free(struct th_flight *flight)
 {
     if (flight != NULL) {
         th_setback_free(flight->setback);
+        if (flight->config != NULL)
+            th_config_unref(flight->config);
         th_free(flight);
     }
     return NULL;
@@ -73,16 +76,11 @@ static int64_t refresh_at(int64_t now_ms, int64_t kept_ms, bool by_subject)
     return now_ms + kept_ms / 1000 * (700 + th_random_below(201));
 }
 
+/* Takes over `value`. */
 static struct th_credential *make_credential(const struct th_broker *broker,
                                              const struct th_exchange_result *result,
-                                             bool *ret_keep)
+                                             struct th_secret *value, bool *ret_keep)
 {
-    if (TH_CHECK_FAILS(result->token != NULL))
-        return NULL;
-    const struct th_str pieces[] = {TH_STR("Bearer "), th_secret_expose(result->token)};
-    struct th_secret *value = th_secret_join(pieces, TH_COUNT_OF(pieces));
-    if (value == NULL)
-        return NULL;
     bool by_subject;
     int64_t now_ms = th_clock_monotonic_ms(broker->clock);
     int64_t kept_ms = kept_for(broker, result, &by_subject);
@@ -273,14 +271,22 @@ static void count_end(struct th_flight *flight, int error)
 static void on_exchange_end(void *arg, const struct th_exchange_result *result)
 {
     struct th_flight *flight = arg;
+    struct th_secret *value = NULL;
+    struct th_exchange_result unusable;
     flight->exchange = NULL;
+    if (result->error == 0) {
+        unusable = *result;
+        unusable.error = th_inject_make(flight->inject, result, &value, unusable.detail);
+        if (unusable.error != 0)
+            result = &unusable;
+    }
     count_end(flight, result->error);
     if (result->error != 0) {
         end_with_failure(flight, result);
         return;
     }
     struct outcome outcome = {0};
-    outcome.credential = make_credential(flight->desk->broker, result, &outcome.keep);
+    outcome.credential = make_credential(flight->desk->broker, result, value, &outcome.keep);
     if (outcome.credential == NULL) {
         end_without_memory(flight);
         return;
@@ -329,6 +335,8 @@ int th_flight_start(struct th_flight *flight, const struct th_broker_request *re
     };
     struct th_errinfo info = {0};
     name_connection(flight, request);
+    flight->config = request->config != NULL ? th_config_ref(request->config) : NULL;
+    flight->inject = request->connection != NULL ? &request->connection->inject : NULL;
     th_list_push_back(&desk->flights, &flight->link);
     int error = desk->ops->start(desk->exchanger, &exchange, on_exchange_end, flight,
                                  &flight->exchange, &info);

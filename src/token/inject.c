@@ -1,0 +1,156 @@
+#include "tokenhop/token/inject.h"
+
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/check.h"
+
+static int TH_PRINTF(2, 3) refuse(char ret_why[TH_EXCHANGE_DETAIL_MAX], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(ret_why, TH_EXCHANGE_DETAIL_MAX, format, args);
+    va_end(args);
+    return TH_E_EXCHANGE_FAILED;
+}
+
+/* What came under that name: a token has one, of its own. */
+static const struct th_secret *find(const struct th_exchange_result *result, struct th_str name)
+{
+    if (result->token != NULL)
+        return th_str_equal(name, TH_STR("access_token")) ? result->token : NULL;
+    return th_values_find(result->values, name);
+}
+
+static int refuse_missing(const struct th_exchange_result *result, struct th_str name,
+                          char ret_why[TH_EXCHANGE_DETAIL_MAX])
+{
+    const struct th_values *values = result->values;
+    char names[TH_EXCHANGE_DETAIL_MAX] = "nothing";
+    size_t len = 0;
+    if (result->token != NULL)
+        (void)snprintf(names, sizeof names, "access_token");
+    for (size_t i = 0; values != NULL && i < values->n && len < sizeof names; i++)
+        len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? ", " : "",
+                                values->items[i].name);
+    return refuse(ret_why, "inject needs \"%.*s\", which did not come; what came: %.120s",
+                  TH_STR_ARGS(name), names);
+}
+
+/* RFC 9110, 5.5: what a field's value cannot hold, and what would be read otherwise than it is. */
+static bool has_control(struct th_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+static int take(const struct th_exchange_result *result, struct th_str name,
+                struct th_str *ret_text, char ret_why[TH_EXCHANGE_DETAIL_MAX])
+{
+    const struct th_secret *secret = find(result, name);
+    if (secret == NULL)
+        return refuse_missing(result, name, ret_why);
+    *ret_text = th_secret_expose(secret);
+    if (has_control(*ret_text))
+        return refuse(ret_why, "the value of \"%.*s\" holds control characters", TH_STR_ARGS(name));
+    return 0;
+}
+
+static int make_bearer(const struct th_exchange_result *result, struct th_buf *value,
+                       char ret_why[TH_EXCHANGE_DETAIL_MAX])
+{
+    struct th_str token;
+    int error = take(result, TH_STR("access_token"), &token, ret_why);
+    if (error != 0)
+        return error;
+    th_buf_add_str(value, TH_STR("Bearer "));
+    th_buf_add_str(value, token);
+    return 0;
+}
+
+static void add_base64(struct th_buf *to, struct th_str text)
+{
+    size_t len = (text.len + 2) / 3 * 4;
+    char *room = th_buf_reserve(to, len);
+    if (room == NULL)
+        return;
+    (void)EVP_EncodeBlock((unsigned char *)room, (const unsigned char *)text.ptr, (int)text.len);
+    th_buf_commit(to, len);
+}
+
+/* RFC 7617, 2: a colon parts the two, so that a username has none. */
+static int make_basic(const struct th_exchange_result *result, struct th_buf *value,
+                      char ret_why[TH_EXCHANGE_DETAIL_MAX])
+{
+    struct th_str username, password;
+    struct th_buf pair;
+    int error = take(result, TH_STR("username"), &username, ret_why);
+    if (error == 0)
+        error = take(result, TH_STR("password"), &password, ret_why);
+    if (error != 0)
+        return error;
+    if (username.len == 0 || memchr(username.ptr, ':', username.len) != NULL)
+        return refuse(ret_why,
+                      "the username is empty or has a colon in it, which Basic cannot say");
+    th_buf_init_secret(&pair, 2 * TH_VALUE_LEN_MAX + 1);
+    th_buf_add_str(&pair, username);
+    th_buf_add_char(&pair, ':');
+    th_buf_add_str(&pair, password);
+    th_buf_add_str(value, TH_STR("Basic "));
+    add_base64(value, th_buf_str(&pair));
+    value->failed |= pair.failed;
+    th_buf_fini(&pair);
+    return 0;
+}
+
+static int make_of_template(const struct th_config_inject *inject,
+                            const struct th_exchange_result *result, struct th_buf *value,
+                            char ret_why[TH_EXCHANGE_DETAIL_MAX])
+{
+    size_t len = 0;
+    for (size_t i = 0; i < inject->n_parts; i++) {
+        struct th_str text = inject->parts[i].text;
+        int error = inject->parts[i].is_name ? take(result, text, &text, ret_why) : 0;
+        if (error != 0)
+            return error;
+        len += text.len;
+        if (len > TH_INJECT_VALUE_MAX)
+            return refuse(ret_why, "the field would be longer than %zu bytes", TH_INJECT_VALUE_MAX);
+        th_buf_add_str(value, text);
+    }
+    /* Spaces around it are not part of a value (RFC 9110, 5.5): the receiver would see another one. */
+    if (!value->failed && (len == 0 || value->ptr[0] == ' ' || value->ptr[value->len - 1] == ' '))
+        return refuse(ret_why, "the field would be empty, or have spaces around it");
+    return 0;
+}
+
+int th_inject_make(const struct th_config_inject *inject, const struct th_exchange_result *result,
+                   struct th_secret **ret_value, char ret_why[TH_EXCHANGE_DETAIL_MAX])
+{
+    struct th_buf value;
+    int error = TH_E_INTERNAL;
+    ret_why[0] = '\0';
+    th_buf_init_secret(&value, TH_INJECT_VALUE_MAX);
+    switch (inject != NULL ? inject->scheme : TH_INJECT_BEARER) {
+    case TH_INJECT_BEARER:
+        error = make_bearer(result, &value, ret_why);
+        break;
+    case TH_INJECT_BASIC:
+        error = make_basic(result, &value, ret_why);
+        break;
+    case TH_INJECT_TEMPLATE:
+        error = make_of_template(inject, result, &value, ret_why);
+        break;
+    }
+    if (error == 0) {
+        *ret_value = value.failed ? NULL : th_secret_new(value.ptr, value.len);
+        error = *ret_value != NULL ? 0 : TH_E_NOMEM;
+    }
+    th_buf_fini(&value);
+    return error;
+}
