@@ -16,6 +16,7 @@
 #include "tokenhop/oauth/exchange.h"
 #include "tokenhop/oauth/jose.h"
 #include "tokenhop/oauth/plan.h"
+#include "tokenhop/token/inject.h"
 
 #define SUBJECT_MAX ((size_t)64 * 1024)
 #define NAME_SHOWN_MAX 64
@@ -336,6 +337,55 @@ static int put_token(const struct th_secret *token)
     return TH_EXIT_FINE;
 }
 
+static void show_values(struct run *run, const struct th_values *values)
+{
+    fputs("\nvalues\n", run->out);
+    for (size_t i = 0; i < values->n; i++)
+        fprintf(run->out, "  %s\n", values->items[i].name);
+    if (values->n == 0)
+        fputs("  (none)\n", run->out);
+}
+
+static void show_yield(struct run *run, const struct th_exchange_result *result)
+{
+    const char *what = result->values != NULL ? "credential" : "access token";
+
+    if (result->values != NULL) {
+        show_values(run, result->values);
+    } else {
+        fputs("\nchain of actors\n", run->out);
+        if (run->last_claims != NULL)
+            th_show_chain(run->out, 2, run->last_claims, run->view);
+        else
+            fputs("  (the access token is opaque)\n", run->out);
+    }
+    if (result->lifetime_ms > 0)
+        fprintf(run->out, "\nthe %s serves for %" PRId64 " s\n", what, result->lifetime_ms / 1000);
+    else
+        fprintf(run->out, "\nthe %s serves one request: its lifetime is over or not said\n", what);
+}
+
+/* Whether a request could bear what came. --print-token prints a token, or the field's value that is
+ * made of what is none. */
+static int try_inject(struct run *run, const struct th_exchange_result *result)
+{
+    const struct th_config_inject *inject = &run->connection->inject;
+    TH_CLEANUP(th_secret_unrefp) struct th_secret *value = NULL;
+    char why[TH_EXCHANGE_DETAIL_MAX];
+    int error = th_inject_make(inject, result, &value, why);
+
+    if (error == 0)
+        fprintf(run->out, "it is sent in the field %.*s\n", TH_STR_ARGS(inject->header));
+    fflush(run->out);
+    if (error != 0) {
+        show_refusal(error, why, "");
+        return TH_EXIT_NOT_SO;
+    }
+    if (!run->order->print_token)
+        return TH_EXIT_FINE;
+    return put_token(result->token != NULL ? result->token : value);
+}
+
 static void on_end(void *arg, const struct th_exchange_result *result)
 {
     struct run *run = arg;
@@ -343,23 +393,12 @@ static void on_end(void *arg, const struct th_exchange_result *result)
     run->exchange = NULL;
     run->status = TH_EXIT_NOT_SO;
     if (result->error == 0) {
-        fputs("\nchain of actors\n", run->out);
-        if (run->last_claims != NULL)
-            th_show_chain(run->out, 2, run->last_claims, run->view);
-        else
-            fputs("  (the access token is opaque)\n", run->out);
-        if (result->lifetime_ms > 0)
-            fprintf(run->out, "\nthe access token serves for %" PRId64 " s\n",
-                    result->lifetime_ms / 1000);
-        else
-            fputs("\nthe access token serves one request: its lifetime is over or not said\n",
-                  run->out);
-    }
-    fflush(run->out);
-    if (result->error != 0)
+        show_yield(run, result);
+        run->status = try_inject(run, result);
+    } else {
+        fflush(run->out);
         show_failure(result);
-    else
-        run->status = run->order->print_token ? put_token(result->token) : TH_EXIT_FINE;
+    }
     th_worker_stop(run->worker);
 }
 

@@ -259,6 +259,7 @@ static void show_legs(const struct th_config_agent *agent,
             show_parameter(&leg->parameters[p], connection);
         show_value("      authenticated as: ", client_id);
     }
+    show_value("  sent in the field: ", connection->inject.header);
 }
 
 /* --- one caller --- */

@@ -36,10 +36,17 @@ static const struct shown_row parameters[] = {
 /* Members of an answer, in the order in which they are shown. What a server adds besides is left out,
  * its name too. */
 static const struct shown_row members[] = {
-    {"error", SHOWN_TEXT},           {"issued_token_type", SHOWN_TEXT},
-    {"token_type", SHOWN_TEXT},      {"expires_in", SHOWN_TEXT},
-    {"scope", SHOWN_TEXT},           {"access_token", SHOWN_TOKEN},
-    {"refresh_token", SHOWN_HIDDEN}, {"id_token", SHOWN_HIDDEN},
+    {"error", SHOWN_TEXT},
+    {"issued_token_type", SHOWN_TEXT},
+    {"token_type", SHOWN_TEXT},
+    {"expires_in", SHOWN_TEXT},
+    {"scope", SHOWN_TEXT},
+    {"access_token", SHOWN_TOKEN},
+    {"refresh_token", SHOWN_HIDDEN},
+    {"id_token", SHOWN_HIDDEN},
+    {"vaulted_secret", SHOWN_HIDDEN},
+    {"secret", SHOWN_HIDDEN},
+    {"service_account", SHOWN_HIDDEN},
 };
 
 /* The claims that were parsed for a view live in `jwts` until the call is over. */
