@@ -217,6 +217,26 @@ static enum pump origin_was_dead(struct th_hop *hop, int error)
     return PUMP_MOVED;
 }
 
+/* A connection that the origin has authenticated as a whole must serve nobody else (R15). */
+static bool is_bound_to_connection(const struct th_head *head)
+{
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        const struct th_field *field = &head->fields[i];
+        if (field->id == TH_HEADER_WWW_AUTHENTICATE && field->value.len >= 4 &&
+            (strncasecmp(field->value.ptr, "NTLM", 4) == 0 ||
+             (field->value.len >= 9 && strncasecmp(field->value.ptr, "Negotiate", 9) == 0)))
+            return true;
+    }
+    return false;
+}
+
+/* What the origin has not yet taken of a request it would take from the next one (R4). */
+static bool request_is_out(const struct th_hop *hop)
+{
+    return hop->request_body.queued && !hop->request_failed &&
+           th_outgoing_is_empty(&hop->to_origin);
+}
+
 /* The rest of a refused response lies whole in the buffer: the connection can serve on. */
 static bool skip_body(struct th_hop *hop)
 {
@@ -230,7 +250,7 @@ static bool skip_body(struct th_hop *hop)
         in->start += head->len + (uint32_t)head->content_length;
     else
         return false;
-    return head->keep_alive && hop->request_body.queued && !hop->request_failed;
+    return head->keep_alive && request_is_out(hop) && !is_bound_to_connection(head);
 }
 
 /* The destination did not accept the credential: another one, once, if the request can be sent again. */
@@ -248,19 +268,6 @@ static bool retry_after_401(struct th_hop *hop)
     hop->response_scanned = 0;
     th_hop_move(hop, TH_HOP_CREDENTIAL);
     return true;
-}
-
-/* A connection that the origin has authenticated as a whole must serve nobody else (R15). */
-static bool is_bound_to_connection(const struct th_head *head)
-{
-    for (uint16_t i = 0; i < head->n_fields; i++) {
-        const struct th_field *field = &head->fields[i];
-        if (field->id == TH_HEADER_WWW_AUTHENTICATE && field->value.len >= 4 &&
-            (strncasecmp(field->value.ptr, "NTLM", 4) == 0 ||
-             (field->value.len >= 9 && strncasecmp(field->value.ptr, "Negotiate", 9) == 0)))
-            return true;
-    }
-    return false;
 }
 
 /* The head is in the scratch afterwards, so that the chunk is free for the body. */
@@ -464,11 +471,9 @@ static enum th_hop_step finish(struct th_hop *hop)
 {
     struct th_body *body = &hop->response_body;
     struct th_chunk *in = hop->origin->in;
-    bool request_sent =
-        hop->request_body.queued && !hop->request_failed && th_outgoing_is_empty(&hop->to_origin);
 
     hop->response_complete = true;
-    hop->origin_keeps &= request_sent;
+    hop->origin_keeps &= request_is_out(hop);
     hop->client_keeps &= hop->request_body.received;
     /* What is left was not asked for: the pool will see it. */
     th_chunk_clear(in);

@@ -84,6 +84,14 @@ static void fill_up(int fd)
         ;
 }
 
+/* The least that the kernel grants: some 4 KB that are not yet read. */
+static void narrow(int fd)
+{
+    int size = 1;
+
+    TH_REQUIRE(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+}
+
 static int connect_to(struct th_network *base, const struct th_address *address, int *ret_fd)
 {
     struct fake_network *network = TH_CONTAINER_OF(base, struct fake_network, base);
@@ -99,6 +107,8 @@ static int connect_to(struct th_network *base, const struct th_address *address,
     if (place->manner == PLACE_REFUSES)
         return TH_E_ORIGIN_REFUSED;
     peer_pair(place->tcp, fds);
+    if (place->narrow)
+        narrow(fds[0]);
     struct peer *peer = peer_new(PEER_ORIGIN, fds[1], place->tcp);
     peer->address = *address;
     if (place->manner == PLACE_HANGS) {

@@ -15,6 +15,7 @@ struct net_place {
     struct th_addresses addresses; /* ports 0; none: the name does not exist */
     enum place_manner manner;
     bool tcp;
+    bool narrow; /* its connections hold next to nothing on the way there */
 };
 
 struct fake_network {

@@ -267,7 +267,7 @@ static bool play_purge(struct play *play)
     return play_end(play);
 }
 
-/* host NAME is ADDRESS... | has no address | connects | refuses | hangs | is unreachable | speaks tcp */
+/* host NAME is ADDRESS... | has no address | connects | refuses | hangs | is unreachable | speaks tcp | takes little */
 static bool play_host(struct play *play)
 {
     static const struct {
@@ -291,6 +291,10 @@ static bool play_host(struct play *play)
     if (play_take(play, "speaks")) {
         place->tcp = play->tcp = true;
         return play_take(play, "tcp") && play_end(play);
+    }
+    if (play_take(play, "takes")) {
+        place->narrow = true;
+        return play_take(play, "little") && play_end(play);
     }
     if (!play_take(play, "is"))
         return play_fail(play, "a host is ADDRESS, or connects, refuses, hangs, vanishes");
