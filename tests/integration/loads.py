@@ -84,6 +84,7 @@ async def _at_once(port, calls):
     finally:
         for client in clients:
             client.close()
+        await asyncio.sleep(0)
 
 
 def at_once(port, calls):
@@ -122,6 +123,7 @@ class Steady:
                 self.check(call, got)
             await asyncio.sleep(self.pause)
         client.close()
+        await asyncio.sleep(0)  # what close() has asked for is done in the loop's next turn
 
     async def _run(self):
         try:

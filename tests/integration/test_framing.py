@@ -9,8 +9,6 @@ import pytest
 
 from rawnet import SLOW, Connection, Origin, request, response, serve_at
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 @pytest.fixture(scope="module")
 def place(running_sandbox, tmp_path_factory):
