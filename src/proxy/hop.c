@@ -94,16 +94,20 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     return -1;
 }
 
-static uint64_t progress_of(const struct th_hop *hop)
+/* A response's head has its time as a whole, however it drips; only interim ones show that the
+ * origin is at work. */
+static uint64_t progress_of(const struct th_hop *hop, enum th_hop_wait wait)
 {
-    return hop->client_in + hop->client_out + hop->origin_in + hop->origin_out;
+    uint64_t others = hop->client_in + hop->client_out + hop->origin_out;
+
+    return others + (wait == TH_WAIT_FIRST_BYTE ? hop->n_interim : hop->origin_in);
 }
 
 enum th_hop_step th_hop_wait(struct th_hop *hop, enum th_hop_wait wait)
 {
     struct th_worker *worker = hop->desk->worker;
     int64_t limit_ms = limit_of(hop, wait);
-    uint64_t progress = progress_of(hop);
+    uint64_t progress = progress_of(hop, wait);
 
     hop->wait = (uint8_t)wait;
     if (limit_ms < 0) {
@@ -197,8 +201,9 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
     hop->detail = detail;
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;
-    if (hop->state == TH_HOP_ANSWER || hop->head_sent) {
-        /* A part of a response is out: the cut must be seen, never a clean end (R4). */
+    if (hop->state == TH_HOP_ANSWER || hop->head_sent || !th_outgoing_is_empty(&hop->to_client)) {
+        /* A part of a response is out, if only of an interim one: the cut must be seen, never a
+         * clean end, nor an answer that would be read as the rest (R4). */
         hop->client_keeps = hop->origin_keeps = false;
         th_outgoing_clear(&hop->to_client, hop->desk->worker);
         th_stream_reset(&hop->session->stream);

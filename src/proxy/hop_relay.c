@@ -133,6 +133,7 @@ enum th_hop_step th_hop_state_send(struct th_hop *hop)
     th_body_queue(body, &hop->to_origin);
     hop->origin_out = 0;
     hop->response_bytes = 0;
+    hop->timed_wait = TH_WAIT_NOTHING; /* a second try has its own time */
     hop->request_failed = false;
     return th_hop_move(hop, TH_HOP_RELAY);
 }
