@@ -1,11 +1,16 @@
 #include "tokenhop/gate/gate.h"
 
+#include <ctype.h>
+#include <string.h>
 #include <strings.h>
 
 #include "tokenhop/base/check.h"
 #include "tokenhop/oauth/jose.h"
 #include "tokenhop/oauth/subject.h"
 #include "tokenhop/token/broker.h"
+
+/* Pieces of the Authorization fields of one unmatched request that are looked at. */
+#define RUNS_MAX 64
 
 static void refuse(struct th_gate_decision *decision, int error, const char *detail)
 {
@@ -102,18 +107,51 @@ static bool looks_like_subject(const struct th_config_view *config, struct th_st
     return found;
 }
 
+static bool is_subject(const struct th_config_view *config, const struct th_seen *seen,
+                       struct th_str token)
+{
+    uint8_t digest[32];
+
+    th_broker_digest(token, digest);
+    return th_seen_has(seen, digest) || looks_like_subject(config, token);
+}
+
+static bool is_token_char(char c)
+{
+    return isalnum((unsigned char)c) || (c != '\0' && strchr("-._~+/", c) != NULL);
+}
+
+/* Takes the next run of a token's characters off *rest; empty at the end. */
+static struct th_str take_run(struct th_str *rest)
+{
+    const char *p = rest->ptr, *end = p + rest->len;
+
+    while (p < end && !is_token_char(*p))
+        p++;
+    const char *run = p;
+    while (p < end && is_token_char(*p))
+        p++;
+    while (p < end && *p == '=' && p > run) /* RFC 9110, 11.2: token68 may end so */
+        p++;
+    *rest = (struct th_str){p, (size_t)(end - p)};
+    return (struct th_str){run, (size_t)(p - run)};
+}
+
+/* Another scheme, a tab for the space, a comma behind: servers are lenient about what stands around
+ * a token, so each run of a token's characters is looked at. What has more of them than any scheme
+ * needs is kept back unseen. */
 static bool bears_subject(const struct th_config_view *config, const struct th_seen *seen,
                           const struct th_head *head)
 {
+    unsigned n_runs = 0;
+
     for (uint16_t i = 0; i < head->n_fields; i++) {
-        struct th_str token;
-        uint8_t digest[32];
-        if (head->fields[i].id != TH_HEADER_AUTHORIZATION ||
-            !split_bearer(head->fields[i].value, &token))
+        if (head->fields[i].id != TH_HEADER_AUTHORIZATION)
             continue;
-        th_broker_digest(token, digest);
-        if (th_seen_has(seen, digest) || looks_like_subject(config, token))
-            return true;
+        struct th_str rest = head->fields[i].value, run;
+        while ((run = take_run(&rest)).len > 0)
+            if (++n_runs > RUNS_MAX || is_subject(config, seen, run))
+                return true;
     }
     return false;
 }
