@@ -156,19 +156,45 @@ static bool bears_subject(const struct th_config_view *config, const struct th_s
     return false;
 }
 
+static bool is_at(struct th_str endpoint, const struct th_url *url)
+{
+    struct th_url at;
+
+    return endpoint.len > 0 && th_url_parse(endpoint, &at) == 0 && at.port == url->port &&
+           th_str_equal(at.host, url->host);
+}
+
+/* R27: what is allowed by no rule that names it does not lead to where tokens are issued. */
+static bool is_authorization_server(const struct th_config_view *config, const struct th_url *url)
+{
+    for (size_t i = 0; i < config->n_servers; i++) {
+        const struct th_config_authorization_server *server = &config->servers[i];
+        if (is_at(server->issuer, url) || is_at(server->token_endpoint, url) ||
+            is_at(server->revocation_endpoint, url) || is_at(server->jwks_uri, url))
+            return true;
+    }
+    return false;
+}
+
 static void decide_unmatched(const struct th_config_view *config, const struct th_seen *seen,
                              const struct th_head *head, const struct th_url *url,
                              struct th_gate_decision *decision)
 {
     enum th_unmatched_action action = config->unmatched;
+    bool by_rule = false;
 
-    for (size_t i = 0; i < config->n_unmatched_rules; i++)
+    for (size_t i = 0; i < config->n_unmatched_rules && !by_rule; i++)
         if (th_route_pattern_matches(&config->unmatched_rules[i].pattern, url)) {
             action = config->unmatched_rules[i].action;
-            break;
+            by_rule = true;
         }
     if (action == TH_UNMATCHED_DENY) {
         refuse(decision, TH_E_DESTINATION_DENIED, "no connection has a URL that matches");
+        return;
+    }
+    if (!by_rule && is_authorization_server(config, url)) {
+        refuse(decision, TH_E_DESTINATION_DENIED,
+               "an authorization server is reached only where a rule of `unmatched` names it");
         return;
     }
     decision->action = TH_GATE_FORWARD;
