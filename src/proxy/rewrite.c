@@ -1,6 +1,9 @@
 #include "rewrite.h"
 
 #include <ctype.h>
+#include <string.h>
+
+#define SECRET_MIN 8
 
 /* Whether an origin may take one for the other: names have no case, and where they become variables
  * (RFC 3875, 4.1.18) '-' and '_' are one. */
@@ -115,15 +118,53 @@ void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
     th_writer_add(w, TH_STR("\r\n"));
 }
 
+/* What of the credential would be of use to who sees it: without its scheme. Empty where it is so
+ * short that it may stand anywhere by chance. */
+static struct th_str secret_part(const struct th_hop *hop)
+{
+    if (hop->credential == NULL)
+        return TH_STR_NONE;
+    struct th_str value = th_secret_expose(hop->credential->value);
+    const char *space = memchr(value.ptr, ' ', value.len);
+    if (space != NULL) {
+        value.len -= (size_t)(space + 1 - value.ptr);
+        value.ptr = space + 1;
+    }
+    return value.len >= SECRET_MIN ? value : TH_STR_NONE;
+}
+
+static bool shows(struct th_str text, struct th_str secret)
+{
+    return secret.len > 0 && text.len >= secret.len &&
+           memmem(text.ptr, text.len, secret.ptr, secret.len) != NULL;
+}
+
+/* R27: an origin that sends the credential back must not show it to the caller. */
+static bool is_dropped_from_response(const struct th_hop *hop, const struct th_field *field,
+                                     struct th_str secret)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+
+    if (field->id == TH_HEADER_SET_COOKIE && connection != NULL &&
+        connection->cookies == TH_COOKIES_DROP)
+        return true;
+    if (!shows(field->value, secret) && !shows(field->name, secret))
+        return false;
+    TH_LOG(hop->desk->worker->log, TH_LEVEL_WARN, "hop.echo",
+           "A destination has sent the credential back; the field was removed",
+           TH_LOG_STR("connection", connection->name));
+    return true;
+}
+
 static void add_response_fields(const struct th_hop *hop, struct th_writer *w)
 {
     const struct th_head *head = &hop->response;
-    const struct th_config_connection *connection = hop->decision.route.connection;
-    bool drop_cookies = connection != NULL && connection->cookies == TH_COOKIES_DROP;
+    struct th_str secret = secret_part(hop);
 
-    th_writer_add_status_line(w, head->status, head->reason);
+    th_writer_add_status_line(w, head->status,
+                              shows(head->reason, secret) ? TH_STR_NONE : head->reason);
     for (uint16_t i = 0; i < head->n_fields; i++)
-        if (!(drop_cookies && head->fields[i].id == TH_HEADER_SET_COOKIE))
+        if (!is_dropped_from_response(hop, &head->fields[i], secret))
             add_field(w, &head->fields[i]);
     add_via(hop, head, w);
 }
