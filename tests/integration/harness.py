@@ -132,8 +132,12 @@ class Process:
         self.process = subprocess.Popen(
             [str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
         )
-        self._reader = threading.Thread(target=self._read_stderr, daemon=True)
-        self._reader.start()
+        self._readers = []
+        self._read_in_thread(self._read_stderr)
+
+    def _read_in_thread(self, read):
+        self._readers.append(threading.Thread(target=read, daemon=True))
+        self._readers[-1].start()
 
     def _read_stderr(self):
         for line in self.process.stderr:
@@ -159,7 +163,8 @@ class Process:
             process.kill()
             process.wait()
             status = "killed: it did not end on SIGTERM"
-        self._reader.join(5)
+        for reader in self._readers:
+            reader.join(5)
         process.stdout.close()
         process.stderr.close()
         for sign in ("Sanitizer", "runtime error:"):
@@ -411,7 +416,7 @@ class Tokenhop(Process):
         self.folder = pathlib.Path(folder)
         self.file = self.folder / "tokenhop.jsonc"
         self.env = {**os.environ, **(env or {})}
-        self.output = ""
+        self._lines = []
 
     def write(self):
         text = self.config if isinstance(self.config, str) else json.dumps(self.config, indent=2)
@@ -420,8 +425,7 @@ class Tokenhop(Process):
     def start(self):
         self.write()
         self._spawn([binary("tokenhop"), "run", "-c", self.file, *self.args], env=self.env)
-        self._output = threading.Thread(target=self._read_output, daemon=True)
-        self._output.start()
+        self._read_in_thread(self._read_output)
         try:
             for listener in self.config["listeners"]:
                 wait_listening(int(listener["address"].rsplit(":", 1)[1]), self.process)
@@ -433,7 +437,12 @@ class Tokenhop(Process):
     def _read_output(self):
         with contextlib.suppress(ValueError):
             for line in self.process.stdout:
-                self.output += line
+                self._lines.append(line)
+
+    @property
+    def output(self):
+        """What it wrote to standard output: the access log, unless configured otherwise. Whole after stop()."""
+        return "".join(self._lines)
 
     def __enter__(self):
         return self.start()

@@ -202,13 +202,13 @@ def test_R23_large_request_to_a_slow_origin(upload):
     hop, place = upload
     size = 8 * 1024 * 1024
     place.pause = lambda: time.sleep(0.001)
-    before = Figures(hop.pid)
+    before = Figures(hop)
     before.reset_peak()
     level = before.peak
     with Connection(hop.port) as connection:
         send_large(connection, hop, place, size)
         assert connection.read().body.decode() == digest_of(size)
-    assert Figures(hop.pid).peak < level + 2 * 1024 * 1024 * (4 if SANITIZED else 1)
+    assert Figures(hop).peak < level + 2 * 1024 * 1024 * (4 if SANITIZED else 1)
 
 
 def test_R4_origin_dies_while_a_large_request_is_sent(upload):
@@ -231,7 +231,7 @@ def test_R24_client_dies_while_it_sends_a_large_request(upload):
     with Connection(hop.port) as connection:  # connections to the servers are kept from here on
         send_large(connection, hop, place, 10)
         connection.read()
-    figures = Figures(hop.pid)
+    figures = Figures(hop)
     time.sleep(0.2)
     level = figures.descriptors()
     for how in ("close", "reset"):
@@ -286,7 +286,7 @@ def test_R24_client_dies_inside_a_large_response(wire):
     hop, place = wire()
     with Connection(hop.port) as connection:
         connection.send(ask(hop, place, "/a2a/small")).read()
-    figures = Figures(hop.pid)
+    figures = Figures(hop)
     time.sleep(0.2)
     level = figures.descriptors()
     for how in ("close", "reset"):
@@ -319,7 +319,7 @@ def test_R23_slow_readers(wire):
     with Connection(hop.port) as first:  # so that the exchange is no part of it
         first.send(ask(hop, place))
         assert read_digest(first.reader, len(b"")) is not None
-    figures = Figures(hop.pid)
+    figures = Figures(hop)
     figures.reset_peak()
     level = figures.peak
     connections = [Connection(hop.port, 60) for _ in range(8)]

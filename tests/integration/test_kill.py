@@ -24,7 +24,7 @@ def warm(hop, url, token, connections=20):
     """Pools, pages and lists are as large as they get; then what is open when nothing is asked."""
     with Steady(hop.port, lambda: (url, token), connections=connections):
         time.sleep(0.3 * SLOW)
-    return Figures(hop.pid).idle()
+    return Figures(hop).idle()
 
 
 def leave_at(stage, hop, origin, token, hold):
@@ -104,10 +104,10 @@ def test_R24_clients_that_leave(sandbox, tokenhop, origin, how):
     assert not load.cuts and set(load.statuses) == {200}
     if how == "half_close":
         # A half-close may come of a client that still reads; a stream goes on for it, but for some seconds only.
-        wait_until(lambda: Figures(hop.pid).descriptors() <= level + 4 * 10 * 2, 20 * SLOW)
+        wait_until(lambda: Figures(hop).descriptors() <= level + 4 * 10 * 2, 20 * SLOW)
         for connection in held:
             connection.close()
-    assert Figures(hop.pid).settle(level + 2) <= level + 2
+    assert Figures(hop).settle(level + 2) <= level + 2
     with Connection(hop.port) as connection:
         assert connection.send(request(url, token)).read().status == 200
 
@@ -123,7 +123,7 @@ def test_R24_memory_stays_flat(sandbox, tokenhop, origin):
     hop = tokenhop(change)
     token, url = sandbox.mint(), seen.url("/a2a/x")
     level = warm(hop, url, token)
-    figures, sizes = Figures(hop.pid), []
+    figures, sizes = Figures(hop), []
     for _ in range(6):
         held = []
         for _ in range(40):
@@ -168,7 +168,7 @@ def test_R24_origin_killed(sandbox, tokenhop, origin, stage):
             answer = connection.read()
             assert (answer.status, answer.json()["code"]) == (502, "origin_failed")
         assert time.monotonic() - before < 3 * SLOW
-    assert Figures(hop.pid).settle(level) <= level
+    assert Figures(hop).settle(level) <= level
     # another one at the same port
     second = Origin.__new__(Origin)
     import socket
@@ -218,7 +218,7 @@ def test_R24_authorization_server_killed(own_sandbox, tokenhop, origin):
         wait_until(lambda: hop.get(url, fresh).status_code == 200, 20 * SLOW)
         wait_until(lambda: hop.get(url, others[0]).status_code == 200, 40 * SLOW)
     assert not cached.cuts and set(cached.statuses) == {200}
-    assert Figures(hop.pid).settle(level + 6) <= level + 6
+    assert Figures(hop).settle(level + 6) <= level + 6
 
 
 # Ends

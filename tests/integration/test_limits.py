@@ -170,12 +170,12 @@ def test_R22_client_that_does_not_read(sandbox, tokenhop):
     hop = tokenhop(limited({"body": "600ms"}))
     url, token = sandbox.url("agent2", "/a2a/bytes/100000000"), sandbox.mint()
     assert hop.get(sandbox.url("agent2", "/a2a/whoami"), token).status_code == 200
-    level = Figures(hop.pid).idle()
+    level = Figures(hop).idle()
     with Connection(hop.port) as connection:
         connection.send(request(url, token))
         connection.sock.recv(1000)
-        assert Figures(hop.pid).descriptors() >= level + 1
-        assert Figures(hop.pid).settle(level, 5) <= level
+        assert Figures(hop).descriptors() >= level + 1
+        assert Figures(hop).settle(level, 5) <= level
         with pytest.raises((EOFError, ConnectionResetError)):
             connection.reader.exactly(100_000_000)
 
@@ -223,7 +223,7 @@ def test_R23_slow_readers_hold_little(sandbox, tokenhop, origin):
 
     seen = origin(lambda _: slowly)
     hop = tokenhop(limited(origin=seen, workers=2))
-    token, figures = sandbox.mint(), Figures(hop.pid)
+    token, figures = sandbox.mint(), Figures(hop)
     seen_answer, seen.answer = seen.answer, lambda _: response()
     assert hop.get(seen.url(), token).status_code == 200
     seen.answer = seen_answer
@@ -258,7 +258,7 @@ def test_R23_slow_origin_holds_back_an_upload(sandbox, tokenhop, origin):
     deaf = Deaf()
     try:
         hop = tokenhop(limited(origin=deaf))
-        token, figures = sandbox.mint(), Figures(hop.pid)
+        token, figures = sandbox.mint(), Figures(hop)
         assert hop.get(sandbox.url("agent2", "/a2a/whoami"), token).status_code == 200
         before = figures.rss
         with Connection(hop.port) as connection:
@@ -283,7 +283,7 @@ def test_R23_idle_connections_cost_little(sandbox, tokenhop):
     url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
     assert hop.get(url, token).status_code == 200
     data, held = request(url, token), []
-    before = Figures(hop.pid).rss
+    before = Figures(hop).rss
     try:
         while len(held) < count:
             some = [socket.create_connection(("127.0.0.1", hop.port)) for _ in range(100)]
@@ -293,7 +293,7 @@ def test_R23_idle_connections_cost_little(sandbox, tokenhop):
                 sock.settimeout(30 * SLOW)
                 assert sock.recv(4096).startswith(b"HTTP/1.1 200")
             held += some
-        grown = Figures(hop.pid).rss - before
+        grown = Figures(hop).rss - before
         print(f"{count} idle connections: {grown / 1e6:.2f} MB, {grown / count:.0f} bytes each")
         if not SANITIZED:
             assert grown < 10_000_000
