@@ -364,7 +364,6 @@ def test_access_log_tells_the_story(guarded, sandbox):
         assert decode(token)[1]["sub"] not in hop.output
 
 
-@pytest.mark.xfail(strict=True, reason="response heads are not yet searched for the credential")
 def test_R27_credential_in_a_response_head(guarded, sandbox):
     """R27: a credential that comes back in a head is not shown to the caller."""
     hop = guarded()
