@@ -429,6 +429,7 @@ static const struct th_config_key cache_keys[] = {
      DURATION(struct th_config_cache, margin_ms),
      .default_text = "30s",
      .max = HOUR,
+     .needs_restart = true,
      .doc = "How long before its expiry a credential is no longer used, so that it is still "
             "valid when it arrives."},
     {.name = "max_lifetime",
@@ -436,6 +437,7 @@ static const struct th_config_key cache_keys[] = {
      .default_text = "1h",
      .min = 1000,
      .max = 24 * HOUR,
+     .needs_restart = true,
      .doc = "How long a credential is kept at most, whatever its own expiry says."},
 };
 static const struct th_section cache_section = {
@@ -523,6 +525,7 @@ static const struct th_config_key limit_keys[] = {
      .default_text = "1000",
      .min = 1,
      .max = 1000000,
+     .needs_restart = true,
      .doc = "Exchanges that may be under way or wait at a time. Beyond it: 503."},
 };
 static const struct th_section limits_section = {
@@ -538,6 +541,7 @@ static const struct th_config_key log_keys[] = {
      TEXT(struct th_config_log, access_file),
      .default_text = "-",
      .may_be_empty = true,
+     .needs_restart = true,
      .doc = "Where the access log goes, one JSON line a request: a file, \"-\" for standard "
             "output, or \"\" for nowhere."},
     PLANNED("audit_file"),
