@@ -248,6 +248,34 @@ static bool host_matches(const struct th_config_pattern *pattern, const struct t
     return th_str_equal(host, pattern->host);
 }
 
+static bool has_clear_place(const struct th_routes *routes, struct th_str host, uint16_t port,
+                            bool wildcard)
+{
+    struct place_key key = {TH_SCHEME_HTTP, host, port, wildcard};
+
+    if (find_place(routes, &key) != NULL)
+        return true;
+    if (port != th_scheme_port(TH_SCHEME_HTTP))
+        return false;
+    key.scheme = TH_SCHEME_HTTPS; /* carried over TLS; on its own port a client would speak TLS */
+    key.port = th_scheme_port(TH_SCHEME_HTTPS);
+    return find_place(routes, &key) != NULL;
+}
+
+bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_url *authority)
+{
+    struct th_str host = authority->host;
+
+    if (has_clear_place(routes, host, authority->port, false))
+        return true;
+    const char *dot = memchr(host.ptr, '.', host.len);
+    if (authority->host_is_literal || dot == NULL || dot == host.ptr)
+        return false;
+    size_t skip = (size_t)(dot + 1 - host.ptr);
+    return has_clear_place(routes, (struct th_str){dot + 1, host.len - skip}, authority->port,
+                           true);
+}
+
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url)
 {
     return pattern_scheme(pattern) == url->scheme && pattern->port == url->port &&

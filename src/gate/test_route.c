@@ -211,6 +211,31 @@ static void a_scheme_is_carried_over(void **state)
     assert_int_equal(route.scheme, TH_SCHEME_HTTPS);
 }
 
+static void r20_a_tunnel_for_what_is_reached_in_clear(void **state)
+{
+    static const struct {
+        const char *authority;
+        bool expected;
+    } cases[] = {
+        {"one.example.com:80", true},       {"one.example.com:8080", true},
+        {"one.example.com:443", false},     {"one.example.com:81", false},
+        {"two.example.com:80", true},   /* carried over TLS */
+        {"two.example.com:443", false}, /* a client would speak TLS */
+        {"two.example.com:8443", false},    {"y.wild.example.com:80", true},
+        {"a.y.wild.example.com:80", false}, {"wild.example.com:80", false},
+        {"nowhere.example.com:80", false},  {"10.0.0.1:80", false},
+        {"free.example.org:80", false},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_url url;
+        assert_int_equal(th_url_parse_authority(th_str_of(cases[i].authority), true, &url), 0);
+        if (th_route_has_clear_origin(f->routes, &url) != cases[i].expected)
+            fail_msg("%s", cases[i].authority);
+    }
+}
+
 static void decide(struct fixture *f, size_t agent, const char *text,
                    struct th_gate_decision *ret_decision)
 {
@@ -384,6 +409,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(r9_the_most_specific_pattern_wins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(why_a_pattern_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scheme_is_carried_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(r20_a_tunnel_for_what_is_reached_in_clear, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(decisions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(r11_subject_tokens_do_not_leave_to_unmapped_hosts, set_up,
                                         tear_down),

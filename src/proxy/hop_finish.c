@@ -69,6 +69,13 @@ static void write_last_hop(struct th_hop *hop, struct th_writer *w)
     th_writer_add(w, TH_STR("\r\n"));
 }
 
+/* No fields: a 2xx to CONNECT has no body, and what follows is the tunnel (RFC 9110, 9.3.6). */
+static void write_established(struct th_hop *hop, struct th_writer *w)
+{
+    hop->status = 200;
+    th_writer_add(w, TH_STR("HTTP/1.1 200 Connection established\r\n\r\n"));
+}
+
 enum th_hop_step th_hop_state_answer(struct th_hop *hop)
 {
     if (!hop->head_sent) {
@@ -80,6 +87,8 @@ enum th_hop_step th_hop_state_answer(struct th_hop *hop)
         th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
         if (hop->error != 0)
             write_problem(hop, &w);
+        else if (hop->request.method == TH_METHOD_CONNECT)
+            write_established(hop, &w);
         else
             write_last_hop(hop, &w);
         th_outgoing_clear(&hop->to_client, hop->desk->worker);

@@ -4,6 +4,7 @@
 #include "hop.h"
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/net/tls.h"
+#include "tunnel.h"
 
 /* Less room than this after a head, and the body gets a chunk of its own. */
 #define BODY_ROOM_MIN 4096
@@ -77,6 +78,11 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
     for (;;) {
         struct th_chunk *in = session->in;
+        if (th_tunnel_is_tls(hop)) { /* no answer in clear could be read */
+            hop->error = TH_E_DESTINATION_DENIED;
+            hop->client_keeps = false;
+            return th_hop_move(hop, TH_HOP_RECORD);
+        }
         int error = th_http1_parse_request(&hop->request, th_chunk_head(in), th_chunk_len(in),
                                            &hop->scanned, &head_limits);
         if (error == 0)
@@ -119,9 +125,21 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
 const char *th_proxy_lacks_method(enum th_method method)
 {
     return method == TH_METHOD_CONNECT
-               ? "CONNECT is not served by this version: call http:// URLs through tokenhop "
-                 "(HTTP_PROXY)"
+               ? "CONNECT is served only where a connection is reached in clear: TLS inside of a "
+                 "tunnel is not; call http:// URLs through tokenhop (HTTP_PROXY)"
                : NULL;
+}
+
+static int read_url(struct th_hop *hop)
+{
+    struct th_str target = hop->request.target;
+
+    if (hop->session->tunnel != NULL)
+        return th_tunnel_read_url(hop);
+    if (target.len > 0 && target.ptr[0] != '/' && target.ptr[0] != '*')
+        return th_url_parse(target, &hop->url);
+    hop->detail = "this is a forward proxy: the request target must be a whole URL (absolute-form)";
+    return TH_E_BAD_TARGET;
 }
 
 enum th_hop_step th_hop_state_gate(struct th_hop *hop)
@@ -131,18 +149,11 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 
     if (hop->agent == NULL)
         return th_hop_fail(hop, TH_E_DRAINING, "this listener is no longer configured");
-    if (th_proxy_lacks_method(head->method) != NULL) {
-        /* What follows a refused CONNECT is not a request (RFC 9931). */
-        hop->request.keep_alive = false;
-        return th_hop_fail(hop, TH_E_METHOD, th_proxy_lacks_method(head->method));
-    }
-    if (head->target.len == 0 || head->target.ptr[0] == '/' || head->target.ptr[0] == '*')
-        return th_hop_fail(hop, TH_E_BAD_TARGET,
-                           "this is a forward proxy: the request target must be a whole URL "
-                           "(absolute-form)");
-    int error = th_url_parse(head->target, &hop->url);
+    if (head->method == TH_METHOD_CONNECT)
+        return th_tunnel_open(hop);
+    int error = read_url(hop);
     if (error < 0)
-        return th_hop_fail(hop, error, NULL);
+        return th_hop_fail(hop, error, hop->detail);
     if (is_looping(hop))
         return th_hop_fail(hop, TH_E_LOOP, NULL);
 

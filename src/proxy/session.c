@@ -30,8 +30,11 @@ static void set_timer(struct th_session *session, int64_t in_ms)
 
 static void bury(struct th_worker *worker, struct th_grave *grave)
 {
+    struct th_session *session = TH_CONTAINER_OF(grave, struct th_session, grave);
+
     (void)worker;
-    th_free(TH_CONTAINER_OF(grave, struct th_session, grave));
+    th_free(session->tunnel);
+    th_free(session);
 }
 
 void th_session_close(struct th_session *session)

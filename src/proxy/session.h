@@ -8,6 +8,7 @@
 #include "tokenhop/net/stream.h"
 
 struct th_hop;
+struct th_tunnel;
 
 struct th_session {
     uint32_t magic;
@@ -25,6 +26,7 @@ struct th_session {
     struct th_desk_listener *listener;
     struct th_hop *hop;
     struct th_chunk *in;
+    struct th_tunnel *tunnel; /* inside of a CONNECT: what it named */
     struct th_address peer;
     uint32_t lingered; /* bytes thrown away */
 };

@@ -51,6 +51,10 @@ enum th_route_verdict th_route_judge(const struct th_config_pattern *pattern,
                                      const struct th_url *url,
                                      const struct th_config_pattern *winner);
 
+/* Whether plain HTTP sent to that host and port, whatever the path, could meet a connection: what
+ * a CONNECT tunnel for HTTP in clear is opened for. */
+bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_url *authority);
+
 /* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
 

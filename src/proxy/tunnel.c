@@ -1,0 +1,130 @@
+#include "tunnel.h"
+
+#include <string.h>
+
+#include "tokenhop/base/mem.h"
+
+#define TLS_HANDSHAKE 0x16 /* ContentType of a ClientHello's record (RFC 8446, 5.1) */
+
+static struct th_tunnel *make_tunnel(const struct th_url *url)
+{
+    struct th_tunnel *tunnel = th_calloc(1, sizeof *tunnel + url->host.len + 1);
+
+    if (tunnel == NULL)
+        return NULL;
+    tunnel->port = url->port;
+    tunnel->host_len = (uint8_t)url->host.len;
+    tunnel->is_ipv6 = url->host_is_ipv6;
+    memcpy(tunnel->host, url->host.ptr, url->host.len);
+    return tunnel;
+}
+
+/* Refused: what follows is not a request (RFC 9931). */
+static enum th_hop_step refuse(struct th_hop *hop, int error, const char *detail)
+{
+    hop->request.keep_alive = false;
+    return th_hop_fail(hop, error, detail);
+}
+
+enum th_hop_step th_tunnel_open(struct th_hop *hop)
+{
+    struct th_head *head = &hop->request;
+    struct th_session *session = hop->session;
+
+    if (session->tunnel != NULL)
+        return refuse(hop, TH_E_METHOD, "a CONNECT inside of a CONNECT tunnel");
+    if (th_url_parse_authority(head->target, true, &hop->url) < 0)
+        return refuse(hop, TH_E_BAD_TARGET, "CONNECT names its target as host:port");
+    if (head->framing != TH_FRAMING_NONE)
+        return refuse(hop, TH_E_BAD_FRAMING, "CONNECT has no body (RFC 9110, 9.3.6)");
+    if (!th_route_has_clear_origin(hop->use->snapshot->routes, &hop->url))
+        return refuse(hop, TH_E_METHOD, th_proxy_lacks_method(TH_METHOD_CONNECT));
+    session->tunnel = make_tunnel(&hop->url);
+    if (session->tunnel == NULL)
+        return refuse(hop, TH_E_NOMEM, NULL);
+    /* Connection: close, or HTTP/1.0, say nothing about what a CONNECT opens. */
+    head->keep_alive = true;
+    head->minor = 1;
+    return th_hop_move(hop, TH_HOP_ANSWER);
+}
+
+static bool is_tunnels_own(const struct th_tunnel *tunnel, const struct th_url *url)
+{
+    return url->scheme == TH_SCHEME_HTTP && url->port == tunnel->port &&
+           th_str_equal(url->host, (struct th_str){tunnel->host, tunnel->host_len});
+}
+
+/* Host is the tunnel's authority, or the request is for somebody else (R19). */
+static bool has_tunnels_host(const struct th_hop *hop)
+{
+    const struct th_head *head = &hop->request;
+    struct th_url url;
+
+    if (head->host < 0)
+        return true; /* HTTP/1.0 */
+    if (th_url_parse_authority(head->fields[head->host].value, false, &url) < 0)
+        return false;
+    url.scheme = TH_SCHEME_HTTP;
+    if (!url.port_named)
+        url.port = th_scheme_port(TH_SCHEME_HTTP);
+    return is_tunnels_own(hop->session->tunnel, &url);
+}
+
+/* The whole URL is put together in the scratch, so that it passes the one parser of URLs; what it found
+ * is then pointed at where it stays. */
+static int read_origin_form(struct th_hop *hop)
+{
+    const struct th_tunnel *tunnel = hop->session->tunnel;
+    struct th_str target = hop->request.target;
+    bool whole_server = th_str_equal(target, TH_STR("*"));
+    struct th_writer w;
+
+    if (whole_server && hop->request.method != TH_METHOD_OPTIONS)
+        return TH_E_BAD_TARGET;
+    th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
+    th_writer_add(&w, tunnel->is_ipv6 ? TH_STR("http://[") : TH_STR("http://"));
+    th_writer_add(&w, (struct th_str){tunnel->host, tunnel->host_len});
+    th_writer_add(&w, tunnel->is_ipv6 ? TH_STR("]:") : TH_STR(":"));
+    th_writer_add_u64(&w, tunnel->port);
+    if (!whole_server)
+        th_writer_add(&w, target);
+    if (w.overflow)
+        return TH_E_URI_TOO_LONG;
+    int error = th_url_parse((struct th_str){w.ptr, w.len}, &hop->url);
+    if (error < 0)
+        return error;
+    hop->url.host = (struct th_str){tunnel->host, tunnel->host_len};
+    if (whole_server) {
+        hop->url.path_query = hop->url.path = TH_STR("/");
+        return 0;
+    }
+    if (TH_CHECK_FAILS(hop->url.path_query.len == target.len))
+        return TH_E_INTERNAL;
+    hop->url.path_query = target;
+    hop->url.path.ptr = target.ptr;
+    return 0;
+}
+
+int th_tunnel_read_url(struct th_hop *hop)
+{
+    struct th_str target = hop->request.target;
+    int error;
+
+    if (target.len > 0 && (target.ptr[0] == '/' || target.ptr[0] == '*'))
+        error = read_origin_form(hop);
+    else
+        error = th_url_parse(target, &hop->url);
+    if (error < 0)
+        return error;
+    return is_tunnels_own(hop->session->tunnel, &hop->url) && has_tunnels_host(hop)
+               ? 0
+               : TH_E_MISDIRECTED;
+}
+
+bool th_tunnel_is_tls(const struct th_hop *hop)
+{
+    const struct th_session *session = hop->session;
+
+    return session->tunnel != NULL && th_chunk_len(session->in) > 0 &&
+           (uint8_t)*th_chunk_head(session->in) == TLS_HANDSHAKE;
+}
