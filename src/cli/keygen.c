@@ -43,12 +43,6 @@ struct order {
     enum th_alg alg;
 };
 
-/* Whether this version's configuration takes keys of that algorithm (`auth.alg`). */
-static bool is_configurable(enum th_alg alg)
-{
-    return alg == TH_JWS_RS256 || alg == TH_JWS_ES256;
-}
-
 static int refuse_file(const char *path, const char *mend, const char *what, int err,
                        struct th_errinfo *reterr)
 {
@@ -184,9 +178,6 @@ static int make(const struct order *order, struct th_errinfo *reterr)
     }
     if (error == 0 && strcmp(order->out, "-") != 0)
         say_where(order, kid);
-    if (error == 0 && !is_configurable(order->alg))
-        fprintf(stderr, "note: auth.alg of this version takes RS256 and ES256, not %s\n",
-                th_alg_name(order->alg).ptr);
     th_buf_fini(&thumbprint);
     th_key_unref(key);
     return error;

@@ -1,4 +1,4 @@
-/* An agent's authentication: the key read, held against its algorithm, and kept. */
+/* An agent's authentication: key or secret read, held against the algorithm, and kept. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,9 +8,17 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/secret.h"
 
+/* Where a key or secret is said to be, and by which keys of the file. */
+struct names {
+    struct th_str file;
+    struct th_str variable;
+    const char *file_key;
+    const char *variable_key;
+};
+
 /* A name that leads nowhere is not quoted: it may be the secret itself, put in the wrong place. */
-static struct th_secret *read_key_file(struct th_loader *l, struct th_str name, uint32_t place,
-                                       struct th_str *ret_path)
+static struct th_secret *read_file(struct th_loader *l, struct th_str name, bool trim,
+                                   uint32_t place, struct th_str *ret_path)
 {
     struct th_errinfo info = {0};
     struct th_secret *secret = NULL;
@@ -24,7 +32,7 @@ static struct th_secret *read_key_file(struct th_loader *l, struct th_str name, 
                          "the file cannot be found: %s", strerror(err));
         return NULL;
     }
-    int r = th_secret_read_file(path.ptr, TH_PRIVATE_KEY_MAX_LEN, false, &secret, &info);
+    int r = th_secret_read_file(path.ptr, TH_PRIVATE_KEY_MAX_LEN, trim, &secret, &info);
     if (r == TH_E_NOMEM)
         l->nomem = true;
     else if (r < 0)
@@ -50,32 +58,162 @@ static struct th_secret *read_environment(struct th_loader *l, struct th_str nam
     return secret;
 }
 
+/* The key or secret that a file or the environment holds, kept for the snapshot. `ret_place`: where a
+ * mistake in it is to be reported. NULL: there is none, which was reported if it should be there. */
+static struct th_secret *read_secret(struct th_loader *l, const struct names *names, bool trim,
+                                     uint32_t place, uint32_t *ret_place, struct th_str *ret_path)
+{
+    struct th_secret *secret = NULL;
+    *ret_place = place;
+    if (names->file.ptr != NULL) {
+        *ret_place = th_loader_member(l, place, names->file_key);
+        secret = read_file(l, names->file, trim, *ret_place, ret_path);
+    } else if (names->variable.ptr != NULL) {
+        *ret_place = th_loader_member(l, th_loader_member(l, place, names->variable_key), "env");
+        secret = read_environment(l, names->variable, *ret_place);
+    }
+    if (secret != NULL && th_config_hold(l->config, secret) < 0) {
+        l->nomem = true; /* and let go of */
+        return NULL;
+    }
+    return secret;
+}
+
+static bool report_check(struct th_loader *l, uint32_t place, int error,
+                         const struct th_errinfo *info)
+{
+    if (error == TH_E_NOMEM)
+        l->nomem = true;
+    else if (error < 0)
+        th_loader_report_info(l, place, info);
+    return error == 0;
+}
+
+/* Bytes of a secret that an HS* algorithm needs, at the least (RFC 7518, 3.2); 0: it takes a key. */
+static size_t secret_min_len(enum th_signing_alg alg)
+{
+    switch (alg) {
+    case TH_ALG_HS256:
+        return 32;
+    case TH_ALG_HS384:
+        return 48;
+    case TH_ALG_HS512:
+        return 64;
+    case TH_ALG_UNSAID:
+    case TH_ALG_RS256:
+    case TH_ALG_RS384:
+    case TH_ALG_RS512:
+    case TH_ALG_PS256:
+    case TH_ALG_PS384:
+    case TH_ALG_PS512:
+    case TH_ALG_ES256:
+    case TH_ALG_ES384:
+    case TH_ALG_ES512:
+    case TH_ALG_EDDSA:
+        break;
+    }
+    return 0;
+}
+
+static void build_key(struct th_loader *l, const struct names *names, uint32_t place,
+                      struct th_config_auth *auth)
+{
+    struct th_errinfo info = {0};
+    if (auth->alg == TH_ALG_UNSAID)
+        auth->alg = TH_ALG_RS256;
+    auth->key = read_secret(l, names, false, place, &place, &auth->key_file);
+    if (auth->key != NULL && secret_min_len(auth->alg) == 0)
+        report_check(l, place, th_private_key_check(th_secret_expose(auth->key), auth->alg, &info),
+                     &info);
+}
+
+/* RFC 6749, A.2: a client secret is of visible characters and spaces. */
+static int check_secret(struct th_str secret, size_t min_len, struct th_errinfo *reterr)
+{
+    if (secret.len == 0)
+        return th_errinfo_set(reterr, TH_E_CONFIG, NULL, NULL, "the secret is empty");
+    for (size_t i = 0; i < secret.len; i++) {
+        if (secret.ptr[i] < 0x20 || secret.ptr[i] > 0x7e)
+            return th_errinfo_set(reterr, TH_E_CONFIG, NULL,
+                                  "it is the secret alone, on one line that may end in a line feed",
+                                  "the secret has a character that no client secret has");
+    }
+    if (secret.len < min_len)
+        return th_errinfo_set(reterr, TH_E_CONFIG, NULL, "let the server issue a longer one",
+                              "the secret is shorter than the %zu bytes that the algorithm needs",
+                              min_len);
+    return 0;
+}
+
+static void build_secret(struct th_loader *l, const struct th_raw_auth *raw, uint32_t place,
+                         struct th_config_auth *auth)
+{
+    const struct names names = {raw->secret_file, raw->secret.env, "secret_file", "secret"};
+    struct th_errinfo info = {0};
+    auth->secret = read_secret(l, &names, true, place, &place, &auth->key_file);
+    if (auth->secret != NULL)
+        report_check(l, place,
+                     check_secret(th_secret_expose(auth->secret), secret_min_len(auth->alg), &info),
+                     &info);
+}
+
+static void build_next(struct th_loader *l, const struct th_raw_next *raw, uint32_t place,
+                       struct th_config_auth *auth)
+{
+    const struct names names = {raw->key_file, raw->key.env, "key_file", "key"};
+    struct th_config_auth *next = th_loader_alloc(l, 1, sizeof(*next));
+    if (next == NULL)
+        return;
+    next->method = auth->method;
+    next->alg = (enum th_signing_alg)raw->alg;
+    next->kid = raw->kid;
+    build_key(l, &names, place, next);
+    if (th_str_equal(next->kid, auth->kid))
+        th_loader_report(l, th_loader_member(l, place, "kid"),
+                         "each key is registered under an id of its own",
+                         "the other key has the same kid");
+    auth->next = next;
+}
+
+/* Told by the algorithm's kind, so that no secret ever signs as a key, nor a key as a secret. */
+static void check_alg(struct th_loader *l, const struct th_config_auth *auth, uint32_t place)
+{
+    bool is_secret = auth->method == TH_AUTH_CLIENT_SECRET_JWT;
+    if (is_secret != (secret_min_len(auth->alg) > 0))
+        th_loader_report(l, th_loader_member(l, place, "alg"),
+                         is_secret ? "write \"HS256\", \"HS384\" or \"HS512\""
+                                   : "write \"RS256\", \"ES256\" or another of a key",
+                         is_secret
+                             ? "this algorithm signs with a key, and the method has a secret"
+                             : "this algorithm signs with a secret, and the method has a key");
+}
+
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
                    struct th_config_auth *ret_auth)
 {
-    struct th_errinfo info = {0};
-    struct th_secret *key = NULL;
     struct th_config_auth auth = {.method = (enum th_auth_method)raw->method,
                                   .alg = (enum th_signing_alg)raw->alg,
                                   .kid = raw->kid};
-    if (raw->key_file.ptr != NULL) {
-        place = th_loader_member(loader, place, "key_file");
-        key = read_key_file(loader, raw->key_file, place, &auth.key_file);
-    } else if (raw->key.env.ptr != NULL) {
-        place = th_loader_member(loader, th_loader_member(loader, place, "key"), "env");
-        key = read_environment(loader, raw->key.env, place);
-    }
-    if (key != NULL) {
-        auth.key = key;
-        if (th_config_hold(loader->config, key) < 0) {
-            loader->nomem = true;
-            return;
-        }
-        int r = th_private_key_check(th_secret_expose(key), auth.alg, &info);
-        if (r == TH_E_NOMEM)
-            loader->nomem = true;
-        else if (r < 0)
-            th_loader_report_info(loader, place, &info);
+    const struct names key = {raw->key_file, raw->key.env, "key_file", "key"};
+    switch (auth.method) {
+    case TH_AUTH_PRIVATE_KEY_JWT:
+        build_key(loader, &key, place, &auth);
+        check_alg(loader, &auth, place);
+        if (raw->next.kid.ptr != NULL)
+            build_next(loader, &raw->next, th_loader_member(loader, place, "next"), &auth);
+        break;
+    case TH_AUTH_CLIENT_SECRET_JWT:
+        if (auth.alg == TH_ALG_UNSAID)
+            auth.alg = TH_ALG_HS256;
+        check_alg(loader, &auth, place);
+        build_secret(loader, raw, place, &auth);
+        break;
+    case TH_AUTH_CLIENT_SECRET_BASIC:
+    case TH_AUTH_CLIENT_SECRET_POST:
+        build_secret(loader, raw, place, &auth);
+        break;
+    case TH_AUTH_NONE:
+        break;
     }
     *ret_auth = auth;
 }

@@ -196,6 +196,8 @@ struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uin
 
 void th_build_servers(struct th_loader *loader)
 {
+    static const struct th_str assertion_typs[] = {TH_STR(""), TH_STR("JWT"),
+                                                   TH_STR("client-authentication+jwt")};
     const struct th_raw_server *raw = loader->raw.servers.items;
     size_t n = loader->raw.servers.n;
     struct th_config_authorization_server *servers = th_loader_alloc(loader, n, sizeof(*servers));
@@ -207,6 +209,8 @@ void th_build_servers(struct th_loader *loader)
         servers[i].issuer = raw->issuer;
         servers[i].allow_cleartext = raw->allow_cleartext;
         servers[i].assertion_audience_issuer = raw->assertion_audience != 0;
+        servers[i].assertion_typ = assertion_typs[raw->assertion_typ];
+        servers[i].client_id_in_body = raw->client_id_in_body;
         servers[i].token_endpoint = raw->token_endpoint;
         servers[i].revocation_endpoint = raw->revocation_endpoint;
         servers[i].jwks_uri = raw->jwks_uri;

@@ -15,26 +15,38 @@ static const struct th_config_key_choice listener_modes[] = {{"forward", TH_LIST
 static const struct th_config_key_choice assertion_audiences[] = {
     {"endpoint", 0}, {"issuer", 1}, {NULL, 0}};
 
+static const struct th_config_key_choice assertion_typs[] = {
+    {"none", 0}, {"JWT", 1}, {"client-authentication+jwt", 2}, {NULL, 0}};
+
 static const struct th_config_key_choice auth_methods[] = {
     {"private_key_jwt", TH_AUTH_PRIVATE_KEY_JWT},
-    {"client_secret_basic", TH_CHOICE_PLANNED},
-    {"client_secret_post", TH_CHOICE_PLANNED},
-    {"client_secret_jwt", TH_CHOICE_PLANNED},
-    {"none", TH_CHOICE_PLANNED},
+    {"client_secret_basic", TH_AUTH_CLIENT_SECRET_BASIC},
+    {"client_secret_post", TH_AUTH_CLIENT_SECRET_POST},
+    {"client_secret_jwt", TH_AUTH_CLIENT_SECRET_JWT},
+    {"none", TH_AUTH_NONE},
     {"tls_client_auth", TH_CHOICE_PLANNED},
     {NULL, 0}};
 
-static const struct th_config_key_choice signing_algs[] = {{"RS256", TH_ALG_RS256},
-                                                           {"ES256", TH_ALG_ES256},
-                                                           {"RS384", TH_CHOICE_PLANNED},
-                                                           {"RS512", TH_CHOICE_PLANNED},
-                                                           {"ES384", TH_CHOICE_PLANNED},
-                                                           {"ES512", TH_CHOICE_PLANNED},
-                                                           {"PS256", TH_CHOICE_PLANNED},
-                                                           {"PS384", TH_CHOICE_PLANNED},
-                                                           {"PS512", TH_CHOICE_PLANNED},
-                                                           {"EdDSA", TH_CHOICE_PLANNED},
-                                                           {NULL, 0}};
+static const struct th_config_key_choice signing_algs[] = {
+    {"RS256", TH_ALG_RS256}, {"RS384", TH_ALG_RS384},
+    {"RS512", TH_ALG_RS512}, {"PS256", TH_ALG_PS256},
+    {"PS384", TH_ALG_PS384}, {"PS512", TH_ALG_PS512},
+    {"ES256", TH_ALG_ES256}, {"ES384", TH_ALG_ES384},
+    {"ES512", TH_ALG_ES512}, {"EdDSA", TH_ALG_EDDSA},
+    {"HS256", TH_ALG_HS256}, {"HS384", TH_ALG_HS384},
+    {"HS512", TH_ALG_HS512}, {NULL, 0}};
+
+static const struct th_config_key_choice key_algs[] = {{"RS256", TH_ALG_RS256},
+                                                       {"RS384", TH_ALG_RS384},
+                                                       {"RS512", TH_ALG_RS512},
+                                                       {"PS256", TH_ALG_PS256},
+                                                       {"PS384", TH_ALG_PS384},
+                                                       {"PS512", TH_ALG_PS512},
+                                                       {"ES256", TH_ALG_ES256},
+                                                       {"ES384", TH_ALG_ES384},
+                                                       {"ES512", TH_ALG_ES512},
+                                                       {"EdDSA", TH_ALG_EDDSA},
+                                                       {NULL, 0}};
 
 static const struct th_config_key_choice resource_types[] = {
     {"agent_to_agent", TH_TYPE_AGENT_TO_AGENT},

@@ -52,7 +52,13 @@ static void check_pattern(const struct th_config_pattern *pattern)
 static void check_auth(const struct th_config_auth *auth)
 {
     check_text(auth->kid);
-    TH_REQUIRE(auth->key != NULL && th_secret_len(auth->key) > 0);
+    bool has_key = auth->method == TH_AUTH_PRIVATE_KEY_JWT;
+    TH_REQUIRE((auth->key != NULL) == has_key &&
+               (auth->key == NULL || th_secret_len(auth->key) > 0));
+    TH_REQUIRE((auth->secret != NULL) == (!has_key && auth->method != TH_AUTH_NONE));
+    TH_REQUIRE(auth->secret == NULL || th_secret_len(auth->secret) > 0);
+    if (auth->next != NULL)
+        check_auth(auth->next);
 }
 
 static void check_agent(const struct th_config_agent *agent)

@@ -75,12 +75,13 @@ struct th_config_key {
 };
 
 /* What one value of a key (of type TH_KEY_ENUM) means to the other keys of its section. */
-#define TH_SECTION_RULE_MAX 6
+#define TH_SECTION_RULE_MAX 7
 struct th_section_rule {
     const char *key;
     const char *value;
     const char *required[TH_SECTION_RULE_MAX]; /* NULL ends these lists */
     const char *excluded[TH_SECTION_RULE_MAX];
+    const char *exactly_one[2]; /* of these two keys, if any */
     const char *why; /* the excluded ones are: for the mistake */
 };
 

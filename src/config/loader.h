@@ -83,7 +83,7 @@ struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uin
 void th_build_inject(struct th_loader *loader, const struct th_raw_connection *raw,
                      struct th_config_inject *ret_inject);
 
-/* auth.c: reads the key and holds it against `alg`. `place` is the auth object's. */
+/* auth.c: reads the key or secret and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
                    struct th_config_auth *ret_auth);
 

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 
 #include "source.h"
 #include "tokenhop/base/check.h"
@@ -33,29 +34,68 @@ static int no_password(char *buf, int size, int writing, void *asked)
     return -1;
 }
 
-static bool is_p256(const EVP_PKEY *key)
+enum kind { KIND_RSA, KIND_P256, KIND_P384, KIND_P521, KIND_ED25519, KIND_OTHER };
+
+/* How each kind of key is called, by OpenSSL and in a JWK (RFC 7518, 6.2.1.1; RFC 8037, 2), and what
+ * signs with it unless something else is said. */
+static const struct kind_row {
+    const char *name; /* with its article */
+    const char *kty, *crv;
+    const char *group;     /* NULL: not of an elliptic curve */
+    size_t coordinate_len; /* in base64url */
+    const char *alg;
+} kinds[] = {
+    [KIND_RSA] = {"an RSA key", "RSA", "", NULL, 0, "RS256"},
+    [KIND_P256] = {"a P-256 key", "EC", "P-256", "prime256v1", 43, "ES256"},
+    [KIND_P384] = {"a P-384 key", "EC", "P-384", "secp384r1", 64, "ES384"},
+    [KIND_P521] = {"a P-521 key", "EC", "P-521", "secp521r1", 88, "ES512"},
+    [KIND_ED25519] = {"an Ed25519 key", "OKP", "Ed25519", NULL, 43, "EdDSA"},
+};
+
+static const struct alg_row {
+    const char *name; /* NULL: none that a key signs with */
+    enum kind kind;
+} algs[] = {
+    [TH_ALG_UNSAID] = {NULL, KIND_OTHER},     [TH_ALG_RS256] = {"RS256", KIND_RSA},
+    [TH_ALG_RS384] = {"RS384", KIND_RSA},     [TH_ALG_RS512] = {"RS512", KIND_RSA},
+    [TH_ALG_PS256] = {"PS256", KIND_RSA},     [TH_ALG_PS384] = {"PS384", KIND_RSA},
+    [TH_ALG_PS512] = {"PS512", KIND_RSA},     [TH_ALG_ES256] = {"ES256", KIND_P256},
+    [TH_ALG_ES384] = {"ES384", KIND_P384},    [TH_ALG_ES512] = {"ES512", KIND_P521},
+    [TH_ALG_EDDSA] = {"EdDSA", KIND_ED25519}, [TH_ALG_HS256] = {NULL, KIND_OTHER},
+    [TH_ALG_HS384] = {NULL, KIND_OTHER},      [TH_ALG_HS512] = {NULL, KIND_OTHER},
+};
+
+static enum kind kind_of(const EVP_PKEY *key)
 {
-    char group[32];
+    char group[32] = "";
     size_t len;
-    return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
-           EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group),
-                                          &len) == 1 &&
-           strcmp(group, "prime256v1") == 0;
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA)
+        return KIND_RSA;
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519)
+        return KIND_ED25519;
+    if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC ||
+        EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group),
+                                       &len) != 1)
+        return KIND_OTHER;
+    for (size_t i = 0; i < TH_COUNT_OF(kinds); i++) {
+        if (kinds[i].group != NULL && strcmp(group, kinds[i].group) == 0)
+            return (enum kind)i;
+    }
+    return KIND_OTHER;
 }
 
-static int wrong_kind(enum th_signing_alg alg, bool rsa, bool p256, struct th_errinfo *reterr)
+static int wrong_kind(enum th_signing_alg alg, enum kind kind, struct th_errinfo *reterr)
 {
-    switch (alg) {
-    case TH_ALG_RS256:
-        return rsa ? 0
-                   : bad(reterr, "RS256 signs with an RSA key, which this is not",
-                         p256 ? "write \"alg\": \"ES256\"" : "make one with tokenhop keygen");
-    case TH_ALG_ES256:
-        return p256 ? 0
-                    : bad(reterr, "ES256 signs with a P-256 key, which this is not",
-                          rsa ? "write \"alg\": \"RS256\"" : "make one with tokenhop keygen");
-    }
-    return bad(reterr, "this algorithm is not known", NULL);
+    const struct alg_row *row = &algs[alg];
+    if (row->name == NULL)
+        return bad(reterr, "no key signs with this algorithm", NULL);
+    if (row->kind == kind)
+        return 0;
+    char mend[80] = "make one with tokenhop keygen";
+    if (kind != KIND_OTHER)
+        snprintf(mend, sizeof(mend), "write \"alg\": \"%s\"", kinds[kind].alg);
+    return th_errinfo_set(reterr, TH_E_CONFIG, NULL, mend, "%s signs with %s, which this is not",
+                          row->name, kinds[row->kind].name);
 }
 
 static int check_pem(struct th_str text, enum th_signing_alg alg, struct th_errinfo *reterr)
@@ -74,9 +114,8 @@ static int check_pem(struct th_str text, enum th_signing_alg alg, struct th_erri
     if (key == NULL)
         return bad(reterr, "the file holds no private key in PEM form",
                    "it begins with -----BEGIN PRIVATE KEY-----, or is a private JWK");
-    bool rsa = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
-    int r = wrong_kind(alg, rsa, is_p256(key), reterr);
-    if (r == 0 && rsa && EVP_PKEY_get_bits(key) < MIN_RSA_BITS)
+    int r = wrong_kind(alg, kind_of(key), reterr);
+    if (r == 0 && algs[alg].kind == KIND_RSA && EVP_PKEY_get_bits(key) < MIN_RSA_BITS)
         r = bad(reterr, "the RSA key is shorter than 2048 bits", "make one with tokenhop keygen");
     return r;
 }
@@ -111,18 +150,22 @@ static size_t base64url_bits(struct th_str text)
     return bits > zeros ? bits - zeros : 0;
 }
 
-static int check_ec_members(const struct th_source *jwk, struct th_errinfo *reterr)
+static int check_curve_members(const struct th_source *jwk, const struct kind_row *kind,
+                               struct th_errinfo *reterr)
 {
     static const char *const names[] = {"d", "x", "y"};
-    for (size_t i = 0; i < TH_COUNT_OF(names); i++) {
+    size_t n = strcmp(kind->kty, "OKP") == 0 ? 2 : 3; /* RFC 8037, 2: no y */
+    for (size_t i = 0; i < n; i++) {
         struct th_str member = jwk_member(jwk, names[i]);
         if (member.len == 0)
             return bad(reterr,
                        i == 0 ? "the JWK has no private part \"d\""
                               : "the JWK lacks a coordinate, \"x\" or \"y\"",
                        "name the file with the private key, not the public one");
-        if (member.len != 43 || base64url_bits(member) == 0) /* RFC 7518, 6.2: 32 bytes each */
-            return bad(reterr, "a member of the JWK is not 32 bytes in base64url", NULL);
+        if (member.len != kind->coordinate_len || base64url_bits(member) == 0) /* RFC 7518, 6.2 */
+            return th_errinfo_set(reterr, TH_E_CONFIG, NULL, NULL,
+                                  "a member of the JWK is not %zu bytes in base64url",
+                                  kind->coordinate_len * 3 / 4);
     }
     return 0;
 }
@@ -157,16 +200,20 @@ static int check_jwk_members(const struct th_source *jwk, enum th_signing_alg al
         return bad(reterr, "the file holds a set of keys", "put the agent's one private JWK there");
     if (kty.len == 0)
         return bad(reterr, "the file holds JSON, but no JWK", "a JWK has a member \"kty\"");
-    bool rsa = th_str_equal(kty, TH_STR("RSA"));
-    bool p256 = th_str_equal(kty, TH_STR("EC")) && th_str_equal(crv, TH_STR("P-256"));
-    int r = wrong_kind(alg, rsa, p256, reterr);
+    enum kind kind = KIND_RSA;
+    while (kind != KIND_OTHER &&
+           !(th_str_equal(kty, th_str_of(kinds[kind].kty)) &&
+             (kinds[kind].crv[0] == '\0' || th_str_equal(crv, th_str_of(kinds[kind].crv)))))
+        kind++;
+    int r = wrong_kind(alg, kind, reterr);
     if (r < 0)
         return r;
-    if (own_alg.len > 0 && !th_str_equal(own_alg, rsa ? TH_STR("RS256") : TH_STR("ES256")))
+    if (own_alg.len > 0 && !th_str_equal(own_alg, th_str_of(algs[alg].name)))
         return bad(reterr, "the JWK is meant for another algorithm than \"alg\"", NULL);
     if (use.len > 0 && !th_str_equal(use, TH_STR("sig")))
         return bad(reterr, "the JWK is not meant for signatures", NULL);
-    return rsa ? check_rsa_members(jwk, reterr) : check_ec_members(jwk, reterr);
+    return kind == KIND_RSA ? check_rsa_members(jwk, reterr)
+                            : check_curve_members(jwk, &kinds[kind], reterr);
 }
 
 static int check_jwk(struct th_str text, enum th_signing_alg alg, struct th_errinfo *reterr)

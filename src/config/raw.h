@@ -46,10 +46,19 @@ struct th_raw_server {
     struct th_str ca_file;
     bool allow_cleartext;
     unsigned assertion_audience;
+    unsigned assertion_typ;
+    bool client_id_in_body;
 };
 
 struct th_raw_key {
     struct th_str env;
+};
+
+struct th_raw_next {
+    struct th_str key_file;
+    struct th_raw_key key;
+    struct th_str kid;
+    unsigned alg;
 };
 
 struct th_raw_auth {
@@ -58,6 +67,9 @@ struct th_raw_auth {
     struct th_raw_key key;
     struct th_str kid;
     unsigned alg;
+    struct th_raw_next next;
+    struct th_str secret_file;
+    struct th_raw_key secret;
 };
 
 struct th_raw_registration {

@@ -360,6 +360,20 @@ static bool has_seen(const struct th_section *section, uint64_t seen, const char
     return (seen >> find_key(section, name) & 1) != 0;
 }
 
+static void check_exactly_one(struct th_loader *l, const struct th_section *section,
+                              const char *const one[2], uint32_t place, uint64_t seen)
+{
+    if (one[0] == NULL)
+        return;
+    bool first = has_seen(section, seen, one[0]), second = has_seen(section, seen, one[1]);
+    if (!first && !second)
+        th_loader_report(l, place, NULL, "one of the keys \"%s\" and \"%s\" is missing", one[0],
+                         one[1]);
+    else if (first && second)
+        th_loader_report_key(l, th_loader_member(l, place, one[1]), "keep one of them",
+                             "\"%s\" and \"%s\" exclude each other", one[0], one[1]);
+}
+
 static void check_rule(struct th_loader *l, const struct th_section *section,
                        const struct th_section_rule *rule, uint32_t place, uint64_t seen)
 {
@@ -381,6 +395,7 @@ static void check_rule(struct th_loader *l, const struct th_section *section,
                              "the %s \"%s\" has no \"%s\"", rule->key, rule->value,
                              rule->excluded[i]);
     }
+    check_exactly_one(l, section, rule->exactly_one, place, seen);
 }
 
 static void check_rules(struct th_loader *l, const struct th_section *section,
@@ -410,7 +425,6 @@ static void check_missing(struct th_loader *l, const struct th_section *section,
                           uint64_t seen)
 {
     char wanted[160], mend[240];
-    const char *const *one = section->exactly_one;
     for (size_t i = 0; i < section->n_keys; i++) {
         const struct th_config_key *key = &section->keys[i];
         if (!key->required || (seen >> i & 1) != 0)
@@ -419,15 +433,7 @@ static void check_missing(struct th_loader *l, const struct th_section *section,
         snprintf(mend, sizeof(mend), "add it: %s", wanted);
         th_loader_report(l, place, mend, "the key \"%s\" is missing", key->name);
     }
-    if (one[0] == NULL)
-        return;
-    bool first = has_seen(section, seen, one[0]), second = has_seen(section, seen, one[1]);
-    if (!first && !second)
-        th_loader_report(l, place, NULL, "one of the keys \"%s\" and \"%s\" is missing", one[0],
-                         one[1]);
-    else if (first && second)
-        th_loader_report_key(l, th_loader_member(l, place, one[1]), "keep one of them",
-                             "\"%s\" and \"%s\" exclude each other", one[0], one[1]);
+    check_exactly_one(l, section, section->exactly_one, place, seen);
 }
 
 void th_read_section(struct th_loader *loader, struct th_value value,

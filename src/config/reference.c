@@ -80,6 +80,24 @@ static void add_key(struct th_buf *out, const struct th_section *section,
     th_buf_printf(out, "\n\n%s\n", key->doc);
 }
 
+static void add_exactly_one(struct th_buf *out, const struct th_section *section, const char *name)
+{
+    if (section->exactly_one[0] != NULL && strcmp(name, section->exactly_one[0]) == 0)
+        th_buf_printf(out, "\nExactly one of `%s` and `%s` is needed.\n", name,
+                      section->exactly_one[1]);
+    size_t n = 0;
+    const char *other = NULL;
+    for (size_t i = 0; i < section->n_rules; i++) {
+        const struct th_section_rule *rule = &section->rules[i];
+        if (rule->exactly_one[0] == NULL || strcmp(name, rule->exactly_one[0]) != 0)
+            continue;
+        other = rule->exactly_one[1];
+        th_buf_printf(out, "%s `\"%s\"`", n++ > 0 ? "," : "\nFor", rule->value);
+    }
+    if (n > 0)
+        th_buf_printf(out, ": exactly one of `%s` and `%s` is needed.\n", name, other);
+}
+
 /* What stands between a key and the keys of its section. */
 static const char *step_of(const struct th_config_key *key)
 {
@@ -99,9 +117,7 @@ static void add_paths(struct th_buf *out, const struct th_section *section, cons
         snprintf(path, sizeof(path), "%s%s", prefix, key->name);
         th_buf_printf(out, depth == 0 ? "\n## `%s`\n" : "\n### `%s`\n", path);
         add_key(out, section, key);
-        if (section->exactly_one[0] != NULL && key->name == section->exactly_one[0])
-            th_buf_printf(out, "\nExactly one of `%s` and `%s` is needed.\n", key->name,
-                          section->exactly_one[1]);
+        add_exactly_one(out, section, key->name);
         if (section->together[0] != NULL && key->name == section->together[0])
             th_buf_printf(out, "\n`%s` and `%s` need each other.\n", key->name,
                           section->together[1]);

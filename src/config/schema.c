@@ -180,6 +180,20 @@ static json_t *name_list(struct schema *s, const char *const *names, size_t max)
     return list;
 }
 
+/* Exactly one of the two keys, if any. */
+static void put_exactly_one(struct schema *s, json_t *json, const char *const keys[2])
+{
+    if (keys[0] == NULL)
+        return;
+    json_t *one_of = json_array();
+    for (size_t i = 0; i < 2; i++) {
+        json_t *choice = json_object();
+        put(s, choice, "required", name_list(s, &keys[i], 1));
+        append(s, one_of, choice);
+    }
+    put(s, json, "oneOf", one_of);
+}
+
 /* Where the key has the value, some keys must stand there and others must not. */
 static json_t *rule_schema(struct schema *s, const struct th_section_rule *rule)
 {
@@ -189,7 +203,9 @@ static json_t *rule_schema(struct schema *s, const struct th_section_rule *rule)
     put(s, properties, rule->key, value);
     put(s, when, "properties", properties);
     put(s, when, "required", name_list(s, &rule->key, 1));
-    put(s, then, "required", name_list(s, rule->required, TH_SECTION_RULE_MAX));
+    if (rule->required[0] != NULL)
+        put(s, then, "required", name_list(s, rule->required, TH_SECTION_RULE_MAX));
+    put_exactly_one(s, then, rule->exactly_one);
     for (size_t i = 0; i < TH_SECTION_RULE_MAX && rule->excluded[i] != NULL; i++)
         put(s, never, rule->excluded[i], json_false());
     if (json_object_size(never) > 0)
@@ -237,16 +253,7 @@ static void fill_section(struct schema *s, json_t *json, const struct th_section
     else
         json_decref(required);
     put_rules(s, json, section);
-    if (section->exactly_one[0] == NULL)
-        return;
-    json_t *one_of = json_array();
-    for (size_t i = 0; i < 2; i++) {
-        json_t *choice = json_object(), *names = json_array();
-        append(s, names, json_string(section->exactly_one[i]));
-        put(s, choice, "required", names);
-        append(s, one_of, choice);
-    }
-    put(s, json, "oneOf", one_of);
+    put_exactly_one(s, json, section->exactly_one);
 }
 
 static void define(struct schema *s, const struct th_section *section)

@@ -98,6 +98,16 @@ static const struct th_config_key server_keys[] = {
      .default_text = "endpoint",
      .doc = "The audience of the client assertions that agents sign: the \"endpoint\" that is "
             "called, as Okta wants it, or the \"issuer\"."},
+    {.name = "assertion_typ",
+     ENUM(struct th_raw_server, assertion_typ, assertion_typs),
+     .default_text = "none",
+     .doc = "The typ in the header of client assertions: \"none\" leaves it out, "
+            "\"client-authentication+jwt\" is what servers want that follow the revision of "
+            "RFC 7523."},
+    {.name = "client_id_in_body",
+     BOOLEAN(struct th_raw_server, client_id_in_body),
+     .default_text = "false",
+     .doc = "Sends client_id beside a client assertion too, for a server that asks for it."},
 };
 static const struct th_section server_section = {
     SECTION("authorization_server", struct th_raw_server, server_keys), .has_head = true};
@@ -112,12 +122,36 @@ static const struct th_config_key environment_keys[] = {
 static const struct th_section environment_section = {
     SECTION("environment", struct th_raw_key, environment_keys)};
 
+static const struct th_config_key next_keys[] = {
+    {.name = "key_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_next, key_file),
+     .doc = "The other private key, PEM or JWK."},
+    {.name = "key",
+     OBJECT(struct th_raw_next, key, environment_section),
+     .doc = "The same from the environment, in place of key_file."},
+    {.name = "kid",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_next, kid),
+     .required = true,
+     .doc = "The id under which its public key is registered."},
+    {.name = "alg",
+     ENUM(struct th_raw_next, alg, key_algs),
+     .default_text = "RS256",
+     .doc = "Its signature algorithm."},
+};
+static const struct th_section next_section = {SECTION("next_key", struct th_raw_next, next_keys),
+                                               .exactly_one = {"key_file", "key"}};
+
 static const struct th_config_key auth_keys[] = {
     {.name = "method",
      ENUM(struct th_raw_auth, method, auth_methods),
      .required = true,
      .doc = "How the agent proves at a token endpoint who it is. \"private_key_jwt\": by an "
-            "assertion that it signs (RFC 7523)."},
+            "assertion that it signs with its key (RFC 7523). \"client_secret_jwt\": by one that "
+            "the secret signs. \"client_secret_basic\" and \"client_secret_post\": by the secret "
+            "itself, in the Authorization field or in the form. \"none\": not at all; the client "
+            "id is sent alone."},
     {.name = "key_file",
      .type = TH_KEY_FILE,
      TEXT(struct th_raw_auth, key_file),
@@ -129,17 +163,45 @@ static const struct th_config_key auth_keys[] = {
     {.name = "kid",
      .type = TH_KEY_STRING,
      TEXT(struct th_raw_auth, kid),
-     .required = true,
      .doc = "The id under which the public key is registered at the authorization server."},
     {.name = "alg",
      ENUM(struct th_raw_auth, alg, signing_algs),
-     .default_text = "RS256",
-     .doc = "The signature algorithm: RS256 with an RSA key of at least 2048 bits, ES256 with a "
-            "P-256 key."},
-    PLANNED("secret_file"),
+     .doc = "The signature algorithm. With a key: RS256 (unless another is said) to RS512 and "
+            "PS256 to PS512 with an RSA key of at least 2048 bits, ES256, ES384 and ES512 with one "
+            "on P-256, P-384 and P-521, EdDSA with an Ed25519 key. With a secret: HS256 (unless "
+            "another is said), HS384, HS512; it must be of at least 32, 48 or 64 bytes."},
+    {.name = "next",
+     OBJECT(struct th_raw_auth, next, next_section),
+     .doc = "The agent's other key while one takes the place of the other. When the server refuses "
+            "the agent (invalid_client), the request is made once more with the key that was not "
+            "used. Add it here and at the server, make it the key, then remove the old one."},
+    {.name = "secret_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_auth, secret_file),
+     .doc = "The agent's client secret; a line feed at its end does not count. The file is refused "
+            "when others than its owner may read it."},
+    {.name = "secret",
+     OBJECT(struct th_raw_auth, secret, environment_section),
+     .doc = "The same from the environment, in place of secret_file."},
+};
+
+#define OF_A_KEY "key_file", "key", "kid", "next"
+#define BY_SECRET .exactly_one = {"secret_file", "secret"}
+static const struct th_section_rule method_rules[] = {
+    {"method", "private_key_jwt", .required = {"kid"}, .exactly_one = {"key_file", "key"},
+     .excluded = {"secret_file", "secret"}, .why = "it proves a private key, and has no secret"},
+    {"method", "client_secret_basic", BY_SECRET, .excluded = {OF_A_KEY, "alg"},
+     .why = "it sends the secret, and signs nothing"},
+    {"method", "client_secret_post", BY_SECRET, .excluded = {OF_A_KEY, "alg"},
+     .why = "it sends the secret, and signs nothing"},
+    {"method", "client_secret_jwt", BY_SECRET, .excluded = {OF_A_KEY},
+     .why = "the secret signs, and no key"},
+    {"method", "none", .excluded = {OF_A_KEY, "alg", "secret_file", "secret"},
+     .why = "it proves nothing"},
 };
 static const struct th_section auth_section = {SECTION("auth", struct th_raw_auth, auth_keys),
-                                               .exactly_one = {"key_file", "key"}};
+                                               .rules = method_rules,
+                                               .n_rules = TH_COUNT_OF(method_rules)};
 
 static const struct th_config_key registration_keys[] = {
     {.name = "client_id",

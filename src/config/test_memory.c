@@ -25,7 +25,10 @@ static const char good[] =
     "   \"auth\": {\"method\": \"private_key_jwt\", \"key_file\": \"ec.pem\", \"kid\": \"k\",\n"
     "   \"alg\": \"ES256\"}, \"linked_client_ids\": [\"x\"], \"registrations\": {\"custom\":\n"
     "   {\"client_id\": \"y\", \"auth\": {\"method\": \"private_key_jwt\", \"kid\": \"k\",\n"
-    "   \"key_file\": \"ec.jwk\", \"alg\": \"ES256\"}}}}},\n"
+    "   \"key_file\": \"ec.jwk\", \"alg\": \"ES256\", \"next\": {\"kid\": \"n\",\n"
+    "   \"key_file\": \"ec.pem\", \"alg\": \"ES256\"}}}}},\n"
+    "   \"b\": {\"client_id\": \"z\", \"authorization_server\": \"org\", \"auth\":\n"
+    "   {\"method\": \"client_secret_basic\", \"secret_file\": \"secret\"}}},\n"
     " \"connections\": [{\"name\": \"c\", \"url\": [\"https://a.example\", \"https://[fd00::1]/x\"],\n"
     "   \"type\": \"authorization_server\", \"agents\": [\"a\"], \"scopes\": [\"r\"],\n"
     "   \"authorization_server\": \"custom\"}],\n"
@@ -136,6 +139,7 @@ static int make_folder(void **state)
     folder = test_folder_new();
     test_write_pem(folder, "ec.pem", 0, "P-256");
     test_write_jwk(folder, "ec.jwk", 0, "P-256");
+    test_write_file(folder, "secret", "s", 0600);
     return 0;
 }
 

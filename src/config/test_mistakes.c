@@ -51,6 +51,9 @@ struct mistake_case {
 #define URL "\"https://agent2.example.com/a2a/\""
 #define ORG "{\"issuer\": \"https://example.okta.com\"}"
 #define KEY_FILE "\"key_file\": \"rsa.pem\", \"kid\": \"k1\""
+#define KEY_FILE_2 "\"key_file\": \"rsa.pem\""
+#define AUTH "\"method\": \"private_key_jwt\", " KEY_FILE
+#define BASIC "\"method\": \"client_secret_basic\""
 #define SCOPES "\"scopes\": [\"chat.read\", \"chat.history\"]"
 #define TYPE "\"type\": \"agent_to_agent\""
 /* The rest of the connection, from its type on; and what can stand there instead. */
@@ -110,7 +113,7 @@ static const struct mistake_case cases[] = {
      "\"header\" is not supported by this version", "write \"authorization\""},
     {TYPE, "\"type\": @\"static\"", "$.connections[0].type", "\"static\" is not supported",
      "\"agent_to_agent\", \"authorization_server\", \"secret\""},
-    {"\"private_key_jwt\"", "@\"client_secret_basic\"", "$.agents.agent1.auth.method",
+    {"\"private_key_jwt\"", "@\"tls_client_auth\"", "$.agents.agent1.auth.method",
      "not supported by this version", "private_key_jwt"},
     {LISTENER,
      "{\"name\": \"in\", \"address\": \"127.0.0.1:8080\", \"agent\": \"agent1\", "
@@ -302,9 +305,67 @@ static const struct mistake_case cases[] = {
     {"\"rsa.pem\"", "@\"rsa.pem\", \"alg\": \"ES256\"", "$.agents.agent1.auth.key_file",
      "ES256 signs with a P-256 key", "\"alg\": \"RS256\""},
     {"\"rsa.pem\"", "@\"p384.pem\", \"alg\": \"ES256\"", "$.agents.agent1.auth.key_file",
-     "ES256 signs with a P-256 key", "keygen"},
+     "ES256 signs with a P-256 key", "\"alg\": \"ES384\""},
     {"\"rsa.pem\"", "@\"p384.jwk\", \"alg\": \"ES256\"", "$.agents.agent1.auth.key_file",
-     "ES256 signs with a P-256 key", "keygen"},
+     "ES256 signs with a P-256 key", "\"alg\": \"ES384\""},
+    {"\"rsa.pem\"", "@\"ed25519.pem\", \"alg\": \"PS512\"", "$.agents.agent1.auth.key_file",
+     "PS512 signs with an RSA key", "\"alg\": \"EdDSA\""},
+    {"\"rsa.pem\"", "@\"ec.pem\", \"alg\": \"ES512\"", "$.agents.agent1.auth.key_file",
+     "ES512 signs with a P-521 key", ""},
+    {"\"rsa.pem\"", "@\"short.jwk\", \"alg\": \"EdDSA\"", "$.agents.agent1.auth.key_file",
+     "not 32 bytes in base64url", ""},
+    {"\"rsa.pem\"", "@\"k256.pem\"", "$.agents.agent1.auth.key_file", "RS256 signs with an RSA key",
+     "keygen"},
+    {"\"rsa.pem\"", "\"rsa.pem\", \"alg\": @\"HS256\"", "$.agents.agent1.auth.alg",
+     "signs with a secret, and the method has a key", "\"RS256\""},
+    {AUTH, AUTH ", @\"secret_file\": \"secret\"", "$.agents.agent1.auth.secret_file",
+     "\"private_key_jwt\" has no \"secret_file\"", NULL},
+
+    /* the other key */
+    {KEY_FILE, KEY_FILE ", \"next\": {" KEY_FILE_2 ", \"kid\": @\"k1\"}",
+     "$.agents.agent1.auth.next.kid", "the other key has the same kid", "id of its own"},
+    {KEY_FILE, KEY_FILE ", \"next\": @{" KEY_FILE_2 "}", "$.agents.agent1.auth.next",
+     "\"kid\" is missing", ""},
+    {KEY_FILE, KEY_FILE ", \"next\": @{\"kid\": \"k2\"}", "$.agents.agent1.auth.next",
+     "one of the keys \"key_file\" and \"key\" is missing", ""},
+    {KEY_FILE, KEY_FILE ", \"next\": {\"key_file\": @\"ec.pem\", \"kid\": \"k2\"}",
+     "$.agents.agent1.auth.next.key_file", "RS256 signs with an RSA key", "ES256"},
+    {KEY_FILE, KEY_FILE ", \"next\": {" KEY_FILE_2 ", \"kid\": \"k2\", \"alg\": @\"HS256\"}",
+     "$.agents.agent1.auth.next.alg", "", ""},
+
+    /* agents and their secrets */
+    {AUTH, BASIC, "$.agents.agent1.auth",
+     "one of the keys \"secret_file\" and \"secret\" is missing", ""},
+    {AUTH, BASIC ", \"secret_file\": \"secret\", @\"secret\": {\"env\": \"TEST_KEY\"}",
+     "$.agents.agent1.auth.secret", "exclude each other", ""},
+    {AUTH, BASIC ", \"secret\": @\"hunter2\"", "$.agents.agent1.auth.secret",
+     "an object is wanted here, not a string", NULL},
+    {AUTH, BASIC ", \"secret_file\": \"secret\", @\"kid\": \"k1\"", "$.agents.agent1.auth.kid",
+     "\"client_secret_basic\" has no \"kid\"", "leave it out"},
+    {AUTH, BASIC ", \"secret_file\": \"secret\", @\"alg\": \"HS256\"", "$.agents.agent1.auth.alg",
+     "\"client_secret_basic\" has no \"alg\"", "signs nothing"},
+    {AUTH, BASIC ", \"secret_file\": \"secret\", @\"key_file\": \"rsa.pem\"",
+     "$.agents.agent1.auth.key_file", "\"client_secret_basic\" has no \"key_file\"", NULL},
+    {AUTH, BASIC ", \"secret_file\": @\"nowhere\"", "$.agents.agent1.auth.secret_file",
+     "cannot be found", NULL},
+    {AUTH, BASIC ", \"secret_file\": @\"open.secret\"", "$.agents.agent1.auth.secret_file",
+     "others than its owner", "chmod 600"},
+    {AUTH, BASIC ", \"secret_file\": @\"empty.secret\"", "$.agents.agent1.auth.secret_file",
+     "the secret is empty", NULL},
+    {AUTH, BASIC ", \"secret_file\": @\"lines.secret\"", "$.agents.agent1.auth.secret_file",
+     "a character that no client secret has", "on one line"},
+    {AUTH, BASIC ", \"secret\": {\"env\": @\"TEST_NO_SUCH_SECRET\"}",
+     "$.agents.agent1.auth.secret.env", "not set", ""},
+    {AUTH, "\"method\": \"client_secret_jwt\", \"secret_file\": \"secret\", \"alg\": @\"RS256\"",
+     "$.agents.agent1.auth.alg", "signs with a key, and the method has a secret", "\"HS256\""},
+    {AUTH, "\"method\": \"client_secret_jwt\", \"secret_file\": @\"short.secret\"",
+     "$.agents.agent1.auth.secret_file", "shorter than the 32 bytes", "longer one"},
+    {AUTH, "\"method\": \"client_secret_jwt\", \"alg\": \"HS512\", \"secret_file\": @\"secret\"",
+     "$.agents.agent1.auth.secret_file", "shorter than the 64 bytes", "longer one"},
+    {AUTH, "\"method\": \"none\", @\"secret_file\": \"secret\"", "$.agents.agent1.auth.secret_file",
+     "\"none\" has no \"secret_file\"", "proves nothing"},
+    {ORG, "{\"issuer\": \"https://example.okta.com\", \"assertion_typ\": @\"jwt\"}",
+     "$.authorization_servers.org.assertion_typ", "", "\"JWT\""},
     {"\"rsa.pem\"", "@\"public.jwk\", \"alg\": \"ES256\"", "$.agents.agent1.auth.key_file",
      "no private part", "not the public one"},
     {"\"rsa.pem\"", "@\"broken.jwk\"", "$.agents.agent1.auth.key_file",
@@ -568,6 +629,15 @@ static int make_folder(void **state)
     test_write_file(folder, "set.jwk", "{\"keys\":[]}", 0600);
     test_write_file(folder, "empty.pem", "\n", 0600);
     test_write_file(folder, "open.pem", "x", 0644);
+    test_write_pem(folder, "k256.pem", 0, "secp256k1");
+    test_write_ed25519(folder, "ed25519.pem");
+    test_write_file(folder, "short.jwk",
+                    "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"AAAA\",\"x\":\"AAAA\"}", 0600);
+    test_write_file(folder, "secret", "0123456789abcdef0123456789abcdef\n", 0600);
+    test_write_file(folder, "short.secret", "0123456789abcdef0123456789abcde\n", 0600);
+    test_write_file(folder, "empty.secret", "\n", 0600);
+    test_write_file(folder, "lines.secret", "hunter2\r\n", 0600);
+    test_write_file(folder, "open.secret", "hunter2", 0644);
     test_write_certificate(folder, "half.pem");
     append_half_certificate("half.pem");
     test_write_encrypted_pem(folder, "encrypted.pem");

@@ -35,7 +35,8 @@ static const char whole[] =
     "  \"org\": {\"issuer\": \"https://example.okta.com\"},\n"
     "  \"custom\": {\"issuer\": \"https://example.okta.com/oauth2/aus1\", \"ca_file\": \"ca.pem\",\n"
     "    \"revocation_endpoint\": \"https://other.example/revoke\",\n"
-    "    \"assertion_audience\": \"issuer\"},\n"
+    "    \"assertion_audience\": \"issuer\", \"client_id_in_body\": true,\n"
+    "    \"assertion_typ\": \"client-authentication+jwt\"},\n"
     "  \"other\": {\"issuer\": \"http://idp.example/realms/x/\", \"allow_cleartext\": true,\n"
     "    \"token_endpoint\": \"http://idp.example/token?a=b\"},\n"
     "  \"sandbox\": {\"issuer\": \"http://127.0.0.1:9000\"}},\n"
@@ -138,6 +139,8 @@ static void test_defaults(void **state)
     assert_int_equal(v->agents[0].resource.len, 0);
     assert_false(v->servers[0].allow_cleartext);
     assert_false(v->servers[0].assertion_audience_issuer);
+    assert_false(v->servers[0].client_id_in_body);
+    assert_int_equal(v->servers[0].assertion_typ.len, 0);
     th_config_unref(config);
 }
 
@@ -157,6 +160,8 @@ static void test_servers(void **state)
     assert_str(v->servers[1].jwks_uri, "https://example.okta.com/oauth2/aus1/v1/keys");
     assert_file(v->servers[1].ca_file, "ca.pem");
     assert_true(v->servers[1].assertion_audience_issuer);
+    assert_true(v->servers[1].client_id_in_body);
+    assert_str(v->servers[1].assertion_typ, "client-authentication+jwt");
     assert_str(v->servers[2].issuer, "http://idp.example/realms/x/");
     assert_str(v->servers[2].token_endpoint, "http://idp.example/token?a=b");
     assert_int_equal(v->servers[2].jwks_uri.len, 0);
@@ -395,6 +400,116 @@ static void test_r14_version(void **state)
 }
 
 /* R16: a key that others than its owner may use is refused, whatever the bit. */
+/* `minimal` with that authentication. */
+static struct th_config *load_auth(const char *auth)
+{
+    static const char was[] =
+        "\"method\": \"private_key_jwt\", \"key_file\": \"rsa.pem\", \"kid\": \"k\"";
+    const char *at = strstr(minimal, was);
+    char text[2048];
+    assert_non_null(at);
+    snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - minimal), minimal, auth,
+             at + sizeof(was) - 1);
+    return load(text);
+}
+
+#define S "0123456789abcdef0123456789abcdef"
+
+static void test_methods(void **state)
+{
+    static const struct {
+        const char *text;
+        enum th_auth_method method;
+        enum th_signing_alg alg;
+        const char *secret; /* NULL: none */
+    } cases[] = {
+        {"\"method\": \"client_secret_basic\", \"secret_file\": \"secret\"",
+         TH_AUTH_CLIENT_SECRET_BASIC, TH_ALG_UNSAID, S},
+        {"\"method\": \"client_secret_post\", \"secret\": {\"env\": \"TEST_SECRET\"}",
+         TH_AUTH_CLIENT_SECRET_POST, TH_ALG_UNSAID, "a: secret%"},
+        {"\"method\": \"client_secret_jwt\", \"secret_file\": \"secret\"",
+         TH_AUTH_CLIENT_SECRET_JWT, TH_ALG_HS256, S},
+        {"\"method\": \"client_secret_jwt\", \"secret_file\": \"long.secret\", \"alg\": \"HS512\"",
+         TH_AUTH_CLIENT_SECRET_JWT, TH_ALG_HS512, S S},
+        {"\"method\": \"none\"", TH_AUTH_NONE, TH_ALG_UNSAID, NULL},
+    };
+    setenv("TEST_SECRET", "a: secret%", 1);
+    test_write_file(folder, "secret", S "\n", 0600);
+    test_write_file(folder, "long.secret", S S, 0600);
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_config *config = load_auth(cases[i].text);
+        const struct th_config_auth *auth = &th_config_get(config)->agents[0].auth;
+        assert_int_equal(auth->method, cases[i].method);
+        assert_int_equal(auth->alg, cases[i].alg);
+        assert_null(auth->key);
+        assert_null(auth->next);
+        if (cases[i].secret == NULL)
+            assert_null(auth->secret);
+        else
+            assert_str(th_secret_expose(auth->secret), cases[i].secret);
+        th_config_unref(config);
+    }
+    assert_int_equal(th_secret_bytes_held(), 0);
+}
+
+/* Every algorithm loads with the key that is its own, as PEM and as JWK. */
+static void test_algorithms(void **state)
+{
+    static const struct {
+        const char *name;
+        enum th_signing_alg alg;
+        const char *key;
+    } cases[] = {
+        {"RS256", TH_ALG_RS256, "rsa.pem"}, {"RS384", TH_ALG_RS384, "rsa.pem"},
+        {"RS512", TH_ALG_RS512, "rsa.pem"}, {"PS256", TH_ALG_PS256, "rsa.pem"},
+        {"PS384", TH_ALG_PS384, "rsa.pem"}, {"PS512", TH_ALG_PS512, "rsa.pem"},
+        {"ES256", TH_ALG_ES256, "a.pem"},   {"ES384", TH_ALG_ES384, "b.pem"},
+        {"ES512", TH_ALG_ES512, "c.pem"},   {"EdDSA", TH_ALG_EDDSA, "d.pem"},
+        {"ES256", TH_ALG_ES256, "a.jwk"},   {"ES384", TH_ALG_ES384, "b.jwk"},
+        {"ES512", TH_ALG_ES512, "c.jwk"},   {"EdDSA", TH_ALG_EDDSA, "d.jwk"},
+    };
+    static const struct {
+        const char *curve, *pem, *jwk;
+    } keys[] = {
+        {"P-256", "a.pem", "a.jwk"}, {"P-384", "b.pem", "b.jwk"}, {"P-521", "c.pem", "c.jwk"}};
+    for (size_t i = 0; i < TH_COUNT_OF(keys); i++) {
+        test_write_pem(folder, keys[i].pem, 0, keys[i].curve);
+        test_write_jwk(folder, keys[i].jwk, 0, keys[i].curve);
+    }
+    test_write_ed25519(folder, "d.pem");
+    test_write_file(folder, "d.jwk", /* RFC 8037, A.1 */
+                    "{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+                    "\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\","
+                    "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+                    0600);
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "\"method\": \"private_key_jwt\", \"key_file\": \"%s\", \"kid\": \"k\", "
+                 "\"alg\": \"%s\"",
+                 cases[i].key, cases[i].name);
+        struct th_config *config = load_auth(text);
+        assert_int_equal(th_config_get(config)->agents[0].auth.alg, cases[i].alg);
+        th_config_unref(config);
+    }
+}
+
+static void test_next_key(void **state)
+{
+    struct th_config *config =
+        load_auth("\"method\": \"private_key_jwt\", \"key_file\": \"rsa.pem\", \"kid\": \"k1\", "
+                  "\"next\": {\"key_file\": \"sub/ec.jwk\", \"kid\": \"k2\", \"alg\": \"ES256\"}");
+    const struct th_config_auth *auth = &th_config_get(config)->agents[0].auth;
+    assert_int_equal(auth->alg, TH_ALG_RS256); /* unless said */
+    assert_non_null(auth->next);
+    assert_str(auth->next->kid, "k2");
+    assert_int_equal(auth->next->alg, TH_ALG_ES256);
+    assert_int_equal(auth->next->method, TH_AUTH_PRIVATE_KEY_JWT);
+    assert_non_null(auth->next->key);
+    assert_null(auth->next->next);
+    th_config_unref(config);
+}
+
 static void test_r16_key_file_mode(void **state)
 {
     char path[300];
@@ -496,8 +611,9 @@ int main(void)
         cmocka_unit_test(test_agents),      cmocka_unit_test(test_connections),
         cmocka_unit_test(test_one_leg),     cmocka_unit_test(test_rest),
         cmocka_unit_test(test_r14_version), cmocka_unit_test(test_r16_key_file_mode),
-        cmocka_unit_test(test_references),  cmocka_unit_test(test_file),
-        cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_methods),     cmocka_unit_test(test_algorithms),
+        cmocka_unit_test(test_next_key),    cmocka_unit_test(test_references),
+        cmocka_unit_test(test_file),        cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

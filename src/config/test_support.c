@@ -74,6 +74,15 @@ void test_write_pem(const char *folder, const char *name, unsigned bits, const c
     EVP_PKEY_free(key);
 }
 
+void test_write_ed25519(const char *folder, const char *name)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    FILE *file = create(folder, name, 0600);
+    TH_REQUIRE(key != NULL && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+               fclose(file) == 0);
+    EVP_PKEY_free(key);
+}
+
 void test_write_encrypted_pem(const char *folder, const char *name)
 {
     EVP_PKEY *key = make_key(0, "P-256");

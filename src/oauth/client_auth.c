@@ -1,29 +1,40 @@
 #include "client_auth.h"
 
+#include <openssl/evp.h>
+
 #include "form.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/random.h"
+#include "tokenhop/oauth/mac.h"
 
 #define ASSERTION_TYPE TH_STR("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 #define LIFETIME_S 60 /* servers allow an hour; what is used at once needs no more */
 #define BACKDATE_S 5  /* a server whose clock is behind refuses what was issued in its future */
 #define JTI_BYTES 16
+#define PAIR_MAX ((size_t)512 * 1024) /* id and secret of client_secret_basic, each byte escaped */
 
-static enum th_alg alg_of(enum th_signing_alg alg)
+/* Two tables, as the configuration's algorithms are of two kinds: what is of the other kind is none. */
+static const enum th_alg key_algs[] = {
+    [TH_ALG_UNSAID] = TH_JWS_NONE, [TH_ALG_RS256] = TH_JWS_RS256, [TH_ALG_RS384] = TH_JWS_RS384,
+    [TH_ALG_RS512] = TH_JWS_RS512, [TH_ALG_PS256] = TH_JWS_PS256, [TH_ALG_PS384] = TH_JWS_PS384,
+    [TH_ALG_PS512] = TH_JWS_PS512, [TH_ALG_ES256] = TH_JWS_ES256, [TH_ALG_ES384] = TH_JWS_ES384,
+    [TH_ALG_ES512] = TH_JWS_ES512, [TH_ALG_EDDSA] = TH_JWS_EDDSA, [TH_ALG_HS256] = TH_JWS_NONE,
+    [TH_ALG_HS384] = TH_JWS_NONE,  [TH_ALG_HS512] = TH_JWS_NONE,
+};
+
+static enum th_mac mac_of(enum th_signing_alg alg)
 {
-    switch (alg) {
-    case TH_ALG_RS256:
-        return TH_JWS_RS256;
-    case TH_ALG_ES256:
-        return TH_JWS_ES256;
-    }
-    return TH_JWS_NONE;
+    return alg == TH_ALG_HS256   ? TH_MAC_HS256
+           : alg == TH_ALG_HS384 ? TH_MAC_HS384
+           : alg == TH_ALG_HS512 ? TH_MAC_HS512
+                                 : TH_MAC_NONE;
 }
 
-/* RSA takes about a millisecond, P-256 some twenty microseconds. */
+/* RSA takes about a millisecond, P-384 and P-521 likewise; P-256 and Ed25519 some tens of
+ * microseconds. */
 static bool key_is_slow(const struct th_client *client)
 {
-    return !th_key_fits(client->key, TH_JWS_ES256);
+    return !th_key_fits(client->key, TH_JWS_ES256) && !th_key_fits(client->key, TH_JWS_EDDSA);
 }
 
 static json_t *text_new(struct th_str text)
@@ -61,37 +72,90 @@ static int prove_by_key(const struct th_client *client, struct th_str audience, 
     json_t *claims = make_claims(client->client_id, audience, wall_ms);
     if (claims == NULL)
         return TH_E_NOMEM;
-    /* `typ` is left out: JWT says nothing, and the value of the newer draft is not taken everywhere. */
-    int error = th_jwt_sign(client->key, alg_of(client->auth->alg), client->auth->kid, TH_STR_NONE,
-                            claims, ret_proof);
+    int error = th_jwt_sign(client->key, key_algs[client->auth->alg], client->auth->kid,
+                            client->server->assertion_typ, claims, ret_proof);
     json_decref(claims);
     return error == TH_E_BAD_REQUEST ? TH_E_CONFIG : error;
 }
 
+static int prove_by_secret(const struct th_client *client, struct th_str audience, int64_t wall_ms,
+                           struct th_secret **ret_proof)
+{
+    if (client->auth->secret == NULL)
+        return TH_E_CONFIG;
+    json_t *claims = make_claims(client->client_id, audience, wall_ms);
+    if (claims == NULL)
+        return TH_E_NOMEM;
+    int error = th_jwt_sign_mac(client->auth->secret, mac_of(client->auth->alg),
+                                client->server->assertion_typ, claims, ret_proof);
+    json_decref(claims);
+    return error;
+}
+
+/* The client id is in the assertion; who still wants it beside, gets it. */
 static void present_assertion(const struct th_client *client, const struct th_secret *proof,
                               struct th_buf *form, struct th_buf *authorization)
 {
-    (void)client, (void)authorization;
+    (void)authorization;
     th_form_add(form, TH_STR("client_assertion_type"), ASSERTION_TYPE);
     th_form_add(form, TH_STR("client_assertion"), th_secret_expose(proof));
+    if (client->server->client_id_in_body)
+        th_form_add(form, TH_STR("client_id"), client->client_id);
+}
+
+static void present_id(const struct th_client *client, const struct th_secret *proof,
+                       struct th_buf *form, struct th_buf *authorization)
+{
+    (void)proof, (void)authorization;
+    th_form_add(form, TH_STR("client_id"), client->client_id);
+}
+
+static void present_secret(const struct th_client *client, const struct th_secret *proof,
+                           struct th_buf *form, struct th_buf *authorization)
+{
+    present_id(client, proof, form, authorization);
+    th_form_add(form, TH_STR("client_secret"), th_secret_expose(client->auth->secret));
+}
+
+/* RFC 6749, 2.3.1: both are form-encoded before they are joined, so that a colon in either is none. */
+static void present_basic(const struct th_client *client, const struct th_secret *proof,
+                          struct th_buf *form, struct th_buf *authorization)
+{
+    (void)proof, (void)form;
+    struct th_buf pair;
+    th_buf_init_secret(&pair, PAIR_MAX);
+    th_form_encode(&pair, client->client_id);
+    th_buf_add_char(&pair, ':');
+    th_form_encode(&pair, th_secret_expose(client->auth->secret));
+    th_buf_add_str(authorization, TH_STR("Basic "));
+    size_t len = (pair.len + 2) / 3 * 4;
+    char *at = pair.failed ? NULL : th_buf_reserve(authorization, len);
+    if (at != NULL) {
+        EVP_EncodeBlock((unsigned char *)at, (const unsigned char *)pair.ptr, (int)pair.len);
+        th_buf_commit(authorization, len);
+    }
+    authorization->failed = authorization->failed || pair.failed;
+    th_buf_fini(&pair);
 }
 
 static const struct th_client_auth methods[] = {
-    {.method = TH_AUTH_PRIVATE_KEY_JWT,
-     .name = "private_key_jwt",
-     .has_key = true,
-     .is_slow = key_is_slow,
-     .prove = prove_by_key,
-     .present = present_assertion},
+    [TH_AUTH_PRIVATE_KEY_JWT] = {.name = "private_key_jwt",
+                                 .has_key = true,
+                                 .is_slow = key_is_slow,
+                                 .prove = prove_by_key,
+                                 .present = present_assertion},
+    [TH_AUTH_CLIENT_SECRET_BASIC] = {.name = "client_secret_basic", .present = present_basic},
+    [TH_AUTH_CLIENT_SECRET_POST] = {.name = "client_secret_post", .present = present_secret},
+    [TH_AUTH_CLIENT_SECRET_JWT] = {.name = "client_secret_jwt",
+                                   .prove = prove_by_secret,
+                                   .present = present_assertion},
+    [TH_AUTH_NONE] = {.name = "none", .present = present_id},
 };
 
 const struct th_client_auth *th_client_auth_get(enum th_auth_method method)
 {
-    for (size_t i = 0; i < TH_COUNT_OF(methods); i++) {
-        if (methods[i].method == method)
-            return &methods[i];
-    }
-    return NULL;
+    TH_REQUIRE((size_t)method < TH_COUNT_OF(methods));
+    return &methods[method];
 }
 
 struct th_str th_client_auth_audience(const struct th_config_authorization_server *server,

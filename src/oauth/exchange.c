@@ -112,7 +112,7 @@ static void prove_work(struct th_job *job)
 static const char *why_unproven(int error)
 {
     return error == TH_E_CONFIG
-               ? "the agent's key cannot be used: is it a private key that fits auth.alg?"
+               ? "the agent's key or secret cannot be used: does it fit auth.method and auth.alg?"
                : "the client assertion could not be made now";
 }
 
@@ -164,14 +164,15 @@ static enum th_exchange_state enter_prove(struct th_exchange *ex)
     int64_t wall_ms = th_clock_wall_ms(worker->clock);
     int error = 0;
     drop_try(ex);
-    th_config_agent_registration(ex->agent, server, &ex->client.client_id, &ex->client.auth);
+    th_exchange_choose_auth(ex, server);
     const struct th_client_auth *method = th_client_auth_get(ex->client.auth->method);
     if (method->has_key)
         error = th_exchanger_get_key(ex->exchanger, ex->config, ex->client.auth, &ex->client.key);
-    bool is_slow = error == 0 && worker->helpers != NULL && method->is_slow(&ex->client);
+    bool is_slow = error == 0 && worker->helpers != NULL && method->is_slow != NULL &&
+                   method->is_slow(&ex->client);
     if (is_slow)
         error = prove_elsewhere(ex, audience, wall_ms);
-    else if (error == 0)
+    else if (error == 0 && method->prove != NULL)
         error = method->prove(&ex->client, audience, wall_ms, &ex->proof);
     if (error != 0)
         return fail(ex, error, why_unproven(error));
@@ -288,6 +289,7 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     if (error == 0) {
         report->status = response->status;
         th_token_answer_read(response, leg_of(ex), server_of(ex)->issuer, &ex->answer);
+        th_exchange_hide_secret(ex);
     } else {
         ex->is_unanswered = true;
         ex->answer = (struct th_token_answer){.error = error, .retry_after_ms = -1};
@@ -324,6 +326,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
     const struct th_plan_leg *leg = leg_of(ex);
     struct th_jwt jwt = {0};
     const char *why = NULL;
+    th_exchange_note_accepted(ex);
     int error =
         ex->answer.token != NULL ? th_jwt_parse(th_secret_expose(ex->answer.token), &jwt) : 0;
     if (error == TH_E_NOMEM)
@@ -365,6 +368,8 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
         ex->has_retried = true;
         return TH_EXCHANGE_PROVE;
     }
+    if (th_exchange_switch_key(ex))
+        return TH_EXCHANGE_PROVE;
     /* Used up or too old meanwhile (reference, 4.7). */
     if (answer->is_invalid_grant && leg->restarts_on_invalid_grant && !ex->has_restarted &&
         ex->leg > 0) {

@@ -16,6 +16,7 @@ struct th_cached_key {
     struct th_secret *secret;
     struct th_key *key;
     const struct th_config *config; /* whose it was last; only compared, never followed */
+    bool is_superseded; /* as the first key of an agent: the next one was taken instead */
 };
 
 /* Worker's. */
@@ -30,5 +31,12 @@ struct th_exchanger {
 /* The key of `auth`, a new reference. TH_E_CONFIG when it cannot be parsed or is none to sign with. */
 int th_exchanger_get_key(struct th_exchanger *exchanger, const struct th_config *config,
                          const struct th_config_auth *auth, struct th_key **ret_key) TH_MUST;
+
+/* Of an agent's two keys the one that was accepted when the other was refused last; without two, and
+ * until then, `auth` itself. Forgotten with the key, at the latest on a reload. */
+const struct th_config_auth *th_exchanger_preferred_auth(const struct th_exchanger *exchanger,
+                                                         const struct th_config_auth *auth);
+void th_exchanger_prefer_auth(struct th_exchanger *exchanger, const struct th_config_auth *auth,
+                              const struct th_config_auth *preferred);
 
 #endif

@@ -48,9 +48,12 @@ struct th_exchange {
     json_t *subject_claims; /* NULL: opaque */
 
     size_t leg;
-    struct th_secret *previous; /* what the leg before yielded */
-    struct th_client client;    /* of the leg */
-    struct th_secret *proof;    /* of the try */
+    struct th_secret *previous;              /* what the leg before yielded */
+    struct th_client client;                 /* of the leg */
+    const struct th_config_auth *registered; /* as the leg's server knows the agent */
+    const struct th_config_auth *switched;   /* registration whose first choice was refused; NULL */
+    const struct th_config_auth *switched_to; /* and what authenticates there from then on */
+    struct th_secret *proof;                  /* of the try */
     struct th_fetch *fetch;
     struct th_token_answer answer; /* to the try */
     bool is_unanswered;            /* the try broke off, answer.error says how */
@@ -64,5 +67,16 @@ struct th_exchange {
 };
 
 void th_exchange_cancel_all(struct th_exchanger *exchanger);
+
+/* exchange_auth.c: fills ex->client but for the key. */
+void th_exchange_choose_auth(struct th_exchange *ex,
+                             const struct th_config_authorization_server *server);
+/* After an answer that refuses: whether it refused the agent, and another key of its can be tried. Once for
+ * each of the agent's registrations. */
+bool th_exchange_switch_key(struct th_exchange *ex);
+/* After an answer that grants: what was switched to comes first for the exchanges after this. */
+void th_exchange_note_accepted(struct th_exchange *ex);
+/* A server that repeats the client secret in its error gets its words kept back. */
+void th_exchange_hide_secret(struct th_exchange *ex);
 
 #endif

@@ -71,3 +71,22 @@ int th_exchanger_get_key(struct th_exchanger *exchanger, const struct th_config 
     *ret_key = key;
     return 0;
 }
+
+const struct th_config_auth *th_exchanger_preferred_auth(const struct th_exchanger *exchanger,
+                                                         const struct th_config_auth *auth)
+{
+    for (size_t i = 0; auth->next != NULL && i < exchanger->n_keys; i++) {
+        if (exchanger->keys[i].secret == auth->key)
+            return exchanger->keys[i].is_superseded ? auth->next : auth;
+    }
+    return auth;
+}
+
+void th_exchanger_prefer_auth(struct th_exchanger *exchanger, const struct th_config_auth *auth,
+                              const struct th_config_auth *preferred)
+{
+    for (size_t i = 0; i < exchanger->n_keys; i++) {
+        if (exchanger->keys[i].secret == auth->key)
+            exchanger->keys[i].is_superseded = preferred != auth;
+    }
+}

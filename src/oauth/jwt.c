@@ -1,8 +1,8 @@
+#include "jwt_parts.h"
 #include "key.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/oauth/json.h"
 
-#define TOKEN_MAX ((size_t)64 * 1024)
 #define SECONDS_MAX 253402300799 /* the end of the year 9999; beyond means the same */
 
 static int append(const char *bytes, size_t len, void *buf)
@@ -11,11 +11,11 @@ static int append(const char *bytes, size_t len, void *buf)
     return 0;
 }
 
-static void add_header(struct th_buf *out, enum th_alg alg, struct th_str kid, struct th_str typ)
+static void add_header(struct th_buf *out, struct th_str alg, struct th_str kid, struct th_str typ)
 {
     struct th_buf header;
-    th_buf_init(&header, TOKEN_MAX);
-    th_buf_printf(&header, "{\"alg\":\"%.*s\"", TH_STR_ARGS(th_alg_name(alg)));
+    th_buf_init(&header, TH_JWT_MAX);
+    th_buf_printf(&header, "{\"alg\":\"%.*s\"", TH_STR_ARGS(alg));
     if (kid.len > 0) {
         th_buf_add_str(&header, TH_STR(",\"kid\":\""));
         th_buf_add_json(&header, kid);
@@ -35,7 +35,7 @@ static void add_header(struct th_buf *out, enum th_alg alg, struct th_str kid, s
 static int add_claims(struct th_buf *out, const json_t *claims)
 {
     struct th_buf text;
-    th_buf_init_secret(&text, TOKEN_MAX);
+    th_buf_init_secret(&text, TH_JWT_MAX);
     int error = 0;
     if (json_dump_callback(claims, append, &text, JSON_COMPACT) != 0 || text.failed)
         error = TH_E_NOMEM;
@@ -45,27 +45,37 @@ static int add_claims(struct th_buf *out, const json_t *claims)
     return error;
 }
 
+int th_jwt_add_signed_part(struct th_buf *token, struct th_str alg, struct th_str kid,
+                           struct th_str typ, const json_t *claims)
+{
+    add_header(token, alg, kid, typ);
+    th_buf_add_char(token, '.');
+    int error = add_claims(token, claims);
+    return error == 0 && token->failed ? TH_E_NOMEM : error;
+}
+
+int th_jwt_finish(struct th_buf *token, struct th_str signature, struct th_secret **ret_token)
+{
+    th_buf_add_char(token, '.');
+    th_base64url_encode(token, signature.ptr, signature.len);
+    struct th_secret *secret = token->failed ? NULL : th_secret_new(token->ptr, token->len);
+    if (secret == NULL)
+        return TH_E_NOMEM;
+    *ret_token = secret;
+    return 0;
+}
+
 int th_jwt_sign(const struct th_key *key, enum th_alg alg, struct th_str kid, struct th_str typ,
                 const json_t *claims, struct th_secret **ret_token)
 {
     struct th_buf token, signature;
-    th_buf_init_secret(&token, 2 * TOKEN_MAX);
+    th_buf_init_secret(&token, 2 * TH_JWT_MAX);
     th_buf_init_secret(&signature, TH_KEY_RSA_BITS_MAX / 8);
-    add_header(&token, alg, kid, typ);
-    th_buf_add_char(&token, '.');
-    int error = add_claims(&token, claims);
-    if (error == 0 && token.failed)
-        error = TH_E_NOMEM;
+    int error = th_jwt_add_signed_part(&token, th_alg_name(alg), kid, typ, claims);
     if (error == 0)
         error = th_signature_make(key, alg, th_buf_str(&token), &signature);
-    if (error == 0) {
-        th_buf_add_char(&token, '.');
-        th_base64url_encode(&token, signature.ptr, signature.len);
-        struct th_secret *secret = token.failed ? NULL : th_secret_new(token.ptr, token.len);
-        error = secret != NULL ? 0 : TH_E_NOMEM;
-        if (error == 0)
-            *ret_token = secret;
-    }
+    if (error == 0)
+        error = th_jwt_finish(&token, th_buf_str(&signature), ret_token);
     th_buf_fini(&signature);
     th_buf_fini(&token);
     return error;
@@ -75,10 +85,10 @@ int th_jwt_sign(const struct th_key *key, enum th_alg alg, struct th_str kid, st
 static int parse_part(struct th_str part, json_t **ret_object)
 {
     struct th_buf text;
-    th_buf_init_secret(&text, TOKEN_MAX);
+    th_buf_init_secret(&text, TH_JWT_MAX);
     int error = th_base64url_decode(&text, part);
     if (error == 0)
-        error = th_json_parse_object(th_buf_str(&text), TOKEN_MAX, ret_object);
+        error = th_json_parse_object(th_buf_str(&text), TH_JWT_MAX, ret_object);
     th_buf_fini(&text);
     return error == 0 || error == TH_E_NOMEM ? error : TH_E_SUBJECT_MALFORMED;
 }
@@ -86,7 +96,7 @@ static int parse_part(struct th_str part, json_t **ret_object)
 static int check_signature_text(struct th_str signature)
 {
     struct th_buf bytes;
-    th_buf_init_secret(&bytes, TOKEN_MAX);
+    th_buf_init_secret(&bytes, TH_JWT_MAX);
     int error = th_base64url_decode(&bytes, signature);
     th_buf_fini(&bytes);
     return error == 0 || error == TH_E_NOMEM ? error : TH_E_SUBJECT_MALFORMED;
@@ -94,7 +104,7 @@ static int check_signature_text(struct th_str signature)
 
 int th_jwt_parse(struct th_str text, struct th_jwt *ret_jwt)
 {
-    if (text.len == 0 || text.len > TOKEN_MAX)
+    if (text.len == 0 || text.len > TH_JWT_MAX)
         return TH_E_SUBJECT_MALFORMED;
     const char *end = text.ptr + text.len;
     const char *first = memchr(text.ptr, '.', text.len);
@@ -133,7 +143,7 @@ int th_jwt_verify(const struct th_jwt *jwt, const struct th_key *key)
     if (!th_key_fits(key, alg) || json_object_get(jwt->header, "crit") != NULL)
         return TH_E_SUBJECT_MALFORMED;
     struct th_buf signature;
-    th_buf_init_secret(&signature, TOKEN_MAX);
+    th_buf_init_secret(&signature, TH_JWT_MAX);
     int error = th_base64url_decode(&signature, jwt->signature);
     if (error == 0)
         error = th_signature_check(key, alg, jwt->signed_part, th_buf_str(&signature));

@@ -22,7 +22,8 @@ static const struct error_row {
     {"invalid_subject_token_act_claim_depth", TH_E_ACCESS_DENIED,
      "the chain of actors would be longer than the server allows"},
     {"invalid_client", TH_E_EXCHANGE_CLIENT,
-     "the agent's own authentication is refused: check its client_id, key, kid, and the clock"},
+     "the agent's own authentication is refused: check its client_id, auth.method, key and kid or "
+     "secret, and the clock"},
     {"unsupported_grant_type", TH_E_EXCHANGE_CLIENT,
      "the grant type is not enabled for this agent at this server"},
     {"unauthorized_client", TH_E_EXCHANGE_CLIENT,

@@ -36,18 +36,45 @@ struct th_config_authorization_server {
     struct th_str ca_file; /* empty: the system's store */
     bool allow_cleartext;
     bool assertion_audience_issuer; /* client assertions are for the issuer, not the endpoint */
+    struct th_str assertion_typ;    /* of their headers; empty: none */
+    bool client_id_in_body;         /* beside a client assertion */
 };
 
-enum th_auth_method { TH_AUTH_PRIVATE_KEY_JWT };
-enum th_signing_alg { TH_ALG_RS256, TH_ALG_ES256 };
+enum th_auth_method {
+    TH_AUTH_PRIVATE_KEY_JWT,
+    TH_AUTH_CLIENT_SECRET_BASIC,
+    TH_AUTH_CLIENT_SECRET_POST,
+    TH_AUTH_CLIENT_SECRET_JWT,
+    TH_AUTH_NONE /* the client id alone */
+};
+
+/* What signs a client assertion. HS* take a secret, all others a private key; no value is of both. */
+enum th_signing_alg {
+    TH_ALG_UNSAID, /* the method signs nothing */
+    TH_ALG_RS256,
+    TH_ALG_RS384,
+    TH_ALG_RS512,
+    TH_ALG_PS256,
+    TH_ALG_PS384,
+    TH_ALG_PS512,
+    TH_ALG_ES256,
+    TH_ALG_ES384,
+    TH_ALG_ES512,
+    TH_ALG_EDDSA,
+    TH_ALG_HS256,
+    TH_ALG_HS384,
+    TH_ALG_HS512
+};
 
 /* How an agent authenticates at an authorization server. */
 struct th_config_auth {
     enum th_auth_method method;
     enum th_signing_alg alg;
-    struct th_str kid;
-    struct th_str key_file;
-    struct th_secret *key; /* the file's content: PEM or JWK, private */
+    struct th_str kid;        /* with a key only */
+    struct th_str key_file;   /* of the key or the secret; empty: from the environment, or none */
+    struct th_secret *key;    /* the file's content: PEM or JWK, private; NULL: none */
+    struct th_secret *secret; /* of the client_secret methods, else NULL */
+    const struct th_config_auth *next; /* the other key while they change; NULL: none */
 };
 
 struct th_config_registration { /* of one agent at one server where it differs from its own */
