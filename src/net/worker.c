@@ -156,6 +156,8 @@ struct th_worker *th_worker_free(struct th_worker *worker)
     th_chunk_pool_fini(&worker->chunks);
     if (worker->base != NULL)
         event_base_free(worker->base);
+    if (worker->scratch != NULL)
+        th_wipe(worker->scratch, TH_SCRATCH_SIZE); /* heads were written there */
     th_free(worker->scratch);
     th_free(worker);
     return NULL;

@@ -17,6 +17,7 @@ void th_body_init(struct th_body *body, const struct th_head *head, enum th_body
     body->room_size = room_size;
     body->raw = raw;
     body->raw_len = raw_len;
+    body->touched = raw + raw_len;
     body->data = NULL;
     body->data_len = 0;
     body->total = 0;
@@ -61,6 +62,13 @@ int th_body_decode(struct th_body *body)
     return 0;
 }
 
+void th_body_received(struct th_body *body, size_t n)
+{
+    body->raw_len += n;
+    if (body->raw + body->raw_len > body->touched)
+        body->touched = body->raw + body->raw_len;
+}
+
 ssize_t th_body_recv(struct th_body *body, struct th_stream *stream)
 {
     char *tail = body->raw + body->raw_len;
@@ -70,7 +78,7 @@ ssize_t th_body_recv(struct th_body *body, struct th_stream *stream)
         return TH_E_INTERNAL;
     ssize_t n = th_stream_recv(stream, tail, room);
     if (n > 0)
-        body->raw_len += (size_t)n;
+        th_body_received(body, (size_t)n);
     else if (n == 0 && body->framing == TH_FRAMING_CLOSE)
         body->received = true;
     return n;

@@ -24,6 +24,7 @@ struct th_body {
     size_t room_size;
     char *raw;
     size_t raw_len;
+    char *touched; /* the room's bytes up to here have held something: to be wiped */
     char *data;
     size_t data_len;
     uint64_t total; /* bytes of data so far */
@@ -40,6 +41,8 @@ void th_body_init(struct th_body *body, const struct th_head *head, enum th_body
 /* Decodes raw bytes to data. 0, or TH_E_BAD_CHUNK. Sets `received` at the end. Only when there is
  * no data. */
 int th_body_decode(struct th_body *body) TH_MUST;
+/* Bytes have been received behind the raw ones, by th_body_recv() or by whoever reads ahead. */
+void th_body_received(struct th_body *body, size_t n);
 /* Receives once into the room: > 0 bytes; 0: the peer has ended (with close-delimited framing that
  * is the body's end); TH_AGAIN; an error. */
 ssize_t th_body_recv(struct th_body *body, struct th_stream *stream) TH_MUST;

@@ -188,6 +188,9 @@ void th_hop_drop_origin(struct th_hop *hop, bool keep)
     if (hop->origin == NULL)
         return;
     th_outgoing_clear(&hop->to_origin, hop->desk->worker);
+    if (hop->response_parsed)
+        th_chunk_touch(hop->origin->in,
+                       (size_t)(hop->response_body.touched - hop->origin->in->data));
     if (keep)
         th_origin_give(hop->origin);
     else
@@ -280,10 +283,13 @@ static void leave_rest(struct th_hop *hop)
 
     if (in == NULL)
         return;
+    if (body->room != NULL && hop->request_chunk == NULL)
+        th_chunk_touch(in, (size_t)(body->touched - in->data));
     if (body->room == NULL || !body->received || body->raw_len == 0) {
         session->in = th_chunk_put(&hop->desk->worker->chunks, in);
         return;
     }
+    th_chunk_clear(in);
     if (hop->request_chunk != NULL) {
         memcpy(in->data, body->raw, body->raw_len);
         in->start = 0;

@@ -101,9 +101,11 @@ static bool make_room(struct th_hop *hop)
     hop->request_chunk = th_chunk_get(&hop->desk->worker->chunks);
     if (hop->request_chunk == NULL)
         return false;
+    struct th_chunk *in = hop->session->in;
+    th_chunk_touch(in, (size_t)(body->touched - in->data));
     memcpy(hop->request_chunk->data, body->raw, body->raw_len);
     hop->request_chunk->end = hop->request_chunk->size; /* it held tokens, perhaps: wiped whole */
-    body->room = body->raw = hop->request_chunk->data;
+    body->room = body->raw = body->touched = hop->request_chunk->data;
     body->room_size = hop->request_chunk->size;
     return true;
 }

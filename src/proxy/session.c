@@ -171,7 +171,7 @@ bool th_session_read_ahead(struct th_session *session)
         return true;
     ssize_t n = th_stream_recv(&session->stream, tail, room);
     if (n > 0)
-        body->raw_len += (size_t)n;
+        th_body_received(body, (size_t)n);
     else if (n == 0)
         session->half_closed = true;
     return n >= 0 || n == TH_AGAIN;

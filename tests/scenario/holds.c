@@ -74,6 +74,20 @@ static void check_tokens(struct world *world)
         check_client(world, peer);
 }
 
+/* Chunks that are free were wiped where they held bytes (base/chunk.h). */
+static void check_free_chunks(struct world *world)
+{
+    for (size_t i = 0; i < world->n_places; i++)
+        TH_LIST_EACH(item, &world->places[i].worker->chunks.free) {
+            const struct th_chunk *chunk = TH_LIST_ENTRY(item, struct th_chunk, link);
+            for (struct token *token = world->tokens.first; token != NULL; token = token->next) {
+                struct th_str secret = secret_part(token);
+                if (memmem(chunk->data, chunk->size, secret.ptr, secret.len) != NULL)
+                    world_complain(world, "a free chunk still holds %s", token->name);
+            }
+        }
+}
+
 static void check_nothing_open(struct world *world, const char *when)
 {
     static const enum th_metric gauges[] = {TH_METRIC_CONNECTIONS_OPEN, TH_METRIC_HOPS_OPEN,
@@ -135,6 +149,8 @@ void world_close(struct world *world)
     world_settle(world);
     check_nothing_open(world, "with everybody gone");
     check_tokens(world);
+    if (world->fail_nth == 0)
+        check_free_chunks(world);
     if (world->server.violation[0] != '\0')
         world_complain(world, "%s", world->server.violation);
     if (th_check_count() != world->checks_before)

@@ -166,6 +166,21 @@ static int make_shared(struct world *world)
     return error;
 }
 
+/* Chunks that hold nothing, so that what stands in a free one at the end was left there by the proxy.
+ * Where each is an allocation of its own, the pool keeps none. */
+static void fill_pool(struct th_chunk_pool *pool)
+{
+    struct th_chunk *chunks[16];
+
+    for (size_t i = 0; i < TH_COUNT_OF(chunks); i++) {
+        chunks[i] = th_chunk_get(pool);
+        TH_REQUIRE(chunks[i] != NULL);
+        memset(chunks[i]->data, 0, chunks[i]->size);
+    }
+    for (size_t i = 0; i < TH_COUNT_OF(chunks); i++)
+        th_chunk_put(pool, chunks[i]);
+}
+
 static int make_place(struct world *world, size_t index)
 {
     struct world_place *place = &world->places[index];
@@ -180,6 +195,8 @@ static int make_place(struct world *world, size_t index)
     int error = th_worker_new(&options, &place->worker);
     if (error != 0)
         return error;
+    if (world->fail_nth == 0)
+        fill_pool(&place->worker->chunks);
     server_make_fetcher(&world->server, place->worker, &place->fetcher);
     error = th_exchanger_new(place->worker, &place->fetcher.base, &place->exchanger);
     if (error == 0)

@@ -57,11 +57,16 @@ static inline char *th_chunk_tail(struct th_chunk *c)
 {
     return c->data + c->end;
 }
+/* Notes that bytes up to `offset` of `data` have held something that `end` does not tell. */
+static inline void th_chunk_touch(struct th_chunk *c, size_t offset)
+{
+    c->touched = offset > c->touched ? (uint32_t)offset : c->touched;
+}
 /* Forgets all bytes, to read anew into the chunk. Never set `end` back by hand: what it held would
  * not be wiped. */
 static inline void th_chunk_clear(struct th_chunk *c)
 {
-    c->touched = c->end > c->touched ? c->end : c->touched;
+    th_chunk_touch(c, c->end);
     c->start = c->end = 0;
 }
 /* Moves the unread bytes to the front. */
