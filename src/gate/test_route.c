@@ -118,6 +118,8 @@ static void r9_the_most_specific_pattern_wins(void **state)
         {"http://one.example.com:8080/y", NULL, TH_ROUTE_NO_PATH},
         {"http://one.example.com:8081/x", NULL, TH_ROUTE_NONE},
         {"https://one.example.com/", NULL, TH_ROUTE_NONE},
+        {"https://one.example.com:8080/x/y", NULL, TH_ROUTE_NONE}, /* never down to cleartext */
+        {"https://one.example.com:80/", NULL, TH_ROUTE_NONE},
         {"http://two.example.com/api/x", "secure", TH_ROUTE_FOUND}, /* carried over TLS */
         {"https://two.example.com/api/x", "secure", TH_ROUTE_FOUND},
         {"http://two.example.com:443/api/x", "secure", TH_ROUTE_FOUND},
