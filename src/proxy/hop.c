@@ -264,7 +264,6 @@ struct th_hop *th_hop_new(struct th_session *session)
     th_buf_init_secret(&hop->held_copy, hop->use->snapshot->view->limits.replay_body);
     hop->request.fields = hop->fields;
     hop->request.max_fields = hop->max_fields;
-    hop->response.fields = hop->fields + max_fields;
     hop->response.max_fields = hop->max_fields;
     hop->state = TH_HOP_READ_HEAD;
     hop->exchange_us = hop->first_byte_us = -1;

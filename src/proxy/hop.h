@@ -142,7 +142,9 @@ struct th_hop {
     bool subject_known; /* key.subject is its digest */
 
     uint16_t max_fields;
-    struct th_field fields[]; /* max_fields of the request, then as many of the response */
+    /* Those of the request, at most max_fields, and right after them those of the response, as many:
+     * most of the room is never touched. */
+    struct th_field fields[];
 };
 
 /* A new hop of the session, in READ_HEAD; NULL when memory is short. */

@@ -133,6 +133,7 @@ enum th_hop_step th_hop_state_send(struct th_hop *hop)
         return th_hop_fail(hop, TH_E_HEAD_TOO_LARGE, NULL);
     th_outgoing_add(&hop->to_origin, w.ptr, w.len);
     th_body_queue(body, &hop->to_origin);
+    hop->response.fields = hop->fields + hop->request.n_fields;
     hop->origin_out = 0;
     hop->response_bytes = 0;
     hop->timed_wait = TH_WAIT_NOTHING; /* a second try has its own time */
