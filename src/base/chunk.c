@@ -21,6 +21,21 @@ void th_chunk_pool_fini(struct th_chunk_pool *pool)
     pool->n_free = 0;
 }
 
+size_t th_chunk_pool_trim(struct th_chunk_pool *pool, size_t floor)
+{
+    size_t n = 0;
+
+    for (; pool->unneeded > 0 && pool->n_free > floor; pool->unneeded--) {
+        struct th_list *item = pool->free.prev; /* given back longest ago */
+        th_list_remove(item);
+        th_free(TH_LIST_ENTRY(item, struct th_chunk, link));
+        pool->n_free--;
+        n++;
+    }
+    pool->unneeded = pool->n_free;
+    return n;
+}
+
 static struct th_chunk *chunk_new(struct th_chunk_pool *pool, size_t size)
 {
     struct th_chunk *chunk = th_malloc(sizeof *chunk + size);
@@ -37,6 +52,8 @@ struct th_chunk *th_chunk_get(struct th_chunk_pool *pool)
     if (item == NULL)
         return chunk_new(pool, TH_CHUNK_SIZE);
     pool->n_free--;
+    if (pool->unneeded > pool->n_free)
+        pool->unneeded = pool->n_free;
     pool->n_used++;
     struct th_chunk *chunk = TH_LIST_ENTRY(item, struct th_chunk, link);
     chunk->link = (struct th_list){NULL, NULL};

@@ -1,5 +1,6 @@
 #include "tokenhop/base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,11 @@ char *th_strndup(const char *text, size_t len)
 void th_free(void *ptr)
 {
     free(ptr);
+}
+
+void th_mem_return(void)
+{
+    malloc_trim(0);
 }
 
 void th_wipe(void *ptr, size_t len)

@@ -149,12 +149,52 @@ static void memory_is_short(void **state)
 #endif
 }
 
+static void what_is_not_needed_is_freed(void **state)
+{
+    (void)state;
+    struct th_chunk_pool pool;
+    struct th_chunk *chunks[8];
+    th_chunk_pool_init(&pool, 8);
+    for (int i = 0; i < 8; i++) {
+        chunks[i] = th_chunk_get(&pool);
+        assert_non_null(chunks[i]);
+    }
+    for (int i = 0; i < 8; i++)
+        th_chunk_put(&pool, chunks[i]);
+#ifndef TH_ARENA_MALLOC
+    /* all were needed a moment ago */
+    assert_int_equal(th_chunk_pool_trim(&pool, 2), 0);
+    assert_int_equal(pool.n_free, 8);
+    /* three at once since */
+    for (int i = 0; i < 3; i++)
+        chunks[i] = th_chunk_get(&pool);
+    for (int i = 0; i < 3; i++)
+        th_chunk_put(&pool, chunks[i]);
+    assert_int_equal(th_chunk_pool_trim(&pool, 2), 5);
+    assert_int_equal(pool.n_free, 3);
+    assert_ptr_equal(th_chunk_get(&pool), chunks[2]); /* the one used last stays */
+    th_chunk_put(&pool, chunks[2]);
+    assert_int_equal(th_chunk_pool_trim(&pool, 2), 1);
+    assert_int_equal(pool.n_free, 2);
+    assert_int_equal(th_chunk_pool_trim(&pool, 2), 0);
+    assert_int_equal(th_chunk_pool_trim(&pool, 0), 2);
+    assert_int_equal(th_chunk_pool_trim(&pool, 0), 0);
+#else
+    assert_int_equal(th_chunk_pool_trim(&pool, 0), 0);
+#endif
+    th_chunk_pool_fini(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_go_in_and_out),     cmocka_unit_test(the_pool_keeps_some),
-        cmocka_unit_test(large_ones_are_not_kept), cmocka_unit_test(no_token_stays),
-        cmocka_unit_test(leaves_its_owners_list),  cmocka_unit_test(memory_is_short),
+        cmocka_unit_test(bytes_go_in_and_out),
+        cmocka_unit_test(the_pool_keeps_some),
+        cmocka_unit_test(what_is_not_needed_is_freed),
+        cmocka_unit_test(large_ones_are_not_kept),
+        cmocka_unit_test(no_token_stays),
+        cmocka_unit_test(leaves_its_owners_list),
+        cmocka_unit_test(memory_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,10 @@
 
 #define MAILBOX_SIZE 65536
 #define KEEP_CHUNKS 256
+/* After a burst its buffers are given back: those that have not been needed for TRIM_MS, but for a
+ * few. And when none has been for as long again, all that is free is the system's. */
+#define REST_CHUNKS 8
+#define TRIM_MS 1000
 
 void th_worker_awake(struct th_worker *worker)
 {
@@ -25,6 +29,19 @@ static void on_wheel(evutil_socket_t fd, short what, void *arg)
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     worker_awake(arg); /* the box is emptied at the end of the turn */
+}
+
+static void on_trim(struct th_timer *timer)
+{
+    struct th_worker_private *inner = TH_CONTAINER_OF(timer, struct th_worker_private, trim);
+    struct th_worker *worker = inner->worker;
+    size_t n = th_chunk_pool_trim(&worker->chunks, REST_CHUNKS);
+
+    if (n == 0 && inner->trimmed)
+        th_mem_return();
+    inner->trimmed = n > 0;
+    if (n > 0 || worker->chunks.n_free > REST_CHUNKS)
+        th_timer_set(&worker->wheel, timer, worker->now_ms + TRIM_MS);
 }
 
 static int make_base(struct th_worker *worker)
@@ -75,6 +92,7 @@ static int fill_worker(struct th_worker *worker, const struct th_worker_options 
     th_list_init(&worker->private->soon);
     th_list_init(&worker->private->unconfirmed);
     th_timer_init(&worker->private->confirm, th_stream_confirm_all);
+    th_timer_init(&worker->private->trim, on_trim);
     r = th_mailbox_new(options->mailbox_size != 0 ? options->mailbox_size : MAILBOX_SIZE,
                        &worker->mailbox);
     if (r == 0)
@@ -212,6 +230,8 @@ static void end_turn(struct th_worker *worker)
         inner->busy = true;
     th_wheel_turn(&worker->wheel, worker->now_ms);
     run_soon(worker);
+    if (worker->chunks.n_free > REST_CHUNKS && inner->trim.deadline_ms == 0)
+        th_timer_set(&worker->wheel, &inner->trim, worker->now_ms + TRIM_MS);
     if (!th_list_is_empty(&worker->graveyard)) {
         inner->busy = true;
         bury_all(worker);

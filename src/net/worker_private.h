@@ -21,6 +21,8 @@ struct th_worker_private {
     /* Streams whose last receive was short, and the timer that looks after them: see stream.c. */
     struct th_list unconfirmed;
     struct th_timer confirm;
+    struct th_timer trim; /* set while there are more free chunks than are kept at rest */
+    bool trimmed;         /* the last look has freed some */
 };
 
 /* th_worker_awake() without the call. */

@@ -113,6 +113,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     th_list_init(&desk->sessions);
     th_list_init(&desk->free_hops);
     th_timer_init(&desk->flush, on_flush);
+    th_timer_init(&desk->trim, th_hop_trim_free);
     th_timer_init(&desk->drain, on_drain_deadline);
     th_origin_pool_init(&desk->origins, desk);
     desk->current = th_snapshot_use_new(proxy->snapshot);
@@ -153,6 +154,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     close_sessions(desk, false);
     th_origin_pool_clear(&desk->origins);
     th_timer_stop(&desk->worker->wheel, &desk->flush);
+    th_timer_stop(&desk->worker->wheel, &desk->trim);
     th_timer_stop(&desk->worker->wheel, &desk->drain);
     while ((item = th_list_pop_front(&desk->free_hops)) != NULL)
         th_free(TH_LIST_ENTRY(item, struct th_hop, link));

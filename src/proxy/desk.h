@@ -42,6 +42,8 @@ struct th_proxy_desk {
     struct th_list sessions;
     struct th_list free_hops;
     size_t n_sessions, n_hops, n_free_hops;
+    size_t n_unneeded_hops; /* the fewest free ones since the trim timer was set */
+    struct th_timer trim;
     struct th_origin_pool origins;
     struct th_timer flush; /* of the access log */
     struct th_timer drain;

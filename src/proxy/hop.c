@@ -6,8 +6,11 @@
 #include "tokenhop/base/mem.h"
 
 #define HOP_MAGIC 0x686f7021u
-/* Free hops that a desk keeps: one is some 10 KB, most of it room for fields. */
+/* Free hops that a desk keeps: one is some 10 KB, most of it room for fields. And those that it keeps
+ * when the others have not been needed for TRIM_MS. */
 #define KEEP_HOPS 256
+#define REST_HOPS 8
+#define TRIM_MS 1000
 /* How long a hop goes on for a client that has ended its side, with nothing moving: it may still
  * read (a half-close), but a silent stream must not be kept for one who has left. */
 #define HALF_CLOSED_MS 5000
@@ -235,6 +238,8 @@ static struct th_hop *allocate(struct th_proxy_desk *desk, size_t max_fields)
     if (item != NULL) {
         struct th_hop *hop = TH_LIST_ENTRY(item, struct th_hop, link);
         desk->n_free_hops--;
+        if (desk->n_unneeded_hops > desk->n_free_hops)
+            desk->n_unneeded_hops = desk->n_free_hops;
         if (hop->max_fields == max_fields)
             return hop;
         th_free(hop); /* of a configuration with another limit */
@@ -298,6 +303,21 @@ static void leave_rest(struct th_hop *hop)
     in->end = in->start + (uint32_t)body->raw_len;
 }
 
+void th_hop_trim_free(struct th_timer *timer)
+{
+    struct th_proxy_desk *desk = TH_CONTAINER_OF(timer, struct th_proxy_desk, trim);
+
+    for (; desk->n_unneeded_hops > 0 && desk->n_free_hops > REST_HOPS; desk->n_unneeded_hops--) {
+        struct th_list *item = desk->free_hops.prev;
+        th_list_remove(item);
+        th_free(TH_LIST_ENTRY(item, struct th_hop, link));
+        desk->n_free_hops--;
+    }
+    desk->n_unneeded_hops = desk->n_free_hops;
+    if (desk->n_free_hops > REST_HOPS)
+        th_timer_set(&desk->worker->wheel, timer, desk->worker->now_ms + TRIM_MS);
+}
+
 void th_hop_release(struct th_hop *hop)
 {
     struct th_proxy_desk *desk = hop->desk;
@@ -322,6 +342,8 @@ void th_hop_release(struct th_hop *hop)
     if (desk->n_free_hops < KEEP_HOPS) {
         th_list_push_front(&desk->free_hops, &hop->link);
         desk->n_free_hops++;
+        if (desk->n_free_hops > REST_HOPS && desk->trim.deadline_ms == 0)
+            th_timer_set(&worker->wheel, &desk->trim, worker->now_ms + TRIM_MS);
     } else {
         th_free(hop);
     }

@@ -149,6 +149,8 @@ struct th_hop {
 
 /* A new hop of the session, in READ_HEAD; NULL when memory is short. */
 struct th_hop *th_hop_new(struct th_session *session) TH_MUST;
+/* The desk's timer: frees free hops that are not needed. */
+void th_hop_trim_free(struct th_timer *timer);
 /* Runs the machine until it waits or ends. */
 enum th_hop_step th_hop_run(struct th_hop *hop);
 /* For events of anything but the client: runs it, and lets the session go on if it ended. */

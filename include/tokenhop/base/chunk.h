@@ -1,6 +1,7 @@
 /* Chunks: the blocks that bytes on their way through live in, and the pool of one worker that they
  * come from when there are bytes and go back to when there are none, so that an idle connection
- * holds no buffer. One thread (the worker's). The pool keeps up to `keep` free chunks.
+ * holds no buffer. One thread (the worker's). The pool keeps up to `keep` free chunks, and fewer of
+ * them when its owner has it look now and then for those that are not needed (th_chunk_pool_trim).
  *
  *        data                                 bytes start..end are unread; end..size is room
  *        |  consumed  |   unread   |  room  |
@@ -29,11 +30,15 @@ struct th_chunk_pool {
     struct th_list free;
     size_t n_free;
     size_t keep;
-    size_t n_used; /* handed out now */
+    size_t n_used;   /* handed out now */
+    size_t unneeded; /* the fewest free ones since the last trim */
 };
 
 void th_chunk_pool_init(struct th_chunk_pool *pool, size_t keep);
 void th_chunk_pool_fini(struct th_chunk_pool *pool);
+/* Frees the free ones that have not been needed since the last call, but for `floor` of them.
+ * Returns how many. */
+size_t th_chunk_pool_trim(struct th_chunk_pool *pool, size_t floor);
 /* Empty, of TH_CHUNK_SIZE. NULL when memory is short. */
 struct th_chunk *th_chunk_get(struct th_chunk_pool *pool) TH_MUST;
 /* Empty, of `size` bytes: for heads beyond the ordinary size; not pooled. */

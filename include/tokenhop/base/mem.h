@@ -18,6 +18,11 @@ char *th_strdup(const char *text) TH_MUST;
 char *th_strndup(const char *text, size_t len) TH_MUST; /* adds the NUL */
 void th_free(void *ptr);
 
+/* Gives free memory back to the system, as free() alone does only with what lies at the end of its
+ * areas. Takes a millisecond or more and may hold up other threads: for a process that has come to
+ * rest. */
+void th_mem_return(void);
+
 /* Overwrites memory that held a secret; the compiler cannot leave it out. */
 void th_wipe(void *ptr, size_t len);
 

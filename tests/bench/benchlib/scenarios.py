@@ -227,8 +227,13 @@ def scenario_tunnel(bench):
                 raw=raw, remark=speed_remark(wall).replace("per second", "MB per second"))]
 
 
-def settled(process):
-    """Memory once it has stopped changing."""
+# Idle is who has been so for a while: each of the proxies gives buffers of its last burst back.
+IDLE_REST = 5
+
+
+def settled(process, rest=0):
+    """Memory once it has stopped changing, after `rest` seconds in which nobody asks for anything."""
+    time.sleep(rest)
     last = process.memory()
     for _ in range(20):
         time.sleep(0.1)
@@ -249,13 +254,13 @@ def scenario_idle(bench):
             fleet.warm()
             proxy = fleet.proxies[0]
             bench.load(fleet, proxy, mode="hot", requests=2000, connections=64, tokens=64)
-            before = settled(proxy.process)
+            before = settled(proxy.process, IDLE_REST)
             argv = bench.load_argv(fleet, proxy, mode="idle", connections=n, tokens=64)
             load = Process("load-idle", argv, fleet.directory, cpus=fleet.other_cpus,
                            stdout=subprocess.PIPE, stdin=subprocess.PIPE)
             if load.popen.stdout.readline().strip() != b"ready":
                 raise BenchError(f"{name}: {n} clients could not connect: {load.tail()}")
-            held = settled(proxy.process)
+            held = settled(proxy.process, IDLE_REST)
             out, _ = load.popen.communicate(timeout=60)
             load.stop()
             if b'"errors": 0' not in out or b'"reconnects": 0' not in out:
