@@ -412,6 +412,31 @@ static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wa
     return begin_response(hop);
 }
 
+/* A body that goes by pipe needs no room; a client that takes it slowly would hold one for long. */
+static void drop_room(struct th_hop *hop)
+{
+    struct th_body *body = &hop->response_body;
+
+    body->room = body->raw = NULL;
+    body->room_size = 0;
+    hop->origin->in = th_chunk_put(&hop->desk->worker->chunks, hop->origin->in);
+}
+
+static bool ensure_room(struct th_hop *hop)
+{
+    struct th_body *body = &hop->response_body;
+
+    if (body->room != NULL)
+        return true;
+    struct th_chunk *in = th_chunk_get(&hop->desk->worker->chunks);
+    if (in == NULL)
+        return false;
+    hop->origin->in = in;
+    body->room = body->raw = in->data;
+    body->room_size = in->size;
+    return true;
+}
+
 static ssize_t receive_response(struct th_hop *hop, int *round)
 {
     struct th_body *body = &hop->response_body;
@@ -419,9 +444,11 @@ static ssize_t receive_response(struct th_hop *hop, int *round)
     ssize_t n = th_body_splice(body, origin, &hop->session->stream, &hop->to_client);
 
     if (n == TH_OUTGOING_COPY)
-        return th_body_recv(body, origin);
-    if (n > 0)
+        return ensure_room(hop) ? th_body_recv(body, origin) : TH_E_NOMEM;
+    if (n > 0) {
+        drop_room(hop);
         *round += (int)(n / ROUND_SIZE);
+    }
     return n;
 }
 
@@ -479,10 +506,11 @@ static enum th_hop_step finish(struct th_hop *hop)
     hop->response_complete = true;
     hop->origin_keeps &= request_is_out(hop);
     hop->client_keeps &= hop->request_body.received;
-    /* What is left was not asked for: the pool will see it. */
-    th_chunk_clear(in);
-    in->start = (uint32_t)(body->raw - in->data);
-    in->end = in->start + (uint32_t)body->raw_len;
+    if (in != NULL) { /* what is left was not asked for: the pool will see it */
+        th_chunk_clear(in);
+        in->start = (uint32_t)(body->raw - in->data);
+        in->end = in->start + (uint32_t)body->raw_len;
+    }
     return th_hop_move(hop, TH_HOP_RECORD);
 }
 
