@@ -103,6 +103,40 @@ static void post_revoke(struct th_web_call *call, struct th_sandbox *sandbox)
     th_web_reply_json(call, 200, json_pack("{s:I}", "revoked", count));
 }
 
+/* What the provider holds for others, secrets and all. */
+static void get_vault(struct th_web_call *call, struct th_sandbox *sandbox)
+{
+    th_web_add_field(call, "Cache-Control", "no-store");
+    th_web_reply_json(call, 200, th_vault_json(&sandbox->idp.vault));
+}
+
+/* {"connection": name}: another value of a secret or account. With "user" too, at the third party: that
+ * user's token is "dead" (true), or the consent withdrawn ("consented": false). */
+static void post_vault(struct th_web_call *call, struct th_sandbox *sandbox)
+{
+    json_t *object = read_json(call);
+    const char *name = json_string_value(json_object_get(object, "connection"));
+    const char *user_name = json_string_value(json_object_get(object, "user"));
+    struct th_vault_item *item =
+        name != NULL ? th_vault_find(&sandbox->idp.vault, th_str_of(name)) : NULL;
+    const struct th_user_row *user =
+        user_name != NULL ? th_registry_find_user_name(th_str_of(user_name)) : NULL;
+    bool fine = item != NULL && (user_name == NULL || user != NULL);
+    if (fine && user != NULL) {
+        struct th_vault_grant *grant = &item->grants[user - th_world_users];
+        grant->dead = grant->dead || json_is_true(json_object_get(object, "dead"));
+        if (json_is_false(json_object_get(object, "consented")))
+            *grant = (struct th_vault_grant){.consented = false};
+    } else if (fine) {
+        th_vault_rotate(item);
+    }
+    json_decref(object);
+    if (fine)
+        get_vault(call, sandbox);
+    else
+        th_web_reply_error(call, 400, "no such connection or user");
+}
+
 static void any_mint(struct th_web_call *call, struct th_sandbox *sandbox)
 {
     struct th_form form;
@@ -145,7 +179,8 @@ static const struct admin_row {
     {"/sandbox/faults", "GET", get_faults},       {"/sandbox/faults", "POST", post_faults},
     {"/sandbox/faults", "DELETE", delete_faults}, {"/sandbox/reset", "POST", post_reset},
     {"/sandbox/revoke", "POST", post_revoke},     {"/sandbox/mint", NULL, any_mint},
-    {"/sandbox/followed", NULL, any_followed},
+    {"/sandbox/followed", NULL, any_followed},    {"/sandbox/vault", "GET", get_vault},
+    {"/sandbox/vault", "POST", post_vault},
 };
 
 void th_sandbox_serve_admin(struct th_web_call *call, struct th_sandbox *sandbox)

@@ -7,6 +7,7 @@
 
 #include "sandbox.h"
 #include "text.h"
+#include "tokenhop/base/check.h"
 
 static json_t *describe_servers(const struct th_registry *registry)
 {
@@ -63,6 +64,20 @@ static json_t *describe_agents(const struct th_sandbox *sandbox)
     return object;
 }
 
+static json_t *describe_vault(void)
+{
+    static const char *const kinds[] = {[TH_VAULT_SECRET] = "secret",
+                                        [TH_VAULT_ACCOUNT] = "service_account",
+                                        [TH_VAULT_STS] = "resource_server"};
+    json_t *object = json_object();
+    for (size_t i = 0; i < th_world_vault_count; i++)
+        json_object_set_new(object, th_world_vault[i].name,
+                            json_pack("{s:s, s:s, s:s}", "type", kinds[th_world_vault[i].kind],
+                                      "agent", th_world_clients[th_world_vault[i].agent].name,
+                                      "resource", th_world_vault[i].resource));
+    return object;
+}
+
 json_t *th_sandbox_describe(const struct th_sandbox *sandbox)
 {
     json_t *users = json_object();
@@ -71,11 +86,11 @@ json_t *th_sandbox_describe(const struct th_sandbox *sandbox)
         json_object_set_new(
             users, th_world_users[i].name,
             json_pack("{s:s, s:s}", "id", th_world_users[i].id, "login", th_world_users[i].login));
-    return json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "event", "ready", "pid",
+    return json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "event", "ready", "pid",
                      (int)getpid(), "issuer", registry->servers[TH_SERVER_ORG].issuer, "port",
                      sandbox->idp_port, "state", sandbox->folder, "servers",
                      describe_servers(registry), "clients", describe_clients(registry), "agents",
-                     describe_agents(sandbox), "users", users);
+                     describe_agents(sandbox), "users", users, "vault", describe_vault());
 }
 
 static json_t *config_agent(const struct th_sandbox *sandbox, enum th_world_client index)
@@ -114,6 +129,35 @@ static json_t *config_connection(const struct th_sandbox *sandbox, enum th_world
     return connection;
 }
 
+/* The API's paths that want what the vault holds for agent1. */
+static void add_vault_connections(const struct th_sandbox *sandbox, json_t *connections)
+{
+    static const struct {
+        const char *connection, *name, *type, *path;
+    } rows[] = {
+        {"agent1-weather", "weather", "secret", "/key/"},
+        {"agent1-ledger", "ledger", "service_account", "/account/"},
+        {"agent1-code", "code", "resource_server", "/code/"},
+    };
+    char url[1024];
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        const char *resource = "";
+        for (size_t k = 0; k < th_world_vault_count; k++)
+            if (strcmp(th_world_vault[k].name, rows[i].connection) == 0)
+                resource = th_world_vault[k].resource;
+        snprintf(url, sizeof url, "%s%s", sandbox->registry.resources[TH_RESOURCE_API].url,
+                 rows[i].path);
+        json_t *connection =
+            json_pack("{s:s, s:s, s:s, s:[s], s:s}", "name", rows[i].name, "url", url, "type",
+                      rows[i].type, "agents", "agent1", "resource", resource);
+        if (i == 0 && connection != NULL)
+            json_object_set_new(
+                connection, "inject",
+                json_pack("{s:s, s:s}", "header", "X-Api-Key", "template", "{api_key}"));
+        json_array_append_new(connections, connection);
+    }
+}
+
 static json_t *config_listener(const char *name, int port, const char *agent)
 {
     char address[64];
@@ -149,6 +193,7 @@ static json_t *make_config(const struct th_sandbox *sandbox)
     json_array_append_new(connections,
                           config_connection(sandbox, TH_RESOURCE_API, json_pack("[s]", "agent1"),
                                             "orders.read", NULL));
+    add_vault_connections(sandbox, connections);
     /* Loopback is refused unless it is named. */
     for (size_t i = 0; i < TH_RESOURCE_COUNT; i++) {
         char address[96];

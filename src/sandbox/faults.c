@@ -56,7 +56,7 @@ void th_faults_fini(struct th_faults *faults)
 
 bool th_faults_is_place(const char *place)
 {
-    static const char *const endpoints[] = {"token", "revoke", "keys", "metadata"};
+    static const char *const endpoints[] = {"token", "revoke", "keys", "metadata", "sts"};
     for (size_t i = 0; i < TH_RESOURCE_COUNT; i++) {
         if (th_world_resources[i].listens && strcmp(place, th_world_resources[i].name) == 0)
             return true;
@@ -265,6 +265,8 @@ static const struct twist_row {
     {TH_FAULT_OPAQUE_TOKEN, "access_token", "opaque-0123456789", false, NULL},
     {TH_FAULT_LONG_TOKEN, NULL, NULL, false, make_long},
     {TH_FAULT_TOKEN_TYPE, "token_type", "mac", false, NULL},
+    {TH_FAULT_SECRET, "vaulted_secret", "no object", false, NULL},
+    {TH_FAULT_ACCOUNT, "service_account", "no object", false, NULL},
     {TH_FAULT_NO_EXPIRES, "expires_in", NULL, true, NULL},
     {TH_FAULT_EXPIRES, "expires_in", NULL, false, NULL},
     {TH_FAULT_ISSUED_TYPE, "issued_token_type", "urn:ietf:params:oauth:token-type:access_token",

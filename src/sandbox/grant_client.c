@@ -96,4 +96,9 @@ void th_grant_revoke(struct th_idp *idp, const struct th_idp_request *request,
     struct th_ledger_entry *entry = th_ledger_find(&idp->issued, &token, 1);
     if (entry != NULL && entry->client == answer->client && entry->server == request->server)
         entry->revoked = true;
+    if (request->server->row->org &&
+        th_str_equal(th_form_get(form, "token_type_hint"), TH_STR("oauth_sts")))
+        th_vault_revoke(&idp->vault,
+                        (enum th_world_client)(answer->client - idp->registry->clients), token,
+                        idp->settings.sts_keeps_consent);
 }

@@ -17,16 +17,17 @@ struct exchange {
     bool has_resource;
 };
 
-typedef void exchange_fn(struct th_idp *idp, const struct th_idp_request *request,
-                         const struct th_form *form, struct th_idp_answer *answer);
-static exchange_fn exchange_id_jag;
+static th_grant_fn exchange_id_jag;
 
-/* One row a type that may be asked for: secrets, service accounts and STS tokens are rows to come. */
+/* One row a type that may be asked for. */
 static const struct requested_row {
     const char *type;
-    exchange_fn *run;
+    th_grant_fn *run;
 } requested_types[] = {
     {TH_TYPE_ID_JAG, exchange_id_jag},
+    {TH_TYPE_VAULTED_SECRET, th_grant_secret},
+    {TH_TYPE_ACCOUNT, th_grant_account},
+    {TH_TYPE_OAUTH_STS, th_grant_sts},
 };
 
 /* The connection of this agent whose server is `audience`; several may share it. */

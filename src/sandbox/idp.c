@@ -20,8 +20,8 @@ static const struct grant_row {
     {TH_GRANT_CLIENT_CREDENTIALS, false, true, th_grant_client_credentials},
 };
 
-void th_idp_init(struct th_idp *idp, const struct th_registry *registry,
-                 const struct th_clock *clock)
+int th_idp_init(struct th_idp *idp, const struct th_registry *registry,
+                const struct th_clock *clock)
 {
     memset(idp, 0, sizeof *idp);
     idp->registry = registry;
@@ -30,6 +30,7 @@ void th_idp_init(struct th_idp *idp, const struct th_registry *registry,
     th_ledger_init(&idp->assertions, MAX_REMEMBERED);
     th_ledger_init(&idp->redeemed, MAX_REMEMBERED);
     th_ledger_init(&idp->issued, MAX_REMEMBERED);
+    return th_vault_init(&idp->vault);
 }
 
 void th_idp_fini(struct th_idp *idp)
@@ -37,6 +38,7 @@ void th_idp_fini(struct th_idp *idp)
     th_ledger_fini(&idp->assertions);
     th_ledger_fini(&idp->redeemed);
     th_ledger_fini(&idp->issued);
+    th_vault_fini(&idp->vault);
 }
 
 void th_idp_reset(struct th_idp *idp)
@@ -44,6 +46,7 @@ void th_idp_reset(struct th_idp *idp)
     th_ledger_clear(&idp->assertions);
     th_ledger_clear(&idp->redeemed);
     th_ledger_clear(&idp->issued);
+    th_vault_reset(&idp->vault);
     memset(idp->rate_count, 0, sizeof idp->rate_count);
 }
 

@@ -8,6 +8,7 @@
 #include "registry.h"
 #include "settings.h"
 #include "tokenhop/base/clock.h"
+#include "vault.h"
 
 #define TH_GRANT_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define TH_GRANT_JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -15,6 +16,11 @@
 #define TH_TYPE_ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
 #define TH_TYPE_ID_TOKEN "urn:ietf:params:oauth:token-type:id_token"
 #define TH_TYPE_ACCESS_TOKEN "urn:ietf:params:oauth:token-type:access_token"
+#define TH_TYPE_VAULTED_SECRET "urn:okta:params:oauth:token-type:vaulted-secret"
+#define TH_TYPE_SECRET_SHORT "urn:okta:params:oauth:token-type:secret"
+#define TH_TYPE_ACCOUNT "urn:okta:params:oauth:token-type:service-account"
+#define TH_TYPE_OAUTH_STS "urn:okta:params:oauth:token-type:oauth-sts"
+#define TH_STS_PAGE "/oauth2/v1/sts/redirect" /* below the org's issuer */
 #define TH_ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #define TH_MAX_CHAIN 5
 
@@ -25,12 +31,13 @@ struct th_idp {
     struct th_ledger assertions; /* jti of client assertions, by client */
     struct th_ledger redeemed;   /* jti of ID-JAGs */
     struct th_ledger issued;     /* access tokens */
-    int64_t rate_minute;         /* the minute that rate_count counts */
+    struct th_vault vault;
+    int64_t rate_minute; /* the minute that rate_count counts */
     long rate_count[TH_CLIENT_COUNT];
 };
 
-void th_idp_init(struct th_idp *idp, const struct th_registry *registry,
-                 const struct th_clock *clock);
+int th_idp_init(struct th_idp *idp, const struct th_registry *registry,
+                const struct th_clock *clock) TH_MUST; /* TH_E_NOMEM; fini in either case */
 void th_idp_fini(struct th_idp *idp);
 /* Forgets what was seen and issued; keeps the settings. */
 void th_idp_reset(struct th_idp *idp);

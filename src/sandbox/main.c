@@ -163,9 +163,10 @@ int main(int argc, char **argv)
         signal(SIGPIPE, SIG_IGN);
         raise_limits();
         th_faults_init(&sandbox->faults);
-        th_idp_init(&sandbox->idp, &sandbox->registry, &th_clock_system);
+        e = th_idp_init(&sandbox->idp, &sandbox->registry, &th_clock_system);
         sandbox->idp.settings = sandbox->options.settings;
-        e = run(sandbox, &info);
+        if (e == 0)
+            e = run(sandbox, &info);
         clean_up(sandbox);
     }
     th_free(sandbox);

@@ -74,6 +74,8 @@ static void print_world(FILE *out)
     for (size_t i = 0; i < th_world_connections_count; i++)
         fprintf(out, "  %-14s scopes: %s\n", th_world_connections[i].name,
                 th_world_connections[i].scopes);
+    for (size_t i = 0; i < th_world_vault_count; i++)
+        fprintf(out, "  %-14s %s\n", th_world_vault[i].name, th_world_vault[i].text);
 }
 
 void th_sandbox_options_help(FILE *out)
@@ -93,7 +95,8 @@ void th_sandbox_options_help(FILE *out)
         out,
         "\nSteering, at the provider's port: GET /sandbox/info, GET /sandbox/stats,\n"
         "  GET /sandbox/mint?user=alice&audience=agent1&type=id_token, POST /sandbox/settings,\n"
-        "  POST|GET|DELETE /sandbox/faults, POST /sandbox/revoke, POST /sandbox/reset\n");
+        "  POST|GET|DELETE /sandbox/faults, POST /sandbox/revoke, POST /sandbox/reset,\n"
+        "  GET|POST /sandbox/vault\n");
     fprintf(out, "\nSettings:\n");
     th_sandbox_settings_help(out);
     fprintf(out, "\nFaults, as {\"place\": \"org_token\", \"kind\": ..., \"count\": 1} (-1: for "
@@ -102,7 +105,9 @@ void th_sandbox_options_help(FILE *out)
     th_faults_help(out);
     fprintf(out, "\nEndpoints of agents, open at / and protected under /a2a/: echo, status/N, "
                  "bytes/N, chunked/N/K,\n  sse?n=&ms=, slow?ms=, close, reset. Protected only: "
-                 "POST /a2a/ (A2A), GET /a2a/whoami.\n");
+                 "POST /a2a/ (A2A), GET /a2a/whoami.\n  All of them also under /key/ (X-Api-Key, a "
+                 "secret), /account/ (Basic, a service account)\n  and /code/ (a third party's "
+                 "token), with a whoami each.\n");
 }
 
 static int parse_port(const char *text, size_t len, int *ret_port, struct th_errinfo *reterr)

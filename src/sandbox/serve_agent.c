@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "a2a.h"
+#include "agent_guard.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -29,6 +30,20 @@ static void serve_whoami(struct th_web_call *call, const struct th_verified *ver
 {
     th_web_add_field(call, "Cache-Control", "no-store");
     th_web_reply_json(call, 200, th_verified_json(call->owner, verified));
+}
+
+static enum th_vault_kind kind_of(const char *path)
+{
+    return strncmp(path, "/key/", 5) == 0       ? TH_VAULT_SECRET
+           : strncmp(path, "/account/", 9) == 0 ? TH_VAULT_ACCOUNT
+                                                : TH_VAULT_STS;
+}
+
+static void serve_guarded(struct th_web_call *call, const struct th_verified *verified,
+                          const char *rest)
+{
+    th_web_add_field(call, "Cache-Control", "no-store");
+    th_web_reply_json(call, 200, th_agent_guard_json(call, kind_of(call->path)));
 }
 
 static void serve_card(struct th_web_call *call, const struct th_verified *verified,
@@ -60,7 +75,8 @@ static void serve_metadata(struct th_web_call *call, const struct th_verified *v
 
 static bool is_credential_field(const char *name)
 {
-    static const char *const names[] = {"authorization", "proxy-authorization", "cookie", "dpop"};
+    static const char *const names[] = {"authorization", "proxy-authorization", "cookie", "dpop",
+                                        "x-api-key"};
     for (size_t i = 0; i < TH_COUNT_OF(names); i++) {
         if (strcasecmp(name, names[i]) == 0)
             return true;
@@ -206,8 +222,21 @@ static void serve_reset(struct th_web_call *call, const struct th_verified *veri
     th_web_raw(call, TH_STR(""), true, 0);
 }
 
-/* `open`: no token is asked for. The test endpoints are under /a2a/ too, where a tokenhop
- * connection usually points: there they want one, and nothing but a valid one. */
+enum guard { UNGUARDED, BY_TOKEN, BY_VAULT };
+
+/* What is below these wants a credential, and nothing but a valid one. */
+static const struct guarded_row {
+    const char *prefix;
+    enum guard guard;
+} guarded[] = {
+    {"/a2a/", BY_TOKEN},
+    {"/key/", BY_VAULT},
+    {"/account/", BY_VAULT},
+    {"/code/", BY_VAULT},
+};
+
+/* `open`: of itself no credential is asked for. These test endpoints are below the guarded prefixes too,
+ * where a tokenhop connection usually points. */
 static const struct path_row {
     const char *path;
     bool prefix;
@@ -218,6 +247,9 @@ static const struct path_row {
     {"/.well-known/oauth-protected-resource", false, true, serve_metadata},
     {"/a2a/", false, false, serve_a2a},
     {"/a2a/whoami", false, false, serve_whoami},
+    {"/key/whoami", false, false, serve_guarded},
+    {"/account/whoami", false, false, serve_guarded},
+    {"/code/whoami", false, false, serve_guarded},
     {"/echo", false, true, serve_echo},
     {"/status/", true, true, serve_status},
     {"/bytes/", true, true, serve_bytes},
@@ -228,16 +260,24 @@ static const struct path_row {
     {"/reset", false, true, serve_reset},
 };
 
-static const struct path_row *find_path(const char *path, bool *ret_open, const char **ret_rest)
+static const struct path_row *find_path(const char *path, enum guard *ret_guard,
+                                        const char **ret_rest)
 {
-    bool protected = strncmp(path, "/a2a/", 5) == 0;
+    const char *below = path;
+    *ret_guard = UNGUARDED;
+    for (size_t i = 0; i < TH_COUNT_OF(guarded); i++) {
+        size_t len = strlen(guarded[i].prefix);
+        if (strncmp(path, guarded[i].prefix, len) != 0)
+            continue;
+        *ret_guard = guarded[i].guard;
+        below = path + len - 1;
+    }
     for (size_t i = 0; i < TH_COUNT_OF(paths); i++) {
         const struct path_row *row = &paths[i];
         size_t len = strlen(row->path);
-        const char *tail = protected && row->open ? path + 4 : path;
+        const char *tail = row->open ? below : path;
         if (row->prefix ? strncmp(tail, row->path, len) != 0 : strcmp(tail, row->path) != 0)
             continue;
-        *ret_open = row->open && tail == path;
         *ret_rest = tail + len;
         return row;
     }
@@ -260,13 +300,15 @@ static void serve(struct th_web_call *call, bool with_faults)
     struct th_fault fault = {TH_FAULT_NONE};
     struct th_verified verified = {0};
     const char *name = agent->resource->row->name, *rest = NULL;
-    bool open = false;
-    const struct path_row *row = find_path(call->path, &open, &rest);
+    enum guard guard = UNGUARDED;
+    const struct path_row *row = find_path(call->path, &guard, &rest);
     if (with_faults) {
         char digest[TH_LEDGER_NAME_LEN + 1] = "";
         struct th_str field = th_web_field(call, "Authorization");
         if (field.len > 7)
             th_ledger_name((struct th_str){field.ptr + 7, field.len - 7}, digest);
+        else if (th_web_field_count(call, "X-Api-Key") > 0)
+            th_ledger_name(th_web_field(call, "X-Api-Key"), digest);
         th_stats_count(&sandbox->stats, "endpoints", name, "requests");
         th_stats_record(&sandbox->stats, name, th_idp_now_ms(&sandbox->idp),
                         json_pack("{s:s, s:s, s:s}", "method", call->method, "path", call->path,
@@ -278,10 +320,12 @@ static void serve(struct th_web_call *call, bool with_faults)
     th_fault_fini(&fault);
     if (row == NULL)
         th_web_reply_error(call, 404, "no such path");
-    else if (open)
+    else if (guard == UNGUARDED)
         row->serve(call, NULL, rest);
-    else if (th_agent_authenticate(call, &verified))
+    else if (guard == BY_TOKEN && th_agent_authenticate(call, &verified))
         row->serve(call, &verified, rest);
+    else if (guard == BY_VAULT && th_agent_guard(call, kind_of(call->path)))
+        row->serve(call, NULL, rest);
     th_verified_fini(&verified);
 }
 

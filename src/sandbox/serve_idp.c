@@ -1,6 +1,7 @@
 /* The identity provider's port: token, revocation, keys, metadata, and /sandbox/. */
 #include <stdio.h>
 
+#include "form.h"
 #include "sandbox.h"
 #include "text.h"
 #include "tokenhop/base/buf.h"
@@ -10,8 +11,8 @@
 #define MAX_ANSWER (32 * 1024 * 1024)
 #define LIMIT_SHOWN 1200 /* what Okta's headers say when no limit is set here */
 
-enum endpoint { AT_TOKEN, AT_REVOKE, AT_KEYS, AT_METADATA };
-static const char *const endpoint_names[] = {"token", "revoke", "keys", "metadata"};
+enum endpoint { AT_TOKEN, AT_REVOKE, AT_KEYS, AT_METADATA, AT_STS };
+static const char *const endpoint_names[] = {"token", "revoke", "keys", "metadata", "sts"};
 
 /* Where a path leads. The paths of section 1 of the reference, nothing else. */
 static bool find_endpoint(const struct th_sandbox *sandbox, const char *path,
@@ -28,6 +29,7 @@ static bool find_endpoint(const struct th_sandbox *sandbox, const char *path,
         {"", "/v1/revoke", AT_REVOKE, false, true},
         {"", "/oauth2/v1/keys", AT_KEYS, true, false},
         {"", "/v1/keys", AT_KEYS, false, true},
+        {"", TH_STS_PAGE, AT_STS, true, false},
         {"", "/.well-known/openid-configuration", AT_METADATA, true, true},
         {"/.well-known/oauth-authorization-server", "", AT_METADATA, true, true},
     };
@@ -171,6 +173,28 @@ static void serve_document(struct th_web_call *call, const struct th_registry_se
     th_web_reply_json(call, 200, at == AT_KEYS ? make_keys(server) : make_metadata(server));
 }
 
+/* The page that a user opens (reference, section 7): here opening it is consenting. Each address is
+ * good for once. */
+static void serve_consent(struct th_web_call *call, struct th_sandbox *sandbox)
+{
+    struct th_form form;
+    bool is_get = strcmp(call->method, "GET") == 0;
+    bool done = th_form_init(&form, th_str_of(call->query)) == TH_FORM_FINE && is_get &&
+                th_vault_consent(&sandbox->idp.vault, th_form_get(&form, "dataHandle"));
+    th_form_fini(&form);
+    th_stats_count(&sandbox->stats, "endpoints", "org_sts", done ? "consented" : "refused");
+    th_web_add_field(call, "Cache-Control", NO_STORE);
+    if (done)
+        th_web_reply(
+            call, 200, "text/html; charset=utf-8",
+            TH_STR("<!doctype html><title>Consent</title><p>You have consented. Go back to "
+                   "your agent.\n"));
+    else
+        th_web_reply(call, is_get ? 400 : 405, "text/html; charset=utf-8",
+                     TH_STR("<!doctype html><title>Consent</title><p>This page has been used, or "
+                            "never was.\n"));
+}
+
 static void serve_again(struct th_web_call *call);
 
 static void serve(struct th_web_call *call, bool with_faults)
@@ -194,6 +218,9 @@ static void serve(struct th_web_call *call, bool with_faults)
         return;
     if (at == AT_TOKEN || at == AT_REVOKE) {
         serve_form(call, sandbox, server, at, place, &fault);
+    } else if (at == AT_STS) {
+        th_stats_count(&sandbox->stats, "endpoints", place, "requests");
+        serve_consent(call, sandbox);
     } else {
         th_stats_count(&sandbox->stats, "endpoints", place, "requests");
         serve_document(call, server, at);

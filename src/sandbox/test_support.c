@@ -21,7 +21,7 @@ int test_world_setup(void **state)
         return -1;
     }
     th_clock_init_fake(&world->clock, TEST_NOW_MS);
-    th_idp_init(&world->idp, &world->registry, &world->clock);
+    assert_int_equal(th_idp_init(&world->idp, &world->registry, &world->clock), 0);
     *state = world;
     return 0;
 }

@@ -62,6 +62,22 @@ const struct th_connection_row th_world_connections[] = {
 };
 const size_t th_world_connections_count = TH_COUNT_OF(th_world_connections);
 
+/* The first of each kind is what the API's guarded paths ask for (agent_guard.c). */
+const struct th_vault_row th_world_vault[] = {
+    {"agent1-weather", TH_VAULT_SECRET, TH_CLIENT_AGENT1,
+     "orn:okta:pam:00o1sandbox:secrets:6f1c2a7e-5b0d-4c1f-9b53-0f7a1b2c3d4e", NULL,
+     "vaulted secret: api_key, host"},
+    {"agent1-ledger", TH_VAULT_ACCOUNT, TH_CLIENT_AGENT1,
+     "orn:okta:pam:00o1sandbox:apps:ledger:0oa4ledgersandbox:service_accounts:b4a1", "svc-ledger",
+     "service account"},
+    {"agent1-code", TH_VAULT_STS, TH_CLIENT_AGENT1,
+     "orn:okta:idp:00o1sandbox:client-auth-settings:rsc4sandbox", NULL,
+     "third party's token, after the user's consent"},
+    {"agent2-weather", TH_VAULT_SECRET, TH_CLIENT_AGENT2, "of agent2 alone", NULL,
+     "a secret that agent1 must not get"},
+};
+const size_t th_world_vault_count = TH_COUNT_OF(th_world_vault);
+
 /* aus4 does not grant orders.write to agent1 although the connection would: leg 1 succeeds and leg 2
  * meets access_denied. aus3 gives agent1 no rule at all: the same with every scope. */
 const struct th_policy_row th_world_policies[] = {

@@ -88,6 +88,18 @@ struct th_connection_row { /* resource connection */
     const char *scopes; /* the most that may be asked for */
 };
 
+/* A resource connection to what the provider holds for others (vault.h). */
+enum th_vault_kind { TH_VAULT_SECRET, TH_VAULT_ACCOUNT, TH_VAULT_STS };
+
+struct th_vault_row {
+    const char *name;
+    enum th_vault_kind kind;
+    enum th_world_client agent;
+    const char *resource; /* that the exchange names, to the letter */
+    const char *username; /* of an account */
+    const char *text;
+};
+
 /* One rule of a custom server's access policy. */
 struct th_policy_row {
     enum th_world_server server;
@@ -105,6 +117,8 @@ extern const struct th_link_row th_world_links[];
 extern const size_t th_world_links_count;
 extern const struct th_connection_row th_world_connections[];
 extern const size_t th_world_connections_count;
+extern const struct th_vault_row th_world_vault[];
+extern const size_t th_world_vault_count;
 extern const struct th_policy_row th_world_policies[];
 extern const size_t th_world_policies_count;
 
