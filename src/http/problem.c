@@ -4,14 +4,15 @@
 
 #include "scan.h"
 
-/* What keeps a whole answer below 4 KiB: bytes as written, escapes included. */
+/* What keeps a whole answer below 6 KiB: bytes as written, escapes included. */
 #define DETAIL_MAX 512
 #define NAME_MAX_LEN 128
 #define TRACE_ID_MAX 64
 #define URI_MAX 1000
 #define CHALLENGE_MAX 1024
 #define ALLOW_MAX 128
-#define BODY_MAX 2560
+#define ID_MAX 256
+#define BODY_MAX 4608
 
 /* --- text made safe --- */
 
@@ -93,6 +94,25 @@ static void add_member(struct th_writer *w, struct th_str name, struct th_str te
     th_writer_add(w, TH_STR("\""));
 }
 
+/* Members of JSON-RPC 2.0, 5.1, beside those of the problem: who speaks it finds its error, whatever the
+ * content type. */
+static void add_jsonrpc(struct th_writer *w, const struct th_problem *problem,
+                        const struct th_error_row *row, bool with_uri)
+{
+    th_writer_add(w, TH_STR(",\"jsonrpc\":\"2.0\",\"id\":"));
+    th_writer_add(w, problem->jsonrpc_id);
+    th_writer_add(w, TH_STR(",\"error\":{\"code\":-"));
+    th_writer_add_u64(w, -TH_JSONRPC_INTERACTION);
+    add_member(w, TH_STR("message"), th_str_of(row->title), DETAIL_MAX);
+    th_writer_add(w, TH_STR(",\"data\":{\"status\":"));
+    th_writer_add_u64(w, (uint64_t)row->status);
+    add_member(w, TH_STR("code"), th_str_of(row->code), NAME_MAX_LEN);
+    add_member(w, TH_STR("connection"), problem->connection, NAME_MAX_LEN);
+    if (with_uri)
+        add_member(w, TH_STR("interaction_uri"), problem->interaction_uri, URI_MAX);
+    th_writer_add(w, TH_STR("}}"));
+}
+
 /* RFC 9457, 3.1. The type is a name, not an address: nothing is looked up. */
 static void add_body(struct th_writer *w, const struct th_problem *problem,
                      const struct th_error_row *row, bool with_uri)
@@ -109,6 +129,9 @@ static void add_body(struct th_writer *w, const struct th_problem *problem,
     add_member(w, TH_STR("trace_id"), problem->trace_id, TRACE_ID_MAX);
     if (with_uri)
         add_member(w, TH_STR("interaction_uri"), problem->interaction_uri, URI_MAX);
+    if (problem->error == TH_E_INTERACTION && problem->jsonrpc_id.len > 0 &&
+        problem->jsonrpc_id.len <= ID_MAX)
+        add_jsonrpc(w, problem, row, with_uri);
     th_writer_add(w, TH_STR("}\n"));
 }
 

@@ -6,7 +6,7 @@
 
 #include "test_rows.h"
 
-#define ROOM 4096 /* always enough, the header says */
+#define ROOM 6144 /* always enough, the header says */
 
 struct answer {
     char text[ROOM];
@@ -128,6 +128,40 @@ static void interaction_uri_is_for_interaction_only(void **state)
     }
 }
 
+static void consent_is_an_error_of_jsonrpc_too(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"7", "\"a \\\" b\""};
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        struct answer *a = answer_of(
+            &(struct th_problem){.error = TH_E_INTERACTION,
+                                 .connection = TH_STR("code"),
+                                 .interaction_uri = TH_STR("https://example.okta.com/consent"),
+                                 .jsonrpc_id = th_str_of(ids[i])});
+        const json_t *error = json_object_get(a->json, "error");
+        const json_t *data = json_object_get(error, "data");
+        json_t *id = json_loads(ids[i], JSON_DECODE_ANY, NULL);
+        assert_int_equal(a->head.status, 403);
+        assert_string_equal(member_of(a, "code"), "interaction_required");
+        assert_string_equal(member_of(a, "jsonrpc"), "2.0");
+        assert_true(json_equal(json_object_get(a->json, "id"), id));
+        assert_int_equal(json_integer_value(json_object_get(error, "code")), -32050);
+        assert_string_equal(json_string_value(json_object_get(error, "message")),
+                            "The user must consent first");
+        assert_string_equal(json_string_value(json_object_get(data, "interaction_uri")),
+                            "https://example.okta.com/consent");
+        assert_string_equal(json_string_value(json_object_get(data, "code")),
+                            "interaction_required");
+        assert_string_equal(json_string_value(json_object_get(data, "connection")), "code");
+        assert_int_equal(json_integer_value(json_object_get(data, "status")), 403);
+        json_decref(id);
+    }
+    struct answer *a =
+        answer_of(&(struct th_problem){.error = TH_E_POLICY_DENIED, .jsonrpc_id = TH_STR("7")});
+    assert_null(json_object_get(a->json, "jsonrpc"));
+    assert_null(json_object_get(a->json, "error"));
+}
+
 static void challenge_of_a_missing_token_names_no_error(void **state)
 {
     (void)state;
@@ -243,7 +277,9 @@ static void everything_at_its_longest_fits(void **state)
     (void)state;
     static char quotes[10000];
     static char uri[1000];
-    static char multibyte[1500];
+    static char multibyte[1500], id[256];
+    memset(id, '7', sizeof(id));
+    id[0] = id[255] = '"';
     memset(quotes, '"', sizeof(quotes));
     memset(uri, 'u', sizeof(uri));
     for (size_t i = 0; i + 3 <= sizeof(multibyte); i += 3)
@@ -255,6 +291,7 @@ static void everything_at_its_longest_fits(void **state)
                                                           .connection = longest,
                                                           .trace_id = longest,
                                                           .interaction_uri = {uri, sizeof(uri)},
+                                                          .jsonrpc_id = {id, sizeof(id)},
                                                           .allow = {uri, 128},
                                                           .challenge = {uri, 1000},
                                                           .retry_after_ms = INT64_MAX,
@@ -325,6 +362,7 @@ int main(void)
     TEST_LIST_ADD(&list, every_error_has_an_answer);
     TEST_LIST_ADD(&list, all_members_are_written);
     TEST_LIST_ADD(&list, interaction_uri_is_for_interaction_only);
+    TEST_LIST_ADD(&list, consent_is_an_error_of_jsonrpc_too);
     TEST_LIST_ADD(&list, challenge_of_a_missing_token_names_no_error);
     TEST_LIST_ADD(&list, challenge_of_an_invalid_token_names_the_error);
     TEST_LIST_ADD(&list, proxy_credentials_are_asked_for);

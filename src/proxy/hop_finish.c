@@ -1,5 +1,6 @@
 /* The last states: an answer of our own, and the record. */
 #include "hop.h"
+#include "jsonrpc.h"
 #include "tokenhop/http/problem.h"
 
 /* --- answer --- */
@@ -9,12 +10,10 @@ static bool can_go_on(struct th_hop *hop)
 {
     struct th_body *body = &hop->request_body;
 
+    if (body->room == NULL || (!body->received && body->data_len == 0 && th_body_decode(body) < 0))
+        return false;
     /* An HTTP/1.0 client takes silence for an end, whatever it asked. */
-    if (body->room == NULL || !hop->request.keep_alive || hop->request.minor == 0)
-        return false;
-    if (!body->received && body->data_len == 0 && th_body_decode(body) < 0)
-        return false;
-    return body->received;
+    return body->received && hop->request.keep_alive && hop->request.minor > 0;
 }
 
 static void ensure_trace(struct th_hop *hop)
@@ -29,10 +28,50 @@ static void ensure_trace(struct th_hop *hop)
     hop->has_trace = true;
 }
 
+/* --- consent, for who speaks JSON-RPC --- */
+
+/* Whether the user's consent is to be asked for in the terms of a request that is not here whole yet. Most
+ * clients send the body after the head. */
+static bool lacks_body(const struct th_hop *hop)
+{
+    const struct th_body *body = &hop->request_body;
+
+    return hop->error == TH_E_INTERACTION && body->room != NULL && !body->received &&
+           body->framing == TH_FRAMING_LENGTH && body->total == 0 &&
+           body->raw_len < body->remaining &&
+           body->remaining <= (size_t)(body->room + body->room_size - body->raw) &&
+           !hop->request.expect_continue && !hop->session->half_closed &&
+           th_jsonrpc_may_be(&hop->request);
+}
+
+/* The request's body, where all of it is at hand. */
+static struct th_str body_at_hand(const struct th_hop *hop)
+{
+    const struct th_body *body = &hop->request_body;
+
+    if (!body->received)
+        return TH_STR_NONE;
+    if (hop->held == TH_HELD_COPY)
+        return th_buf_str(&hop->held_copy);
+    if (hop->held == TH_HELD_IN_PLACE)
+        return hop->held_in_place;
+    return body->data_len == body->total ? (struct th_str){body->data, body->data_len}
+                                         : TH_STR_NONE;
+}
+
+static struct th_str jsonrpc_id(const struct th_hop *hop, char room[TH_JSONRPC_ID_MAX + 1])
+{
+    if (hop->error != TH_E_INTERACTION || hop->request_body.room == NULL ||
+        !th_jsonrpc_may_be(&hop->request) || !th_jsonrpc_read_id(body_at_hand(hop), room))
+        return TH_STR_NONE;
+    return th_str_of(room);
+}
+
 static void write_problem(struct th_hop *hop, struct th_writer *w)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
     const struct th_refusal *refusal = hop->refusal;
+    char id[TH_JSONRPC_ID_MAX + 1];
 
     ensure_trace(hop);
     struct th_problem problem = {
@@ -40,6 +79,7 @@ static void write_problem(struct th_hop *hop, struct th_writer *w)
         .detail = th_str_of(hop->detail),
         .connection = connection != NULL ? connection->name : TH_STR_NONE,
         .trace_id = {hop->trace.id, TH_TRACE_ID_LEN},
+        .jsonrpc_id = jsonrpc_id(hop, id),
         .interaction_uri = refusal != NULL ? th_str_of(refusal->interaction_uri) : TH_STR_NONE,
         .allow = hop->error == TH_E_METHOD ? TH_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
                                            : TH_STR_NONE,
@@ -78,6 +118,14 @@ static void write_established(struct th_hop *hop, struct th_writer *w)
 
 enum th_hop_step th_hop_state_answer(struct th_hop *hop)
 {
+    if (!hop->head_sent && lacks_body(hop)) {
+        if (!th_session_read_ahead(hop->session)) {
+            th_session_close(hop->session);
+            return TH_HOP_WAIT;
+        }
+        if (lacks_body(hop))
+            return th_hop_wait(hop, TH_WAIT_REQUEST_BODY);
+    }
     if (!hop->head_sent) {
         struct th_writer w;
         hop->client_keeps = can_go_on(hop);

@@ -16,6 +16,9 @@ struct th_problem {
     struct th_str trace_id;   /* 32 hexadecimal digits; may be empty */
     /* with INTERACTION: also in a Link field; may be empty */
     struct th_str interaction_uri;
+    /* with INTERACTION, of a JSON-RPC request: its id as JSON. The body then is an error of JSON-RPC 2.0
+     * too; may be empty */
+    struct th_str jsonrpc_id;
     struct th_str allow; /* the Allow field of a 405; may be empty */
     /* further parameters for WWW-Authenticate: Bearer of a 401, else empty; one that begins with
      * "error=" stands in place of error="invalid_token" */
@@ -27,7 +30,11 @@ struct th_problem {
     bool head_only;  /* the request was HEAD: no body, same fields */
 };
 
-/* Writes the whole response, head and body. w->overflow when it does not fit (4 KiB always do). */
+/* The `code` of that error: of the range that JSON-RPC leaves to servers, and none that A2A or MCP has
+ * given a meaning. */
+#define TH_JSONRPC_INTERACTION (-32050)
+
+/* Writes the whole response, head and body. w->overflow when it does not fit (6 KiB always do). */
 void th_problem_write(struct th_writer *w, const struct th_problem *problem);
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7) */
 #define TH_HTTP_DATE_LEN 29
