@@ -260,6 +260,27 @@ static bool is_dangerous(int byte)
     return byte == '.' || byte == '/' || byte == '\\' || (byte >= 0 && byte < 0x20) || byte == 0x7f;
 }
 
+/* The character that stands at *p once it is decoded, or -1 at the end; *p goes behind it. */
+static int take_decoded(const char **p, const char *end)
+{
+    if (*p == end)
+        return -1;
+    int byte = encoded_at(*p, end);
+    *p += byte >= 0 ? 3 : 1;
+    return byte >= 0 ? byte : (unsigned char)(*p)[-1];
+}
+
+/* `p` is behind an encoded percent sign: the byte that it begins when what is decoded is decoded
+ * again, or -1. Its digits may be encoded as well ("%25%32%65" is "%2e", is "."). */
+static int encoded_twice_at(const char *p, const char *end)
+{
+    int high = take_decoded(&p, end);
+    int low = take_decoded(&p, end);
+    if (low < 0 || !th_scan_is((char)high, TH_SCAN_HEX) || !th_scan_is((char)low, TH_SCAN_HEX))
+        return -1;
+    return (int)(th_scan_hex_value((char)high) << 4 | th_scan_hex_value((char)low));
+}
+
 /* `p` is at a percent sign. Servers decode once or twice, and some take overlong UTF-8 ("%c0%ae")
  * for the character it would stand for. */
 static bool encoding_is_ambiguous(const char *p, const char *end)
@@ -270,9 +291,7 @@ static bool encoding_is_ambiguous(const char *p, const char *end)
     int next = encoded_at(p + 3, end);
     switch (byte) {
     case '%':
-        if (end - p < 5 || !th_scan_is(p[3], TH_SCAN_HEX) || !th_scan_is(p[4], TH_SCAN_HEX))
-            return false;
-        byte = (int)(th_scan_hex_value(p[3]) << 4 | th_scan_hex_value(p[4]));
+        byte = encoded_twice_at(p + 3, end);
         return is_dangerous(byte) || byte == '%';
     case 0xc0:
     case 0xc1:
