@@ -13,6 +13,7 @@ static const struct th_failure failures[] = {
     {TH_E_SUBJECT_MALFORMED, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
     {TH_E_SUBJECT_EXPIRED, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
     {TH_E_SUBJECT_AUDIENCE, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
+    {TH_E_SUBJECT_UNTRUSTED, true, true, false, 1000, 30000, TH_LEVEL_INFO},
     {TH_E_SUBJECT_REFUSED, true, true, false, 1000, 30000, TH_LEVEL_INFO},
     {TH_E_ACCESS_DENIED, true, true, false, 1000, 30000, TH_LEVEL_INFO},
     {TH_E_INTERACTION, true, true, false, 3000, 3000, TH_LEVEL_INFO},
