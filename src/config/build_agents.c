@@ -124,17 +124,8 @@ static void check_issuer(struct th_loader *l, const struct th_raw_server *raw,
         return;
     }
     const char *infix = okta_infix(&url);
-    if (infix == NULL) {
-        bool slash = url.path.len == 1 || url.path.ptr[url.path.len - 1] == '/';
-        if (raw->token_endpoint.ptr == NULL)
-            th_loader_report(l, place,
-                             slash
-                                 ? "add \"token_endpoint\"; if this is Okta, leave out the last '/'"
-                                 : "add \"token_endpoint\", as the server's metadata has it",
-                             "the endpoints of an issuer that is not Okta's cannot be looked up: "
-                             "metadata discovery is not built yet");
-        return;
-    }
+    if (infix == NULL)
+        return; /* what is not configured is in its metadata */
     if (server->token_endpoint.ptr == NULL)
         server->token_endpoint = derive(l, raw->issuer, infix, "token");
     if (server->revocation_endpoint.ptr == NULL)
@@ -241,6 +232,35 @@ static void build_registrations(struct th_loader *l, const struct th_raw_agent *
     agent->n_registrations = to != NULL ? n : 0;
 }
 
+/* Scheme, host and port: an org of Okta's, with its custom servers. False also for what was
+ * reported. */
+static bool same_origin(const struct th_config_authorization_server *a,
+                        const struct th_config_authorization_server *b)
+{
+    struct th_config_url left, right;
+    struct th_errinfo ignored;
+    return a->issuer.ptr != NULL && b->issuer.ptr != NULL &&
+           th_config_url_split(a->issuer, false, &left, &ignored) == 0 &&
+           th_config_url_split(b->issuer, false, &right, &ignored) == 0 &&
+           left.https == right.https && left.port == right.port &&
+           th_str_equal_nocase(left.host, right.host);
+}
+
+static void build_issuers(struct th_loader *l, struct th_config_agent *agent)
+{
+    const struct th_config_view *view = &l->config->view;
+    const struct th_config_authorization_server **issuers =
+        th_loader_alloc(l, view->n_servers, sizeof(const struct th_config_authorization_server *));
+    if (issuers == NULL || agent->server == NULL)
+        return;
+    for (size_t i = 0; i < view->n_servers; i++) {
+        const struct th_config_authorization_server *server = &view->servers[i];
+        if (server == agent->server || same_origin(server, agent->server))
+            issuers[agent->n_subject_issuers++] = server;
+    }
+    agent->subject_issuers = issuers;
+}
+
 void th_build_agents(struct th_loader *loader)
 {
     const struct th_raw_agent *raw = loader->raw.agents.items;
@@ -257,6 +277,7 @@ void th_build_agents(struct th_loader *loader)
             loader, raw->server, th_loader_member(loader, place, "authorization_server"));
         th_build_auth(loader, &raw->auth, th_loader_member(loader, place, "auth"), &agents[i].auth);
         build_registrations(loader, raw, &agents[i]);
+        build_issuers(loader, &agents[i]);
     }
     loader->config->view.agents = agents;
     loader->config->view.n_agents = agents != NULL ? n : 0;

@@ -231,6 +231,33 @@ static void check_resource(struct th_loader *l, const struct th_raw_connection *
         th_loader_report_info(l, place, &info);
 }
 
+static void build_subject(struct th_loader *l, const struct th_raw_connection *raw,
+                          struct th_config_connection *connection)
+{
+    const struct th_raw_subject *subject = &raw->subject;
+    uint32_t place = th_source_find_member(&l->source, raw->head.place, "subject");
+    size_t n = subject->issuers.n, used = 0;
+    const struct th_config_authorization_server **issuers =
+        th_loader_alloc(l, n, sizeof(const struct th_config_authorization_server *));
+    connection->subject_type = (enum th_subject_type)subject->type;
+    connection->subject_verify = TH_SUBJECT_VERIFY_KNOWN;
+    if (place != TH_SOURCE_NONE &&
+        th_source_find_member(&l->source, place, "verify") != TH_SOURCE_NONE)
+        connection->subject_verify =
+            subject->verify ? TH_SUBJECT_VERIFY_ALWAYS : TH_SUBJECT_VERIFY_NEVER;
+    for (size_t i = 0; issuers != NULL && i < n; i++) {
+        uint32_t item = th_loader_item(l, place, "issuers", i);
+        const struct th_config_authorization_server *server =
+            th_build_find_server(l, subject->issuers.items[i], item);
+        if (server != NULL && contains(&subject->issuers, i, subject->issuers.items[i]))
+            th_loader_report(l, item, "remove one of them", "this server stands here twice");
+        else if (server != NULL)
+            issuers[used++] = server;
+    }
+    connection->subject_issuers = issuers;
+    connection->n_subject_issuers = used;
+}
+
 static void build_connection(struct th_loader *l, const struct th_raw_connection *raw,
                              struct th_config_connection *connection)
 {
@@ -255,7 +282,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     connection->n_scopes = raw->scopes.n;
     connection->scope_text = join(l, &raw->scopes);
     connection->second_leg_scope_text = join(l, &raw->second_leg_scopes);
-    connection->subject_type = (enum th_subject_type)raw->subject.type;
+    build_subject(l, raw, connection);
     connection->without_subject = (enum th_without_subject)raw->without_subject;
     connection->cookies = (enum th_cookies)raw->cookies;
     connection->allow_cleartext = raw->allow_cleartext;

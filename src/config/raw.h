@@ -91,6 +91,8 @@ struct th_raw_agent {
 struct th_raw_subject {
     unsigned from;
     unsigned type;
+    bool verify;
+    struct th_raw_list issuers;
 };
 
 struct th_raw_inject {

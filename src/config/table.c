@@ -70,19 +70,23 @@ static const struct th_config_key server_keys[] = {
      .required = true,
      .doc = "The server's issuer, character for character as its tokens have it. Okta's endpoints "
             "follow from it: an issuer without path is an org server, one with the path "
-            "/oauth2/ID a custom one. For any other, token_endpoint must be given."},
+            "/oauth2/ID a custom one. Any other is asked for its metadata (RFC 8414, OpenID "
+            "Connect Discovery) when it is first needed."},
     {.name = "token_endpoint",
      .type = TH_KEY_URL,
      TEXT(struct th_raw_server, token_endpoint),
-     .doc = "Where tokens are exchanged. Follows from an Okta issuer."},
+     .doc = "Where tokens are exchanged. Follows from an Okta issuer, or "
+            "is in the server's metadata."},
     {.name = "revocation_endpoint",
      .type = TH_KEY_URL,
      TEXT(struct th_raw_server, revocation_endpoint),
-     .doc = "Where tokens are revoked (RFC 7009). Follows from an Okta issuer."},
+     .doc = "Where tokens are revoked (RFC 7009). Follows from an Okta issuer, or "
+            "is in the server's metadata."},
     {.name = "jwks_uri",
      .type = TH_KEY_URL,
      TEXT(struct th_raw_server, jwks_uri),
-     .doc = "Where the server's public keys are. Follows from an Okta issuer."},
+     .doc = "Where the server's public keys are. Follows from an Okta issuer, or "
+            "is in the server's metadata."},
     {.name = "ca_file",
      .type = TH_KEY_FILE,
      TEXT(struct th_raw_server, ca_file),
@@ -264,7 +268,22 @@ static const struct th_config_key subject_keys[] = {
      .doc = "What the subject token is, for the authorization server: \"auto\" tells ID tokens "
             "and access tokens apart by their form, audience and claims."},
     PLANNED("name"),
-    PLANNED("verify"),
+    {.name = "verify",
+     BOOLEAN(struct th_raw_subject, verify),
+     .doc = "Whether the subject token is verified before an exchange is spent on it: issuer, "
+            "signature by the issuer's published keys, audience and times. true: every one must "
+            "be, so that an opaque token or one of another issuer is refused. false: none is; the "
+            "authorization server alone decides. Unless it is said, those are verified that can "
+            "be: JWTs of an issuer that may issue for the agent (see issuers). While the keys "
+            "cannot be had, requests that need an exchange get 503."},
+    {.name = "issuers",
+     .type = TH_KEY_REFERENCE,
+     TEXTS(struct th_raw_subject, issuers),
+     .max_items = 64,
+     .default_text = "",
+     .doc = "The authorization servers whose tokens may be subject tokens here. Unless said, the "
+            "agent's authorization_server and every one whose issuer has the same scheme, host "
+            "and port: at Okta, the org server and the custom servers of the same org."},
 };
 static const struct th_section subject_section = {
     SECTION("subject", struct th_raw_subject, subject_keys)};

@@ -39,7 +39,8 @@ static const char whole[] =
     "    \"assertion_typ\": \"client-authentication+jwt\"},\n"
     "  \"other\": {\"issuer\": \"http://idp.example/realms/x/\", \"allow_cleartext\": true,\n"
     "    \"token_endpoint\": \"http://idp.example/token?a=b\"},\n"
-    "  \"sandbox\": {\"issuer\": \"http://127.0.0.1:9000\"}},\n"
+    "  \"sandbox\": {\"issuer\": \"http://127.0.0.1:9000\"},\n"
+    "  \"asked\": {\"issuer\": \"https://idp.example/realms/y\"}},\n"
     "\"agents\": {\n"
     "  \"a1\": {\"client_id\": \"wlp1\", \"resource\": \"https://agent1.example.com\",\n"
     "    \"auth\": {\"method\": \"private_key_jwt\", \"key_file\": \"rsa.pem\", \"kid\": \"k1\"},\n"
@@ -58,7 +59,8 @@ static const char whole[] =
     "   \"type\": \"authorization_server\", \"agents\": [\"a2\"],\n"
     "   \"authorization_server\": \"sandbox\", \"audience\": \"api://x\", \"scopes\": [\"r\", \"w\"],\n"
     "   \"second_leg_scopes\": [\"w\"], \"subject\": {\"from\": \"authorization\",\n"
-    "   \"type\": \"access_token\"}, \"without_subject\": \"forward\", \"public\": [\"/card\"],\n"
+    "   \"type\": \"access_token\", \"verify\": true, \"issuers\": [\"sandbox\", \"org\"]},\n"
+    "   \"without_subject\": \"forward\", \"public\": [\"/card\"],\n"
     "   \"cookies\": \"drop\", \"allow_cleartext\": true, \"issued_checks\": {\"audience\": false,\n"
     "   \"subject\": false, \"scope\": false, \"chain\": false},\n"
     "   \"inject\": {\"header\": \"X-Token\", \"template\": \"a{{{access_token}:{b}}}\"}}],\n"
@@ -148,7 +150,7 @@ static void test_servers(void **state)
 {
     struct th_config *config = load(whole);
     const struct th_config_view *v = th_config_get(config);
-    assert_int_equal(v->n_servers, 4);
+    assert_int_equal(v->n_servers, 5);
     assert_str(v->servers[0].name, "org");
     assert_str(v->servers[0].issuer, "https://example.okta.com");
     assert_str(v->servers[0].token_endpoint, "https://example.okta.com/oauth2/v1/token");
@@ -167,6 +169,10 @@ static void test_servers(void **state)
     assert_int_equal(v->servers[2].jwks_uri.len, 0);
     assert_true(v->servers[2].allow_cleartext);
     assert_str(v->servers[3].token_endpoint, "http://127.0.0.1:9000/oauth2/v1/token");
+    /* Not Okta's: its metadata says where they are. */
+    assert_int_equal(v->servers[4].token_endpoint.len, 0);
+    assert_int_equal(v->servers[4].revocation_endpoint.len, 0);
+    assert_int_equal(v->servers[4].jwks_uri.len, 0);
     th_config_unref(config);
 }
 
@@ -182,6 +188,9 @@ static void test_agents(void **state)
     assert_str(a1->client_id, "wlp1");
     assert_str(a1->resource, "https://agent1.example.com");
     assert_ptr_equal(a1->server, &v->servers[0]);
+    assert_int_equal(a1->n_subject_issuers, 2); /* the org and its custom server */
+    assert_ptr_equal(a1->subject_issuers[0], &v->servers[0]);
+    assert_ptr_equal(a1->subject_issuers[1], &v->servers[1]);
     assert_int_equal(a1->n_linked_client_ids, 2);
     assert_str(a1->linked_client_ids[1], "0oa2");
     assert_str(a1->auth.kid, "k1");
@@ -234,6 +243,8 @@ static void test_connections(void **state)
     assert_str(c1->scopes[1], "w");
     assert_int_equal(c1->second_leg_scope_text.len, 0);
     assert_int_equal(c1->subject_type, TH_SUBJECT_AUTO);
+    assert_int_equal(c1->subject_verify, TH_SUBJECT_VERIFY_KNOWN);
+    assert_int_equal(c1->n_subject_issuers, 0);
     assert_int_equal(c1->without_subject, TH_WITHOUT_SUBJECT_REFUSE);
     assert_int_equal(c1->cookies, TH_COOKIES_PASS);
     assert_false(c1->allow_cleartext);
@@ -252,6 +263,10 @@ static void test_connections(void **state)
     assert_int_equal(c2->resource.len, 0);
     assert_str(c2->second_leg_scope_text, "w");
     assert_int_equal(c2->subject_type, TH_SUBJECT_ACCESS_TOKEN);
+    assert_int_equal(c2->subject_verify, TH_SUBJECT_VERIFY_ALWAYS);
+    assert_int_equal(c2->n_subject_issuers, 2);
+    assert_ptr_equal(c2->subject_issuers[0], &v->servers[3]);
+    assert_ptr_equal(c2->subject_issuers[1], &v->servers[0]);
     assert_int_equal(c2->without_subject, TH_WITHOUT_SUBJECT_FORWARD);
     assert_int_equal(c2->cookies, TH_COOKIES_DROP);
     assert_true(c2->allow_cleartext);
@@ -380,6 +395,12 @@ static void test_r14_version(void **state)
          "\"scopes\": [\"r\", \"w\"], \"subject\": {\"type\": \"id_token\"}}", false},
         {"\"scopes\": [\"r\", \"w\"]}",
          "\"scopes\": [\"r\", \"w\"], \"issued_checks\": {\"chain\": false}}", false},
+        {"\"scopes\": [\"r\", \"w\"]}",
+         "\"scopes\": [\"r\", \"w\"], \"subject\": {\"verify\": false}}", false},
+        {"\"scopes\": [\"r\", \"w\"]}",
+         "\"scopes\": [\"r\", \"w\"], \"subject\": {\"verify\": true}}", false},
+        {"\"scopes\": [\"r\", \"w\"]}",
+         "\"scopes\": [\"r\", \"w\"], \"subject\": {\"issuers\": [\"org\"]}}", false},
         {"\"authorization_server\": \"custom\"", "\"authorization_server\": \"sandbox\"", false},
         {"\"assertion_audience\": \"issuer\"", "\"assertion_audience\": \"endpoint\"", false},
         {"\"issuer\": \"https://example.okta.com\"", "\"issuer\": \"https://b.okta.com\"", false},

@@ -32,6 +32,7 @@ static void add_server(struct digest *d, const struct th_config_authorization_se
 {
     add_text(d, server->issuer);
     add_text(d, server->token_endpoint);
+    add_text(d, server->jwks_uri);
     add_number(d, server->assertion_audience_issuer);
 }
 
@@ -86,6 +87,10 @@ static void add_connection(struct digest *d, const struct th_config_connection *
     add_text(d, connection->second_leg_scope_text);
     add_number(d, connection->subject_type);
     add_inject(d, &connection->inject);
+    add_number(d, connection->subject_verify);
+    add_number(d, connection->n_subject_issuers);
+    for (size_t i = 0; i < connection->n_subject_issuers; i++)
+        add_server(d, connection->subject_issuers[i]);
     add_number(d,
                checks->audience | checks->subject << 1 | checks->scope << 2 | checks->chain << 3);
 }

@@ -32,7 +32,7 @@ static const char default_config[] =
     " \"connections\": [{\"name\": \"agent2\", \"url\": \"http://agent2.test/a2a/\","
     "   \"type\": \"agent_to_agent\", \"agents\": [\"agent1\"], \"authorization_server\": \"custom\","
     "   \"resource\": \"https://agent2.test\", \"scopes\": [\"chat.read\", \"chat.history\"],"
-    "   \"allow_cleartext\": true}],"
+    "   \"subject\": {\"verify\": false}, \"allow_cleartext\": true}],"
     " \"unmatched\": [{\"url\": \"http://open.test/\", \"action\": \"forward\"}],"
     " \"workers\": 1}";
 

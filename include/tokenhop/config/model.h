@@ -29,8 +29,9 @@ struct th_config_listener {
 
 struct th_config_authorization_server {
     struct th_str name;
-    struct th_str issuer;         /* byte for byte as configured */
-    struct th_str token_endpoint; /* configured, or derived from an Okta issuer */
+    struct th_str issuer; /* byte for byte as configured */
+    /* Configured, or derived from an Okta issuer; empty: as the server's metadata has it. */
+    struct th_str token_endpoint;
     struct th_str revocation_endpoint;
     struct th_str jwks_uri;
     struct th_str ca_file; /* empty: the system's store */
@@ -93,6 +94,9 @@ struct th_config_agent {
     size_t n_linked_client_ids;
     const struct th_config_registration *registrations;
     size_t n_registrations;
+    /* Whose tokens it may present: `server`, and the servers whose issuers are at the same origin. */
+    const struct th_config_authorization_server *const *subject_issuers;
+    size_t n_subject_issuers;
 };
 
 enum th_resource_type {
@@ -103,6 +107,12 @@ enum th_resource_type {
     TH_TYPE_RESOURCE_SERVER
 };
 enum th_subject_type { TH_SUBJECT_AUTO, TH_SUBJECT_ID_TOKEN, TH_SUBJECT_ACCESS_TOKEN };
+/* Whether a subject token is verified before an exchange is spent on it. */
+enum th_subject_verify {
+    TH_SUBJECT_VERIFY_KNOWN, /* a JWT of an issuer that may issue for the agent is */
+    TH_SUBJECT_VERIFY_ALWAYS,
+    TH_SUBJECT_VERIFY_NEVER
+};
 
 /* One URL pattern, in normal form. */
 struct th_config_pattern {
@@ -166,6 +176,10 @@ struct th_config_connection {
     struct th_str second_leg_scope_text; /* empty: not sent */
     enum th_subject_type subject_type;
     struct th_config_inject inject;
+    enum th_subject_verify subject_verify;
+    /* Who may issue subject tokens; n 0: the agent's subject_issuers. */
+    const struct th_config_authorization_server *const *subject_issuers;
+    size_t n_subject_issuers;
     enum th_without_subject without_subject;
     enum th_cookies cookies;
     bool allow_cleartext;

@@ -207,8 +207,9 @@ class Tokenhop(Proxy):
                 "authorization_server": "custom",
                 "resource": "https://agent2.bench.example",
                 "scopes": ["chat.read"],
-                # "subject" is left as it is: the token is looked up, as in the maps of the others, and
-                # verified by the authorization server on a miss.
+                # The token is looked up, as in the maps of the others. Their clients' tokens are signed by
+                # nobody: on a miss the authorization server takes them, and here nobody verifies them.
+                "subject": {"verify": False},
             }],
             "unmatched": "deny",
             "egress": {"allow": [f"127.0.0.1:{f.origin_port}", f"127.0.0.1:{f.as_port}"]},
