@@ -40,6 +40,7 @@ struct th_service {
     struct th_log *log;
     struct th_metrics *metrics;
     struct th_helpers *helpers;
+    struct th_documents *documents;
     struct th_broker *broker;
     struct th_proxy *proxy;
     struct place *places;
@@ -84,6 +85,8 @@ static int make_shared(struct th_service *service)
     if (error == 0 && service->metrics == NULL)
         error = TH_E_NOMEM;
     if (error == 0)
+        error = th_documents_new(&service->documents);
+    if (error == 0)
         error = th_broker_new(&options, &service->broker);
     if (error == 0)
         error = th_proxy_new(service->config, &service->proxy);
@@ -108,6 +111,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
         error = th_fetcher_new_curl(place->worker, &place->fetcher);
     if (error == 0)
         error = th_exchanger_new(place->worker, place->fetcher, &place->exchanger);
+    if (error == 0)
+        error = th_exchanger_share(place->exchanger, service->documents);
     if (error == 0)
         error = th_broker_desk_new(service->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
@@ -293,6 +298,7 @@ struct th_service *th_service_free(struct th_service *service)
     th_helpers_free(service->helpers);
     th_proxy_free(service->proxy);
     th_broker_free(service->broker);
+    th_documents_unref(service->documents);
     th_log_free(service->log);
     th_writer_free(service->writer, WRITER_STOP_MS);
     th_metrics_free(service->metrics);

@@ -15,23 +15,28 @@
 
 #define FORM_MAX ((size_t)512 * 1024) /* two tokens of 64 KiB, each byte escaped, and the rest */
 
-static void run(struct th_exchange *ex, enum th_exchange_state next);
-
 static const struct th_plan_leg *leg_of(const struct th_exchange *ex)
 {
     return &ex->plan->legs[ex->leg];
 }
 
-static const struct th_config_authorization_server *server_of(const struct th_exchange *ex)
+const struct th_config_authorization_server *th_exchange_server(const struct th_exchange *ex)
 {
     return th_plan_leg_server(leg_of(ex), ex->agent, ex->connection);
+}
+
+struct th_str th_exchange_endpoint(const struct th_exchange *ex)
+{
+    const struct th_metadata *metadata = ex->metadata[ex->leg];
+    struct th_str configured = th_exchange_server(ex)->token_endpoint;
+    return configured.len > 0 || metadata == NULL ? configured : metadata->token_endpoint;
 }
 
 /* The result is an error: which leg, where, why. */
 static enum th_exchange_state fail(struct th_exchange *ex, int error, const char *why)
 {
     char name[64];
-    th_printable_copy(name, sizeof name, server_of(ex)->name);
+    th_printable_copy(name, sizeof name, th_exchange_server(ex)->name);
     ex->result.error = error;
     (void)snprintf(ex->result.detail, sizeof ex->result.detail,
                    "leg %s at authorization server \"%s\": %s%s%s", leg_of(ex)->name, name,
@@ -58,6 +63,8 @@ static void drop_all(struct th_exchange *ex)
     th_handle_drop(worker->handles, ex->handle);
     ex->handle = 0;
     th_timer_stop(&worker->wheel, &ex->deadline);
+    th_document_leave(&ex->document);
+    ex->lacking = th_jwks_unref(ex->lacking);
     drop_try(ex);
     ex->previous = th_secret_unref(ex->previous);
     ex->subject_token = th_secret_unref(ex->subject_token);
@@ -72,6 +79,8 @@ static void exchange_free(struct th_exchange *ex)
     th_list_remove(&ex->link);
     th_secret_unref(ex->result.token);
     th_values_free(ex->result.values);
+    for (size_t i = 0; i < TH_COUNT_OF(ex->metadata); i++)
+        th_metadata_unref(ex->metadata[i]); /* not before: reports name their endpoints */
     if (ex->config != NULL)
         th_config_unref(ex->config);
     th_wipe(&ex->result, sizeof ex->result); /* interaction_uri is as good as a token */
@@ -85,8 +94,9 @@ static void exchange_free(struct th_exchange *ex)
 struct prove_job {
     struct th_job job;
     uint64_t handle;
-    struct th_config *config; /* counted; NULL in tests without one */
-    struct th_client client;  /* the key counted */
+    struct th_config *config;           /* counted; NULL in tests without one */
+    struct th_client client;            /* the key counted */
+    const struct th_metadata *metadata; /* counted; the audience may be its text */
     struct th_str audience;
     int64_t wall_ms;
     int error;
@@ -96,6 +106,7 @@ struct prove_job {
 static void prove_job_free(struct prove_job *prove)
 {
     th_key_unref(prove->client.key);
+    th_metadata_unref(prove->metadata);
     th_secret_unref(prove->proof);
     if (prove->config != NULL)
         th_config_unref(prove->config);
@@ -126,7 +137,7 @@ static void prove_done(struct th_job *job)
         ex->handle = 0;
         ex->proof = th_take(&prove->proof);
         int error = job->skipped ? TH_E_DRAINING : prove->error;
-        run(ex, error == 0 ? TH_EXCHANGE_SEND : fail(ex, error, why_unproven(error)));
+        th_exchange_run(ex, error == 0 ? TH_EXCHANGE_SEND : fail(ex, error, why_unproven(error)));
     }
     prove_job_free(prove);
 }
@@ -144,6 +155,8 @@ static int prove_elsewhere(struct th_exchange *ex, struct th_str audience, int64
     prove->config = ex->config != NULL ? th_config_ref(ex->config) : NULL;
     prove->client = ex->client;
     prove->client.key = th_key_ref(ex->client.key);
+    if (ex->metadata[ex->leg] != NULL)
+        prove->metadata = th_metadata_ref(ex->metadata[ex->leg]);
     prove->audience = audience;
     prove->wall_ms = wall_ms;
     int error =
@@ -159,8 +172,8 @@ static int prove_elsewhere(struct th_exchange *ex, struct th_str audience, int64
 static enum th_exchange_state enter_prove(struct th_exchange *ex)
 {
     struct th_worker *worker = ex->worker;
-    const struct th_config_authorization_server *server = server_of(ex);
-    struct th_str audience = th_client_auth_audience(server, server->token_endpoint);
+    const struct th_config_authorization_server *server = th_exchange_server(ex);
+    struct th_str audience = th_client_auth_audience(server, th_exchange_endpoint(ex));
     int64_t wall_ms = th_clock_wall_ms(worker->clock);
     int error = 0;
     drop_try(ex);
@@ -226,10 +239,10 @@ static int start_fetch(struct th_exchange *ex, const struct th_buf *form,
                        const struct th_buf *authorization)
 {
     struct th_fetcher *fetcher = ex->exchanger->fetcher;
-    const struct th_config_authorization_server *server = server_of(ex);
+    const struct th_config_authorization_server *server = th_exchange_server(ex);
     int64_t left_ms = ex->deadline.deadline_ms - th_clock_monotonic_ms(ex->worker->clock);
     struct th_fetch_request request = {
-        .url = server->token_endpoint,
+        .url = th_exchange_endpoint(ex),
         .body = th_buf_str(form),
         .content_type = TH_FORM_CONTENT_TYPE,
         .authorization = th_buf_str(authorization),
@@ -250,7 +263,7 @@ static void report_sent(struct th_exchange *ex)
     else
         ex->result.n_legs = (unsigned)ex->leg + 1;
     report->name = leg_of(ex)->name;
-    report->endpoint = server_of(ex)->token_endpoint;
+    report->endpoint = th_exchange_endpoint(ex);
     report->status = 0;
     ex->sent_us = th_clock_precise_us();
 }
@@ -288,7 +301,7 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     report->duration_us += duration_us;
     if (error == 0) {
         report->status = response->status;
-        th_token_answer_read(response, leg_of(ex), server_of(ex)->issuer, &ex->answer);
+        th_token_answer_read(response, leg_of(ex), th_exchange_server(ex)->issuer, &ex->answer);
         th_exchange_hide_secret(ex);
     } else {
         ex->is_unanswered = true;
@@ -297,7 +310,7 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
                           detail != NULL ? th_str_of(detail) : TH_STR("no answer came"));
     }
     th_exchange_watch_answer(ex, duration_us);
-    run(ex, TH_EXCHANGE_READ);
+    th_exchange_run(ex, TH_EXCHANGE_READ);
 }
 
 static void log_oddity(struct th_exchange *ex, const char *oddity)
@@ -350,7 +363,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
             th_secret_unref(ex->previous);
             ex->previous = th_take(&ex->answer.token);
             ex->leg++;
-            next = TH_EXCHANGE_PROVE;
+            next = TH_EXCHANGE_DISCOVER;
         }
     }
     th_jwt_fini(&jwt);
@@ -366,17 +379,17 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
     if (ex->is_unanswered && answer->error == TH_E_EXCHANGE_DOWN && leg->retries_transport &&
         !ex->has_retried) {
         ex->has_retried = true;
-        return TH_EXCHANGE_PROVE;
+        return TH_EXCHANGE_DISCOVER;
     }
     if (th_exchange_switch_key(ex))
-        return TH_EXCHANGE_PROVE;
+        return TH_EXCHANGE_DISCOVER;
     /* Used up or too old meanwhile (reference, 4.7). */
     if (answer->is_invalid_grant && leg->restarts_on_invalid_grant && !ex->has_restarted &&
         ex->leg > 0) {
         ex->has_restarted = true;
         ex->previous = th_secret_unref(ex->previous);
         ex->leg--;
-        return TH_EXCHANGE_PROVE;
+        return TH_EXCHANGE_DISCOVER;
     }
     ex->result.retry_after_ms = answer->retry_after_ms;
     memcpy(ex->result.oauth_error, answer->oauth_error, sizeof answer->oauth_error);
@@ -410,7 +423,11 @@ static enum th_exchange_state enter_end(struct th_exchange *ex)
 static void on_deadline(struct th_timer *timer)
 {
     struct th_exchange *ex = TH_CONTAINER_OF(timer, struct th_exchange, deadline);
-    run(ex, fail(ex, TH_E_EXCHANGE_TIMEOUT, "no answer came before the exchange's deadline"));
+    th_exchange_run(
+        ex, fail(ex, TH_E_EXCHANGE_TIMEOUT,
+                 ex->state == TH_EXCHANGE_VERIFYING
+                     ? "the keys of the subject token's issuer did not come before its deadline"
+                     : "no answer came before the exchange's deadline"));
 }
 
 /* -- the machine --------------------------------------------------------------------------------- */
@@ -430,7 +447,7 @@ static const struct {
 };
 #undef TO
 
-static void run(struct th_exchange *ex, enum th_exchange_state next)
+void th_exchange_run(struct th_exchange *ex, enum th_exchange_state next)
 {
     for (;;) {
         TH_ASSERT((states[ex->state].next >> next & 1) != 0);
@@ -453,7 +470,7 @@ static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
     if (ex == NULL)
         return NULL;
     ex->magic = TH_EXCHANGE_MAGIC;
-    ex->state = TH_EXCHANGE_READ; /* from where PROVE follows */
+    ex->state = TH_EXCHANGE_VERIFYING; /* from where VERIFY follows */
     ex->exchanger = exchanger;
     ex->worker = exchanger->worker;
     ex->config = request->config != NULL ? th_config_ref(request->config) : NULL;
@@ -493,12 +510,13 @@ int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_r
     ex->fn = fn;
     ex->arg = arg;
     ex->subject_claims = claims;
+    ex->started_wall_ms = th_clock_wall_ms(worker->clock);
     ex->result.subject = subject;
     ex->result.subject_expires_wall_ms = subject.expires_wall_ms;
     if (subject.bound)
         log_oddity(ex, "the subject token is bound to a key (cnf), which a proxy cannot prove");
     th_timer_set(&worker->wheel, &ex->deadline, request->deadline_ms);
-    run(ex, TH_EXCHANGE_PROVE);
+    th_exchange_run(ex, TH_EXCHANGE_VERIFY);
     *ret_exchange = ex;
     return 0;
 }

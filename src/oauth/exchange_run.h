@@ -3,11 +3,17 @@
 #define TOKENHOP_SRC_OAUTH_EXCHANGE_RUN_H
 
 #include "exchange_private.h"
+#include "tokenhop/oauth/jwks.h"
+#include "tokenhop/oauth/metadata.h"
 
 #define TH_EXCHANGE_MAGIC 0x7e8c4a11u
 
 /*  X(STATE, enter, may go to)
  *
+ *  VERIFY   looks whether the subject token is to be trusted, and by which keys
+ *  VERIFYING waits for these, or for the metadata that says where they are
+ *  DISCOVER looks where the leg goes
+ *  DISCOVERING waits for the server's metadata
  *  PROVE    makes the client assertion of the leg, at once or on a helper thread
  *  PROVING  waits for that thread
  *  SEND     puts the request together and starts it
@@ -15,11 +21,15 @@
  *  READ     an answer, or none, is there: decides what follows
  *  END      everything is let go; `fn` is called at the end of the turn */
 #define TH_EXCHANGE_STATES(X)                                                                      \
+    X(VERIFY, th_exchange_enter_verify, TO(VERIFYING) | TO(DISCOVER) | TO(END))                    \
+    X(VERIFYING, NULL, TO(VERIFY) | TO(END))                                                       \
+    X(DISCOVER, th_exchange_enter_discover, TO(DISCOVERING) | TO(PROVE) | TO(END))                 \
+    X(DISCOVERING, NULL, TO(DISCOVER) | TO(END))                                                   \
     X(PROVE, enter_prove, TO(PROVING) | TO(SEND) | TO(END))                                        \
     X(PROVING, NULL, TO(SEND) | TO(END))                                                           \
     X(SEND, enter_send, TO(WAIT) | TO(END))                                                        \
     X(WAIT, NULL, TO(READ) | TO(END))                                                              \
-    X(READ, enter_read, TO(PROVE) | TO(END))                                                       \
+    X(READ, enter_read, TO(DISCOVER) | TO(END))                                                    \
     X(END, enter_end, 0)
 
 enum th_exchange_state {
@@ -46,6 +56,11 @@ struct th_exchange {
     const struct th_plan *plan;
     struct th_secret *subject_token;
     json_t *subject_claims; /* NULL: opaque */
+    int64_t started_wall_ms;
+    struct th_document_waiter document; /* while VERIFYING or DISCOVERING */
+    const struct th_jwks *lacking;      /* keys among which the subject token's was not */
+    const struct th_metadata
+        *metadata[TH_PLAN_LEGS_MAX]; /* of the legs' servers; NULL: not asked */
 
     size_t leg;
     struct th_secret *previous;              /* what the leg before yielded */
@@ -65,6 +80,16 @@ struct th_exchange {
     struct th_soon soon;
     struct th_exchange_result result;
 };
+
+/* The way on, from a state or a callback. */
+void th_exchange_run(struct th_exchange *ex, enum th_exchange_state next);
+/* Where the leg goes: configured, or as the server's metadata has it. */
+struct th_str th_exchange_endpoint(const struct th_exchange *ex);
+const struct th_config_authorization_server *th_exchange_server(const struct th_exchange *ex);
+
+/* exchange_documents.c: what waits for documents of authorization servers. */
+enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex);
+enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex);
 
 void th_exchange_cancel_all(struct th_exchanger *exchanger);
 

@@ -2,6 +2,28 @@
 #include "exchange_run.h"
 #include "tokenhop/base/mem.h"
 
+int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *documents)
+{
+    struct th_document_desk *desk;
+    int error = th_document_desk_new(documents, exchanger->worker, exchanger->fetcher, &desk);
+    if (error != 0)
+        return error;
+    th_document_desk_free(exchanger->documents);
+    exchanger->documents = desk;
+    return 0;
+}
+
+static int make_documents(struct th_exchanger *exchanger)
+{
+    struct th_documents *documents;
+    int error = th_documents_new(&documents);
+    if (error != 0)
+        return error;
+    error = th_exchanger_share(exchanger, documents);
+    th_documents_unref(documents);
+    return error;
+}
+
 int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
                      struct th_exchanger **ret_exchanger)
 {
@@ -11,6 +33,11 @@ int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
     exchanger->worker = worker;
     exchanger->fetcher = fetcher;
     th_list_init(&exchanger->running);
+    int error = make_documents(exchanger);
+    if (error != 0) {
+        th_free(exchanger);
+        return error;
+    }
     *ret_exchanger = exchanger;
     return 0;
 }
@@ -30,6 +57,7 @@ struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger)
     if (exchanger == NULL)
         return NULL;
     th_exchange_cancel_all(exchanger);
+    th_document_desk_free(exchanger->documents);
     while (exchanger->n_keys > 0)
         drop_key(exchanger, exchanger->n_keys - 1);
     th_free(exchanger);

@@ -6,6 +6,7 @@
 #include "tokenhop/oauth/jose.h"
 
 #define TOKEN_MAX ((size_t)64 * 1024)
+#define SKEW_MS 60000 /* between the issuer's clock and ours */
 
 /* Asked of every request's token, before its digest is taken: sixteen bytes at a time, each range of
  * the alphabet by one comparison, and one test at the end. */
@@ -182,4 +183,39 @@ int th_subject_inspect(struct th_str token, const struct th_config_agent *agent,
     if (error == 0)
         json_decref(claims);
     return error;
+}
+
+/* An agent without a resource URL has nothing to hold an access token's audience against: that is
+ * the authorization server's then. Some servers put the client id there. */
+static bool is_for_agent(const json_t *claims, const struct th_config_agent *agent,
+                         enum th_subject_type type)
+{
+    if (is_for_client(claims, agent))
+        return true;
+    return type == TH_SUBJECT_ACCESS_TOKEN &&
+           (agent->resource.len == 0 || th_jwt_has_audience(claims, agent->resource));
+}
+
+/* Absent is fine; there, it must be a number, and not ahead of us. */
+static bool is_past(const json_t *claims, const char *name, int64_t wall_ms)
+{
+    int64_t at_ms = th_jwt_time_ms(claims, name);
+    return json_object_get(claims, name) == NULL || (at_ms >= 0 && at_ms <= wall_ms + SKEW_MS);
+}
+
+int th_subject_check_claims(const json_t *claims, const struct th_config_agent *agent,
+                            enum th_subject_type type, int64_t wall_ms, const char **ret_why)
+{
+    *ret_why = type == TH_SUBJECT_ACCESS_TOKEN ? "its audience is not this agent's resource URL"
+                                               : "its audience is not this agent's client id";
+    if (!is_for_agent(claims, agent, type))
+        return TH_E_SUBJECT_AUDIENCE;
+    *ret_why = "it does not say when it expires";
+    if (th_jwt_time_ms(claims, "exp") < 0)
+        return TH_E_SUBJECT_UNTRUSTED;
+    *ret_why = "it is not valid yet (nbf): are the clocks right?";
+    if (!is_past(claims, "nbf", wall_ms))
+        return TH_E_SUBJECT_UNTRUSTED;
+    *ret_why = "it was issued in the future (iat): are the clocks right?";
+    return is_past(claims, "iat", wall_ms) ? 0 : TH_E_SUBJECT_UNTRUSTED;
 }

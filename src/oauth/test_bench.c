@@ -17,8 +17,9 @@ static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request 
     struct asked *asked = &b->asked[b->n_asked++];
     *asked = (struct asked){
         .url = strndup(request->url.ptr, request->url.len),
-        .body = strndup(request->body.ptr, request->body.len),
-        .content_type = strndup(request->content_type.ptr, request->content_type.len),
+        .body = request->body.ptr != NULL ? strndup(request->body.ptr, request->body.len) : NULL,
+        .content_type = strndup(request->body.ptr != NULL ? request->content_type.ptr : "",
+                                request->content_type.len),
         .ca_file =
             strndup(request->ca_file.len > 0 ? request->ca_file.ptr : "", request->ca_file.len),
         .timeout_ms = request->timeout_ms,
@@ -154,6 +155,7 @@ void answer(struct bench *b, int status, const char *format, ...)
                                                .content_type = TH_STR("application/json"),
                                                .retry_after_ms = -1,
                                                .rate_limit_reset_ms = -1,
+                                               .fresh_ms = -1,
                                                .body = th_str_of(body)};
     answer_raw(b, &response);
     free(body);

@@ -11,7 +11,7 @@
 #define DEADLINE_MS 10000
 
 struct asked {
-    char *url, *body, *content_type, *ca_file;
+    char *url, *body, *content_type, *ca_file; /* body NULL: a GET */
     int64_t timeout_ms;
     bool allow_cleartext;
 };

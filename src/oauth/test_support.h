@@ -35,6 +35,7 @@ struct world {
     struct th_str scopes[2];
     struct th_str linked[1];
     const struct th_config_agent *agents[1];
+    const struct th_config_authorization_server *issuers[2];
 };
 
 static inline void world_open(struct world *w, const char *key, enum th_signing_alg alg)
@@ -60,6 +61,10 @@ static inline void world_open(struct world *w, const char *key, enum th_signing_
         .n_linked_client_ids = 1,
     };
     w->agents[0] = &w->agent;
+    w->issuers[0] = &w->org;
+    w->issuers[1] = &w->custom;
+    w->agent.subject_issuers = w->issuers;
+    w->agent.n_subject_issuers = 2;
     w->connection = (struct th_config_connection){
         .name = TH_STR("agent2"),
         .type = TH_TYPE_AGENT_TO_AGENT,

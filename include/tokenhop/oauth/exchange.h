@@ -3,6 +3,11 @@
  *   exchanger   of one worker: the fetcher it speaks through, the parsed keys of the agents
  *   exchange    one run of a plan; ends by calling its function exactly once, or by cancel
  *
+ * Before the first leg the subject token is verified, unless the connection says otherwise: issuer,
+ * signature, audience, times. What is refused there costs no leg. Servers whose endpoints are not
+ * known are asked for their metadata. Keys and metadata are held for all exchangers that share
+ * them; while they cannot be had, the exchange fails, and it is not the subject that is blamed (R28).
+ *
  * Every leg bears a fresh client assertion with a new jti, retries included (R12). What comes back is
  * checked (R13, R26) before it is used. A transport failure of leg 2 is tried once more with the same
  * ID-JAG; `invalid_grant` there runs leg 1 anew once (reference, 4.7). The whole is bounded by one
@@ -15,6 +20,7 @@
 #include "tokenhop/config/model.h"
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/worker.h"
+#include "tokenhop/oauth/documents.h"
 #include "tokenhop/oauth/subject.h"
 #include "tokenhop/oauth/values.h"
 
@@ -23,7 +29,7 @@
 
 struct th_exchange_leg_report {
     const char *name;       /* "id_jag", "access_token": constant text */
-    struct th_str endpoint; /* of the configuration */
+    struct th_str endpoint; /* of the configuration or the server's metadata */
     int status;             /* HTTP; 0: no answer */
     int64_t duration_us;
 };
@@ -90,6 +96,8 @@ struct th_exchange_request {
 /* `fetcher` stays the caller's and outlives it. */
 int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
                      struct th_exchanger **ret_exchanger) TH_MUST;
+/* Shares these from now on; it began with documents of its own. Before anything is started. */
+int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *documents) TH_MUST;
 struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
 
 /* 0 and `fn` later (never from inside this call); or at once TH_E_SUBJECT_* with reterr filled, TH_E_NOMEM. */
