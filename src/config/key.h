@@ -82,7 +82,7 @@ struct th_section_rule {
     const char *required[TH_SECTION_RULE_MAX]; /* NULL ends these lists */
     const char *excluded[TH_SECTION_RULE_MAX];
     const char *exactly_one[2]; /* of these two keys, if any */
-    const char *why; /* the excluded ones are: for the mistake */
+    const char *why;            /* the excluded ones are: for the mistake */
 };
 
 /* An object of fixed keys. */

@@ -2,8 +2,21 @@
 
 #include "answer.h"
 #include "tokenhop/base/check.h"
+#include "tokenhop/oauth/mac.h"
 
 #define MAX_AHEAD_MS (3600 * INT64_C(1000))
+#define BASIC_MAX 8192
+
+/* In the order of the setting agent1_auth_method. */
+enum method { BY_KEY, BY_BASIC, BY_POST, BY_SECRET_JWT, BY_NOTHING };
+
+/* Each client is registered for one; what else is right of another is refused. */
+static enum method method_of(const struct th_idp *idp, const struct th_registry_client *client)
+{
+    return client == &idp->registry->clients[TH_CLIENT_AGENT1]
+               ? (enum method)idp->settings.agent1_auth_method
+               : BY_KEY;
+}
 
 static bool refuse_client(struct th_idp_answer *answer, const char *reason, const char *description)
 {
@@ -31,39 +44,22 @@ static bool is_listed(enum th_alg alg)
     return false;
 }
 
-/* Exactly one way to authenticate, and it is the assertion. */
-static bool check_method(const struct th_idp_request *request, const struct th_form *form,
-                         struct th_idp_answer *answer)
+/* At most one way to authenticate (RFC 6749, 2.3). */
+static bool check_ways(bool assertion, bool secret, bool header, struct th_idp_answer *answer)
 {
-    bool assertion = th_form_get(form, "client_assertion").len > 0 ||
-                     th_form_get(form, "client_assertion_type").len > 0;
-    bool secret = th_form_get(form, "client_secret").len > 0;
-    bool header = request->authorization.len > 0;
-    if ((int)assertion + (int)secret + (int)header > 1)
-        return th_answer_refuse(answer, "invalid_request", "two_client_authentications",
-                                "Cannot supply multiple client credentials.");
-    if (header) {
-        answer->challenge_basic = true;
-        return refuse_client(answer, "client_secret_not_allowed",
-                             "The client is not registered for client_secret_basic.");
-    }
-    if (secret)
-        return refuse_client(answer, "client_secret_not_allowed",
-                             "The client is not registered for client_secret_post.");
-    if (!assertion)
-        return refuse_client(answer, "client_unauthenticated",
-                             "Client authentication is required; client_id alone is not enough.");
-    if (!th_str_equal(th_form_get(form, "client_assertion_type"), TH_STR(TH_ASSERTION_TYPE)))
-        return refuse_client(answer, "assertion_type", "The client_assertion_type is invalid.");
-    return true;
+    if ((int)assertion + (int)secret + (int)header <= 1)
+        return true;
+    return th_answer_refuse(answer, "invalid_request", "two_client_authentications",
+                            "Cannot supply multiple client credentials.");
 }
 
-static bool check_header(const json_t *header, const struct th_registry_client *client,
-                         const struct th_registry_key **ret_key, struct th_idp_answer *answer)
+static bool check_header(const json_t *header, enum method method, struct th_idp_answer *answer)
 {
     struct th_str typ = th_jwt_text(header, "typ");
-    struct th_str kid = th_jwt_text(header, "kid");
-    if (!is_listed(th_alg_find(th_jwt_text(header, "alg"))))
+    struct th_str alg = th_jwt_text(header, "alg");
+    bool fits =
+        method == BY_SECRET_JWT ? th_mac_find(alg) != TH_MAC_NONE : is_listed(th_alg_find(alg));
+    if (!fits)
         return refuse_client(answer, "assertion_alg",
                              "The alg of the client_assertion is not supported.");
     if (json_object_get(header, "crit") != NULL)
@@ -73,13 +69,34 @@ static bool check_header(const json_t *header, const struct th_registry_client *
         !th_str_equal(typ, TH_STR("client-authentication+jwt")))
         return refuse_client(answer, "assertion_typ",
                              "The typ of the client_assertion is invalid.");
+    return true;
+}
+
+/* By a key of the client's JWKSet, which the kid names. */
+static bool check_key_signature(const struct th_jwt *jwt, const struct th_registry_client *client,
+                                struct th_idp_answer *answer)
+{
+    struct th_str kid = th_jwt_text(jwt->header, "kid");
     if (kid.len == 0)
         return refuse_client(answer, "assertion_kid_missing",
                              "The client_assertion has no kid in its header.");
-    *ret_key = th_registry_find_key(client, kid);
-    if (*ret_key == NULL)
+    const struct th_registry_key *key = th_registry_find_key(client, kid);
+    if (key == NULL)
         return refuse_client(answer, "assertion_kid_unknown",
                              "The kid is invalid: the client has no such key in its JWKSet.");
+    if (th_jwt_verify(jwt, key->key) != 0)
+        return refuse_client(answer, "assertion_signature",
+                             "The client_assertion signature is invalid.");
+    return true;
+}
+
+static bool check_secret_signature(const struct th_jwt *jwt,
+                                   const struct th_registry_client *client,
+                                   struct th_idp_answer *answer)
+{
+    if (th_jwt_verify_mac(jwt, client->secret) != 0)
+        return refuse_client(answer, "assertion_signature",
+                             "The client_assertion signature is invalid.");
     return true;
 }
 
@@ -162,18 +179,120 @@ static bool check_assertion(struct th_idp *idp, const struct th_jwt *jwt,
                             const struct th_form *form, const char *audience,
                             struct th_idp_answer *answer)
 {
-    const struct th_registry_key *key = NULL;
     const struct th_registry_client *client =
         th_registry_find_client(idp->registry, th_jwt_text(jwt->claims, "sub"));
     if (client == NULL)
         return refuse_client(answer, "client_unknown", "Invalid value for client_id.");
-    if (!check_header(jwt->header, client, &key, answer))
-        return false;
-    if (th_jwt_verify(jwt, key->key) != 0)
-        return refuse_client(answer, "assertion_signature",
-                             "The client_assertion signature is invalid.");
-    if (!check_claims(idp, jwt->claims, th_form_get(form, "client_id"), audience, answer) ||
+    enum method method = method_of(idp, client);
+    if (method != BY_KEY && method != BY_SECRET_JWT)
+        return refuse_client(answer, "assertion_not_allowed",
+                             "The client is not registered for a client_assertion.");
+    bool fine = check_header(jwt->header, method, answer) &&
+                (method == BY_KEY ? check_key_signature(jwt, client, answer)
+                                  : check_secret_signature(jwt, client, answer));
+    if (!fine ||
+        !check_claims(idp, jwt->claims, th_form_get(form, "client_id"), audience, answer) ||
         !check_replay(idp, jwt->claims, client, answer) || !check_rate(idp, client, answer))
+        return false;
+    answer->client = client;
+    return true;
+}
+
+static bool check_assertion_text(struct th_idp *idp, const struct th_form *form,
+                                 const char *audience, struct th_idp_answer *answer)
+{
+    struct th_jwt jwt = {0};
+    if (!th_str_equal(th_form_get(form, "client_assertion_type"), TH_STR(TH_ASSERTION_TYPE)))
+        return refuse_client(answer, "assertion_type", "The client_assertion_type is invalid.");
+    if (th_jwt_parse(th_form_get(form, "client_assertion"), &jwt) != 0)
+        return refuse_client(answer, "assertion_malformed", "The client_assertion is not a JWT.");
+    bool fine = check_assertion(idp, &jwt, form, audience, answer);
+    th_jwt_fini(&jwt);
+    return fine;
+}
+
+/* A client and its secret, which came by `method`. */
+static bool check_secret(struct th_idp *idp, enum method method, struct th_str client_id,
+                         struct th_str secret, struct th_idp_answer *answer)
+{
+    const struct th_registry_client *client = th_registry_find_client(idp->registry, client_id);
+    if (client == NULL)
+        return refuse_client(answer, "client_unknown", "Invalid value for client_id.");
+    if (method_of(idp, client) != method || client->secret == NULL)
+        return refuse_client(answer, "client_secret_not_allowed",
+                             method == BY_BASIC
+                                 ? "The client is not registered for client_secret_basic."
+                                 : "The client is not registered for client_secret_post.");
+    struct th_str own = th_secret_expose(client->secret);
+    if (own.len != secret.len || !th_secret_equal_bytes(own.ptr, secret.ptr, own.len))
+        return refuse_client(answer, "client_secret_wrong", "The client secret is invalid.");
+    if (!check_rate(idp, client, answer))
+        return false;
+    answer->client = client;
+    return true;
+}
+
+/* RFC 7617 and RFC 6749, 2.3.1: "Basic", and in Base64 id and secret, each form-encoded, with a colon
+ * between. False: malformed. `room` holds what the texts point to. */
+static bool decode_basic(struct th_str field, struct th_buf *room, struct th_str *ret_id,
+                         struct th_str *ret_secret)
+{
+    struct th_str basic = TH_STR("Basic ");
+    if (field.len <= basic.len || field.len > BASIC_MAX / 2 ||
+        !th_str_equal_nocase((struct th_str){field.ptr, basic.len}, basic))
+        return false;
+    struct th_str text = {field.ptr + basic.len, field.len - basic.len};
+    if (text.len % 4 != 0)
+        return false;
+    for (int i = 0; i < 2 && text.ptr[text.len - 1] == '='; i++)
+        text.len--;
+    struct th_buf url; /* the decoder at hand is that of the other alphabet */
+    th_buf_init_secret(&url, BASIC_MAX);
+    bool fine = true;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        fine = fine && c != '-' && c != '_';
+        th_buf_add_char(&url, c == '+' ? '-' : c == '/' ? '_' : c);
+    }
+    fine = fine && !url.failed && th_base64url_decode(room, th_buf_str(&url)) == 0 && room->len > 0;
+    th_buf_fini(&url);
+    char *colon = fine ? memchr(room->ptr, ':', room->len) : NULL;
+    if (colon == NULL)
+        return false;
+    char *id_at = room->ptr, *secret_at = colon + 1; /* in place: decoding never grows */
+    struct th_str id = {id_at, (size_t)(colon - id_at)};
+    struct th_str secret = {secret_at, room->len - id.len - 1};
+    return th_form_decode(id, &id_at, ret_id) && th_form_decode(secret, &secret_at, ret_secret);
+}
+
+static bool check_basic(struct th_idp *idp, struct th_str field, const struct th_form *form,
+                        struct th_idp_answer *answer)
+{
+    struct th_str id, secret, beside = th_form_get(form, "client_id");
+    struct th_buf room;
+    bool fine;
+    th_buf_init_secret(&room, BASIC_MAX);
+    if (!decode_basic(field, &room, &id, &secret))
+        fine = refuse_client(answer, "basic_malformed", "The Authorization field is malformed.");
+    else if (beside.len > 0 && !th_str_equal(beside, id))
+        fine = refuse_client(answer, "client_id_differs",
+                             "The client_id is not that of the Authorization field.");
+    else
+        fine = check_secret(idp, BY_BASIC, id, secret, answer);
+    th_buf_fini(&room);
+    answer->challenge_basic = !fine;
+    return fine;
+}
+
+static bool check_nothing(struct th_idp *idp, const struct th_form *form,
+                          struct th_idp_answer *answer)
+{
+    const struct th_registry_client *client =
+        th_registry_find_client(idp->registry, th_form_get(form, "client_id"));
+    if (client == NULL || method_of(idp, client) != BY_NOTHING)
+        return refuse_client(answer, "client_unauthenticated",
+                             "Client authentication is required; client_id alone is not enough.");
+    if (!check_rate(idp, client, answer))
         return false;
     answer->client = client;
     return true;
@@ -183,12 +302,17 @@ bool th_client_auth_check(struct th_idp *idp, const struct th_idp_request *reque
                           const struct th_form *form, const char *audience,
                           struct th_idp_answer *answer)
 {
-    struct th_jwt jwt = {0};
-    if (!check_method(request, form, answer))
+    struct th_str secret = th_form_get(form, "client_secret");
+    bool has_assertion = th_form_get(form, "client_assertion").len > 0 ||
+                         th_form_get(form, "client_assertion_type").len > 0;
+    bool has_header = request->authorization.len > 0;
+    if (!check_ways(has_assertion, secret.len > 0, has_header, answer))
         return false;
-    if (th_jwt_parse(th_form_get(form, "client_assertion"), &jwt) != 0)
-        return refuse_client(answer, "assertion_malformed", "The client_assertion is not a JWT.");
-    bool fine = check_assertion(idp, &jwt, form, audience, answer);
-    th_jwt_fini(&jwt);
-    return fine;
+    if (has_header)
+        return check_basic(idp, request->authorization, form, answer);
+    if (secret.len > 0)
+        return check_secret(idp, BY_POST, th_form_get(form, "client_id"), secret, answer);
+    if (has_assertion)
+        return check_assertion_text(idp, form, audience, answer);
+    return check_nothing(idp, form, answer);
 }

@@ -1,4 +1,4 @@
-/* Client authentication by private_key_jwt (RFC 7523, 2.2; reference section 2). */
+/* Client authentication by the one method that a client is registered for (reference, section 2). */
 #ifndef TOKENHOP_SRC_SANDBOX_CLIENT_AUTH_H
 #define TOKENHOP_SRC_SANDBOX_CLIENT_AUTH_H
 

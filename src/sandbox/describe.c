@@ -36,9 +36,9 @@ static json_t *describe_clients(const struct th_registry *registry)
                 json_array_append_new(keys, json_pack("{s:s, s:s%, s:s}", "kid", key->kid, "alg",
                                                       alg.ptr, alg.len, "key_file", key->file));
         }
-        json_object_set_new(
-            object, client->row->name,
-            json_pack("{s:s, s:o}", "client_id", client->row->client_id, "keys", keys));
+        json_object_set_new(object, client->row->name,
+                            json_pack("{s:s, s:o, s:s*}", "client_id", client->row->client_id,
+                                      "keys", keys, "secret_file", client->secret_file));
     }
     return object;
 }

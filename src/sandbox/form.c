@@ -21,8 +21,7 @@ static bool is_plain(char c)
            (c != '\0' && strchr("-._~*!'():/@,;$?", c) != NULL);
 }
 
-/* Decodes one name or value to *out; false when malformed. */
-static bool decode(struct th_str in, char **out, struct th_str *ret)
+bool th_form_decode(struct th_str in, char **out, struct th_str *ret)
 {
     char *start = *out;
     for (size_t i = 0; i < in.len; i++) {
@@ -55,7 +54,7 @@ static enum th_form_fault add_field(struct th_form *form, struct th_str piece, c
         name.len = (size_t)(equals - piece.ptr);
         value = (struct th_str){equals + 1, piece.len - name.len - 1};
     }
-    if (!decode(name, out, &name) || !decode(value, out, &value) || name.len == 0)
+    if (!th_form_decode(name, out, &name) || !th_form_decode(value, out, &value) || name.len == 0)
         return TH_FORM_MALFORMED;
     for (size_t i = 0; i < form->n_fields; i++) {
         if (th_str_equal(form->fields[i].name, name))

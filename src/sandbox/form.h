@@ -27,6 +27,9 @@ struct th_form {
 
 enum th_form_fault th_form_init(struct th_form *form, struct th_str body);
 void th_form_fini(struct th_form *form); /* zeroed is fine */
+/* One name or value by itself, decoded to *out (which has room for in.len bytes) and beyond it; false
+ * when malformed. */
+bool th_form_decode(struct th_str in, char **out, struct th_str *ret);
 /* The value; empty when absent, since RFC 6749 (3.2) treats both alike. */
 struct th_str th_form_get(const struct th_form *form, const char *name);
 

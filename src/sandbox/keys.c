@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/random.h"
 
 #define PEM_MAX 16384
+#define SECRET_BYTES 48
+#define SECRET_MAX 128
 
 static int write_all(int fd, struct th_str bytes)
 {
@@ -55,6 +58,47 @@ static int make_key(const char *file, enum th_alg alg, struct th_errinfo *reterr
     if (e != 0)
         return th_errinfo_set(reterr, e, file, NULL, "cannot make a key");
     return publish(file, th_secret_expose(pem), reterr);
+}
+
+/* 64 letters, and then some that a form or a header must not change on the way. */
+static int make_secret(const char *file, struct th_errinfo *reterr)
+{
+    unsigned char random[SECRET_BYTES];
+    struct th_buf text;
+    th_buf_init_secret(&text, SECRET_MAX);
+    th_random_bytes(random, sizeof random);
+    th_base64url_encode(&text, random, sizeof random);
+    th_wipe(random, sizeof random);
+    th_buf_add_str(&text, TH_STR(" +%:&=/~*\n"));
+    int e = text.failed ? th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory")
+                        : publish(file, th_buf_str(&text), reterr);
+    th_buf_fini(&text);
+    return e;
+}
+
+int th_sandbox_secret_open(const char *folder, const char *name, struct th_secret **ret_secret,
+                           char **ret_file, struct th_errinfo *reterr)
+{
+    size_t size = strlen(folder) + strlen(name) + sizeof "/.secret";
+    TH_CLEANUP(th_freep) char *file = th_malloc(size);
+    if (file == NULL)
+        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
+    snprintf(file, size, "%s/%s.secret", folder, name);
+    int e = access(file, F_OK) != 0 ? make_secret(file, reterr) : 0;
+    if (e == 0)
+        e = th_secret_read_file(file, SECRET_MAX, true, ret_secret, reterr);
+    if (e == 0)
+        *ret_file = th_take(&file);
+    return e;
+}
+
+void th_sandbox_secret_close(struct th_secret **secret, char **file, bool remove_file)
+{
+    if (remove_file && *file != NULL)
+        unlink(*file);
+    *secret = th_secret_unref(*secret);
+    th_free(*file);
+    *file = NULL;
 }
 
 int th_sandbox_key_open(const char *folder, const char *name, const char *kid, enum th_alg alg,

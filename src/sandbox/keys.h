@@ -1,4 +1,4 @@
-/* Key material in the state folder: NAME.pem, PKCS#8, 0600. */
+/* Key material in the state folder, 0600: NAME.pem, PKCS#8; NAME.secret, a client secret. */
 #ifndef TOKENHOP_SRC_SANDBOX_KEYS_H
 #define TOKENHOP_SRC_SANDBOX_KEYS_H
 
@@ -8,5 +8,10 @@
 int th_sandbox_key_open(const char *folder, const char *name, const char *kid, enum th_alg alg,
                         struct th_registry_key *ret_key, struct th_errinfo *reterr) TH_MUST;
 void th_sandbox_key_close(struct th_registry_key *key, bool remove_file);
+
+/* Likewise of FOLDER/NAME.secret. Close leaves both NULL. */
+int th_sandbox_secret_open(const char *folder, const char *name, struct th_secret **ret_secret,
+                           char **ret_file, struct th_errinfo *reterr) TH_MUST;
+void th_sandbox_secret_close(struct th_secret **secret, char **file, bool remove_file);
 
 #endif

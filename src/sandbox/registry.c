@@ -44,7 +44,10 @@ static int init_client(struct th_registry_client *client, const struct th_client
     if (e != 0)
         return e;
     snprintf(second, sizeof second, "%s-es256", row->name);
-    return th_sandbox_key_open(folder, second, "k2", TH_JWS_ES256, &client->keys[1], reterr);
+    e = th_sandbox_key_open(folder, second, "k2", TH_JWS_ES256, &client->keys[1], reterr);
+    if (e != 0)
+        return e;
+    return th_sandbox_secret_open(folder, row->name, &client->secret, &client->secret_file, reterr);
 }
 
 int th_registry_init(struct th_registry *registry, const char *folder, const char *base,
@@ -85,6 +88,8 @@ void th_registry_fini(struct th_registry *registry, bool remove_files)
     for (size_t i = 0; i < TH_CLIENT_COUNT; i++) {
         for (size_t k = 0; k < TH_REGISTRY_CLIENT_KEYS; k++)
             th_sandbox_key_close(&registry->clients[i].keys[k], remove_files);
+        th_sandbox_secret_close(&registry->clients[i].secret, &registry->clients[i].secret_file,
+                                remove_files);
     }
     for (size_t i = 0; i < TH_RESOURCE_COUNT; i++) {
         th_free(registry->resources[i].url);

@@ -26,6 +26,8 @@ struct th_registry_server {
 struct th_registry_client {
     const struct th_client_row *row;
     struct th_registry_key keys[TH_REGISTRY_CLIENT_KEYS]; /* k1 RS256, k2 ES256 */
+    struct th_secret *secret; /* NULL: none. Only where the registered method is one of a secret */
+    char *secret_file;        /* it holds nothing else */
 };
 
 struct th_registry_resource {

@@ -145,13 +145,14 @@ static json_t *make_metadata(const struct th_registry_server *server)
                          : json_pack("[s,s,s,s]", "authorization_code", TH_GRANT_CLIENT_CREDENTIALS,
                                      TH_GRANT_EXCHANGE, TH_GRANT_JWT_BEARER);
     json_t *metadata = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:[s], s:[s,s,s,s,s,s], s:[s], s:[s], s:[s]}", "issuer",
-        server->issuer, "token_endpoint", server->token_url, "revocation_endpoint",
+        "{s:s, s:s, s:s, s:s, s:o, s:[s,s,s,s,s], s:[s,s,s,s,s,s,s,s,s], s:[s], s:[s], s:[s]}",
+        "issuer", server->issuer, "token_endpoint", server->token_url, "revocation_endpoint",
         server->revoke_url, "jwks_uri", server->keys_url, "grant_types_supported", grants,
-        "token_endpoint_auth_methods_supported", "private_key_jwt",
+        "token_endpoint_auth_methods_supported", "private_key_jwt", "client_secret_basic",
+        "client_secret_post", "client_secret_jwt", "none",
         "token_endpoint_auth_signing_alg_values_supported", "RS256", "RS384", "RS512", "ES256",
-        "ES384", "ES512", "response_types_supported", "code", "subject_types_supported", "public",
-        "id_token_signing_alg_values_supported", "RS256");
+        "ES384", "ES512", "HS256", "HS384", "HS512", "response_types_supported", "code",
+        "subject_types_supported", "public", "id_token_signing_alg_values_supported", "RS256");
     if (metadata != NULL && org)
         json_object_set_new(metadata, "identity_chaining_requested_token_types_supported",
                             json_pack("[s]", TH_TYPE_ID_JAG));

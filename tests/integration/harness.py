@@ -48,6 +48,9 @@ JB = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TT = "urn:ietf:params:oauth:token-type:"
 CA = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
+# the sandbox's setting agent1_auth_method
+AUTH_METHODS = ["private_key_jwt", "client_secret_basic", "client_secret_post", "client_secret_jwt", "none"]
+
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -214,6 +217,12 @@ class Sandbox(Process):
 
     def key_file(self, name, kid="k1"):
         return next(k["key_file"] for k in self.info["clients"][name]["keys"] if k["kid"] == kid)
+
+    def secret_file(self, name):
+        return self.info["clients"][name]["secret_file"]
+
+    def secret(self, name):
+        return pathlib.Path(self.secret_file(name)).read_text().removesuffix("\n")
 
     def resource(self, name):
         return self.info["agents"][name]["resource"]
