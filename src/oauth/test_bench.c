@@ -12,7 +12,6 @@ static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request 
         return b->start_error;
     assert_null(b->fn); /* one leg at a time */
     assert_true(b->n_asked < ASKED_MAX);
-    assert_null(request->authorization.ptr);
     assert_null(request->dpop.ptr);
     struct asked *asked = &b->asked[b->n_asked++];
     *asked = (struct asked){
@@ -22,6 +21,9 @@ static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request 
                                 request->content_type.len),
         .ca_file =
             strndup(request->ca_file.len > 0 ? request->ca_file.ptr : "", request->ca_file.len),
+        .authorization = request->authorization.ptr != NULL
+                             ? strndup(request->authorization.ptr, request->authorization.len)
+                             : NULL,
         .timeout_ms = request->timeout_ms,
         .allow_cleartext = request->allow_cleartext,
     };
@@ -59,6 +61,7 @@ void forget_asked(struct bench *b)
         free(asked->body);
         free(asked->content_type);
         free(asked->ca_file);
+        free(asked->authorization);
     }
 }
 
@@ -251,6 +254,7 @@ char *check_assertion(const struct bench *b, size_t request, const char *audienc
                  "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
     assert_null(field(b, request, "client_id"));
     assert_null(field(b, request, "client_secret"));
+    assert_null(b->asked[request].authorization);
     char *assertion = field(b, request, "client_assertion");
     assert_non_null(assertion);
     assert_int_equal(th_key_parse(th_str_of(key_text), &key, NULL), 0);

@@ -1,7 +1,10 @@
-/* Examples of RFC 7515 (A.2, A.3), RFC 8037 (A) and RFC 7638 (3.1), for tests. */
+/* Examples of RFC 7515 (A.1 to A.3), RFC 8037 (A) and RFC 7638 (3.1), for tests. */
 #ifndef TOKENHOP_SRC_OAUTH_TESTDATA_H
 #define TOKENHOP_SRC_OAUTH_TESTDATA_H
 
+/* A.1: HS256; its header has a line break, which a signer of ours never writes. */
+#define RFC7515_A1_SECRET                                                                          \
+    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
 #define RFC7515_A2_PUBLIC                                                                          \
     "\"kty\":\"RSA\",\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-"    \
     "Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_"   \
@@ -27,6 +30,9 @@
 #define RFC7515_CLAIMS                                                                             \
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVl" \
     "fQ"
+#define RFC7515_A1_TOKEN                                                                           \
+    "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." RFC7515_CLAIMS                                     \
+    ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 #define RFC7515_A2_TOKEN                                                                           \
     "eyJhbGciOiJSUzI1NiJ9." RFC7515_CLAIMS                                                         \
     ".cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_"       \

@@ -167,7 +167,7 @@ def test_secret_inline_is_refused_and_not_shown(folder, sandbox):
     config = harness.base_config(sandbox)
     config["agents"]["agent1"]["auth"] = {"method": "client_secret_basic", "secret": "hunter2-and-more"}
     found = check(folder, config)
-    assert found.returncode == 2 and 'auth.secret' in found.stderr and "hunter2" not in found.stderr
+    assert found.returncode == 2 and "auth.secret" in found.stderr and "hunter2" not in found.stderr
 
 
 def test_loopback_destination_must_be_allowed(folder, sandbox):
