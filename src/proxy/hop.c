@@ -191,9 +191,9 @@ void th_hop_drop_origin(struct th_hop *hop, bool keep)
     if (hop->origin == NULL)
         return;
     th_outgoing_clear(&hop->to_origin, hop->desk->worker);
-    if (hop->response_parsed)
+    if (hop->response_parsed && hop->response_body.room != NULL)
         th_chunk_touch(hop->origin->in,
-                       (size_t)(hop->response_body.touched - hop->origin->in->data));
+                       (size_t)(hop->response_body.touched - hop->response_body.room));
     if (keep)
         th_origin_give(hop->origin);
     else

@@ -417,7 +417,10 @@ static void drop_room(struct th_hop *hop)
 {
     struct th_body *body = &hop->response_body;
 
-    body->room = body->raw = NULL;
+    if (body->room == NULL)
+        return;
+    th_chunk_touch(hop->origin->in, (size_t)(body->touched - body->room));
+    body->room = body->raw = body->touched = NULL;
     body->room_size = 0;
     hop->origin->in = th_chunk_put(&hop->desk->worker->chunks, hop->origin->in);
 }
@@ -432,7 +435,7 @@ static bool ensure_room(struct th_hop *hop)
     if (in == NULL)
         return false;
     hop->origin->in = in;
-    body->room = body->raw = in->data;
+    body->room = body->raw = body->touched = in->data;
     body->room_size = in->size;
     return true;
 }
