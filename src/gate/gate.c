@@ -12,6 +12,10 @@
 /* Pieces of the Authorization fields of one unmatched request that are looked at. */
 #define RUNS_MAX 64
 
+static const char two_ways[] =
+    "two servers may read this path in two ways (dot segments, empty segments, encoded separators, "
+    "encoded letters)";
+
 static void refuse(struct th_gate_decision *decision, int error, const char *detail)
 {
     decision->action = TH_GATE_REFUSE;
@@ -183,11 +187,16 @@ static void decide_unmatched(const struct th_config_view *config, const struct t
     enum th_unmatched_action action = config->unmatched;
     bool by_rule = false;
 
-    for (size_t i = 0; i < config->n_unmatched_rules && !by_rule; i++)
+    for (size_t i = 0; i < config->n_unmatched_rules && !by_rule; i++) {
+        if (th_route_pattern_is_ambiguous(&config->unmatched_rules[i].pattern, url)) {
+            refuse(decision, TH_E_BAD_TARGET, two_ways);
+            return;
+        }
         if (th_route_pattern_matches(&config->unmatched_rules[i].pattern, url)) {
             action = config->unmatched_rules[i].action;
             by_rule = true;
         }
+    }
     if (action == TH_UNMATCHED_DENY) {
         refuse(decision, TH_E_DESTINATION_DENIED, "no connection has a URL that matches");
         return;
@@ -254,10 +263,9 @@ void th_gate_decide(const struct th_config_view *config, const struct th_routes 
         return;
     }
     enum th_route_result found = th_route_find(routes, url, agent, &ret_decision->route);
-    if (found != TH_ROUTE_NONE && th_url_path_is_ambiguous(url->path)) {
-        refuse(ret_decision, TH_E_BAD_TARGET,
-               "two servers may read this path in two ways (dot segments, empty segments, encoded "
-               "separators)");
+    if (found != TH_ROUTE_NONE &&
+        (th_url_path_is_ambiguous(url->path) || th_route_depends_on_encoding(routes, url))) {
+        refuse(ret_decision, TH_E_BAD_TARGET, two_ways);
         return;
     }
     if (found == TH_ROUTE_NO_PATH && find_public(config, routes, agent, url, &ret_decision->route))

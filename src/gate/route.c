@@ -176,10 +176,41 @@ static bool path_matches(struct th_str pattern, struct th_str path)
            (path.len == pattern.len || path.ptr[pattern.len] == '/');
 }
 
-static const struct entry *find_entry(const struct place *place, struct th_str path)
+/* Of a path whose percent signs each have their two digits (th_url_parse() refuses others). */
+static int take_decoded(const char **p, const char *end)
+{
+    unsigned value = 0;
+
+    if (**p != '%' || end - *p < 3)
+        return (unsigned char)*(*p)++;
+    for (int i = 1; i <= 2; i++) {
+        unsigned char c = (unsigned char)(*p)[i];
+        value = value << 4 | (c <= '9' ? c - 0x30u : (c | 0x20u) - 0x61u + 10);
+    }
+    *p += 3;
+    return (int)(value & 0xff);
+}
+
+/* The same of what both are once decoded, as the origin reads them (RFC 3986, 2.4). */
+static bool decoded_path_matches(struct th_str pattern, struct th_str path)
+{
+    if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')
+        pattern.len--;
+    const char *a = pattern.ptr, *a_end = a + pattern.len;
+    const char *b = path.ptr, *b_end = b + path.len;
+    while (a < a_end)
+        if (b == b_end || take_decoded(&a, a_end) != take_decoded(&b, b_end))
+            return false;
+    return b == b_end || *b == '/';
+}
+
+typedef bool match_fn(struct th_str pattern, struct th_str path);
+
+static const struct entry *find_entry(const struct place *place, struct th_str path,
+                                      match_fn *matches)
 {
     for (const struct entry *entry = place->entries; entry != NULL; entry = entry->next)
-        if (path_matches(entry->pattern->path, path))
+        if (matches(entry->pattern->path, path))
             return entry;
     return NULL;
 }
@@ -187,11 +218,12 @@ static const struct entry *find_entry(const struct place *place, struct th_str p
 /* The best entry for one way of naming the host; of two schemes the longer path wins, else the
  * request's own. */
 static const struct entry *find_at_host(const struct th_routes *routes, const struct th_url *url,
-                                        struct th_str host, bool wildcard, bool *ret_any_place)
+                                        struct th_str host, bool wildcard, match_fn *matches,
+                                        bool *ret_any_place)
 {
     struct place_key key = {url->scheme, host, url->port, wildcard};
     const struct place *place = find_place(routes, &key);
-    const struct entry *best = place != NULL ? find_entry(place, url->path) : NULL;
+    const struct entry *best = place != NULL ? find_entry(place, url->path, matches) : NULL;
 
     *ret_any_place |= place != NULL;
     if (url->scheme == TH_SCHEME_HTTP) {
@@ -199,7 +231,7 @@ static const struct entry *find_at_host(const struct th_routes *routes, const st
         if (url->port == th_scheme_port(TH_SCHEME_HTTP))
             key.port = th_scheme_port(TH_SCHEME_HTTPS);
         place = find_place(routes, &key);
-        const struct entry *secure = place != NULL ? find_entry(place, url->path) : NULL;
+        const struct entry *secure = place != NULL ? find_entry(place, url->path, matches) : NULL;
         *ret_any_place |= place != NULL;
         if (secure != NULL && (best == NULL || secure->pattern->path.len > best->pattern->path.len))
             best = secure;
@@ -207,20 +239,37 @@ static const struct entry *find_at_host(const struct th_routes *routes, const st
     return best;
 }
 
-enum th_route_result th_route_find(const struct th_routes *routes, const struct th_url *url,
-                                   const struct th_config_agent *agent, struct th_route *ret_route)
+static const struct entry *find(const struct th_routes *routes, const struct th_url *url,
+                                match_fn *matches, bool *ret_any_place)
 {
-    bool any_place = false;
-    const struct entry *entry = find_at_host(routes, url, url->host, false, &any_place);
+    const struct entry *entry = find_at_host(routes, url, url->host, false, matches, ret_any_place);
 
     if (entry == NULL && routes->any_wildcard && !url->host_is_literal) {
         const char *dot = memchr(url->host.ptr, '.', url->host.len);
         if (dot != NULL && dot != url->host.ptr) {
             size_t skip = (size_t)(dot + 1 - url->host.ptr);
             struct th_str rest = {dot + 1, url->host.len - skip};
-            entry = find_at_host(routes, url, rest, true, &any_place);
+            entry = find_at_host(routes, url, rest, true, matches, ret_any_place);
         }
     }
+    return entry;
+}
+
+bool th_route_depends_on_encoding(const struct th_routes *routes, const struct th_url *url)
+{
+    bool any_place = false;
+
+    return memchr(url->path.ptr, '%', url->path.len) != NULL &&
+           find(routes, url, path_matches, &any_place) !=
+               find(routes, url, decoded_path_matches, &any_place);
+}
+
+enum th_route_result th_route_find(const struct th_routes *routes, const struct th_url *url,
+                                   const struct th_config_agent *agent, struct th_route *ret_route)
+{
+    bool any_place = false;
+    const struct entry *entry = find(routes, url, path_matches, &any_place);
+
     if (entry == NULL)
         return any_place ? TH_ROUTE_NO_PATH : TH_ROUTE_NONE;
 
@@ -280,6 +329,16 @@ bool th_route_pattern_matches(const struct th_config_pattern *pattern, const str
 {
     return pattern_scheme(pattern) == url->scheme && pattern->port == url->port &&
            host_matches(pattern, url) && path_matches(pattern->path, url->path);
+}
+
+bool th_route_pattern_is_ambiguous(const struct th_config_pattern *pattern,
+                                   const struct th_url *url)
+{
+    if (pattern_scheme(pattern) != url->scheme || pattern->port != url->port ||
+        !host_matches(pattern, url) || pattern->path.len <= 1)
+        return false;
+    return th_url_path_is_ambiguous(url->path) ||
+           path_matches(pattern->path, url->path) != decoded_path_matches(pattern->path, url->path);
 }
 
 /* As find_at_host() asks: an http:// request also meets https:// patterns. */

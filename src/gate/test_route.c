@@ -149,6 +149,32 @@ static void r9_the_most_specific_pattern_wins(void **state)
     }
 }
 
+static void r9_the_origin_decodes_the_path(void **state)
+{
+    static const struct {
+        const char *url;
+        bool depends;
+    } cases[] = {
+        {"http://one.example.com/a2a/x", false},
+        {"http://one.example.com/%61%32a/x", true},
+        {"http://one.example.com/a2a%62", false},
+        {"http://one.example.com/a2a/%64eep", true},
+        {"http://one.example.com/x/%61", false},
+        {"http://one.example.com/%612a", true},
+        {"http://x.wild.example.com/onl%79", true},
+        {"http://two.example.com/%61pi/x", true}, /* carried over TLS */
+        {"http://nowhere.example.com/%61", false},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_url url;
+        assert_int_equal(th_url_parse(th_str_of(cases[i].url), &url), 0);
+        if (th_route_depends_on_encoding(f->routes, &url) != cases[i].depends)
+            fail_msg("%s", cases[i].url);
+    }
+}
+
 static void why_a_pattern_lost(void **state)
 {
     static const struct {
@@ -409,6 +435,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(r9_the_most_specific_pattern_wins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(r9_the_origin_decodes_the_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(why_a_pattern_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scheme_is_carried_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(r20_a_tunnel_for_what_is_reached_in_clear, set_up,

@@ -34,6 +34,10 @@ enum th_route_result {
 enum th_route_result th_route_find(const struct th_routes *routes, const struct th_url *url,
                                    const struct th_config_agent *agent, struct th_route *ret_route);
 
+/* Whether the origin, which decodes the path, would see it under another pattern than
+ * th_route_find() does ("/%61dmin" is "/admin"). */
+bool th_route_depends_on_encoding(const struct th_routes *routes, const struct th_url *url);
+
 /* What a pattern is to a URL, for whoever asks why a request went where it did. `winner` is that of
  * th_route_find(), or NULL. */
 enum th_route_verdict {
@@ -57,5 +61,9 @@ bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_u
 
 /* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
+/* Whether the pattern is at that origin, tells its paths apart, and the origin may read the URL's in
+ * another way than th_route_pattern_matches() does. */
+bool th_route_pattern_is_ambiguous(const struct th_config_pattern *pattern,
+                                   const struct th_url *url);
 
 #endif
