@@ -414,7 +414,7 @@ static int make_worker(struct run *run)
     if (error == 0)
         error = th_fetcher_new_curl(run->worker, &run->fetcher);
     if (error == 0)
-        error = th_exchanger_new(run->worker, run->fetcher, &run->exchanger);
+        error = th_exchanger_new(run->worker, run->fetcher, NULL, &run->exchanger);
     return error;
 }
 

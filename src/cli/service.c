@@ -42,6 +42,7 @@ struct th_service {
     struct th_helpers *helpers;
     struct th_documents *documents;
     struct th_broker *broker;
+    struct th_breakers *breakers;
     struct th_proxy *proxy;
     struct place *places;
     size_t n_places;
@@ -89,6 +90,8 @@ static int make_shared(struct th_service *service)
     if (error == 0)
         error = th_broker_new(&options, &service->broker);
     if (error == 0)
+        error = th_breakers_new(&service->breakers);
+    if (error == 0)
         error = th_proxy_new(service->config, &service->proxy);
     return error;
 }
@@ -110,7 +113,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     if (error == 0)
         error = th_fetcher_new_curl(place->worker, &place->fetcher);
     if (error == 0)
-        error = th_exchanger_new(place->worker, place->fetcher, &place->exchanger);
+        error =
+            th_exchanger_new(place->worker, place->fetcher, service->breakers, &place->exchanger);
     if (error == 0)
         error = th_exchanger_share(place->exchanger, service->documents);
     if (error == 0)
@@ -299,6 +303,7 @@ struct th_service *th_service_free(struct th_service *service)
     th_proxy_free(service->proxy);
     th_broker_free(service->broker);
     th_documents_unref(service->documents);
+    th_breakers_unref(service->breakers);
     th_log_free(service->log);
     th_writer_free(service->writer, WRITER_STOP_MS);
     th_metrics_free(service->metrics);

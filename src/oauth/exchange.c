@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "exchange_breaker.h"
 #include "exchange_run.h"
 #include "form.h"
 #include "issued.h"
@@ -51,6 +52,7 @@ static void drop_try(struct th_exchange *ex)
     ex->client.key = th_key_unref(ex->client.key);
     th_token_answer_fini(&ex->answer);
     ex->is_unanswered = false;
+    th_timer_stop(&ex->worker->wheel, &ex->share);
 }
 
 /* Lets go of all that may still call back, and of every token. */
@@ -66,6 +68,7 @@ static void drop_all(struct th_exchange *ex)
     th_document_leave(&ex->document);
     ex->lacking = th_jwks_unref(ex->lacking);
     drop_try(ex);
+    th_exchange_leave_all(ex);
     ex->previous = th_secret_unref(ex->previous);
     ex->subject_token = th_secret_unref(ex->subject_token);
     json_decref(ex->subject_claims);
@@ -169,6 +172,16 @@ static int prove_elsewhere(struct th_exchange *ex, struct th_str audience, int64
     return error;
 }
 
+static enum th_exchange_state hold_off(struct th_exchange *ex, int64_t wait_ms)
+{
+    char why[64];
+    ex->result.retry_after_ms = wait_ms;
+    ex->result.was_held_off = ex->result.n_legs == 0;
+    (void)snprintf(why, sizeof why, "after failures it is not asked again for %lld ms",
+                   (long long)wait_ms);
+    return fail(ex, TH_E_EXCHANGE_DOWN, why);
+}
+
 static enum th_exchange_state enter_prove(struct th_exchange *ex)
 {
     struct th_worker *worker = ex->worker;
@@ -177,6 +190,9 @@ static enum th_exchange_state enter_prove(struct th_exchange *ex)
     int64_t wall_ms = th_clock_wall_ms(worker->clock);
     int error = 0;
     drop_try(ex);
+    int64_t wait_ms = th_exchange_enter_leg(ex);
+    if (wait_ms > 0)
+        return hold_off(ex, wait_ms);
     th_exchange_choose_auth(ex, server);
     const struct th_client_auth *method = th_client_auth_get(ex->client.auth->method);
     if (method->has_key)
@@ -240,7 +256,6 @@ static int start_fetch(struct th_exchange *ex, const struct th_buf *form,
 {
     struct th_fetcher *fetcher = ex->exchanger->fetcher;
     const struct th_config_authorization_server *server = th_exchange_server(ex);
-    int64_t left_ms = ex->deadline.deadline_ms - th_clock_monotonic_ms(ex->worker->clock);
     struct th_fetch_request request = {
         .url = th_exchange_endpoint(ex),
         .body = th_buf_str(form),
@@ -248,7 +263,7 @@ static int start_fetch(struct th_exchange *ex, const struct th_buf *form,
         .authorization = th_buf_str(authorization),
         .ca_file = server->ca_file,
         .allow_cleartext = server->allow_cleartext,
-        .timeout_ms = left_ms > 0 ? left_ms : 1,
+        .timeout_ms = ex->share_ms,
     };
     return fetcher->start(fetcher, &request, on_fetch, ex, &ex->fetch);
 }
@@ -282,8 +297,12 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
     if (error == 0) {
         report_sent(ex);
         th_exchange_watch_request(ex, th_buf_str(&form), th_buf_str(&authorization));
+        ex->share_ms = th_exchange_share_ms(ex);
         error = start_fetch(ex, &form, &authorization);
     }
+    if (error == 0 && ex->leg + 1 < ex->plan->n_legs)
+        th_timer_set(&ex->worker->wheel, &ex->share,
+                     th_clock_monotonic_ms(ex->worker->clock) + ex->share_ms);
     th_buf_fini(&form);
     th_buf_fini(&authorization);
     return error == 0 ? TH_EXCHANGE_WAIT : fail(ex, error, "the request could not be made");
@@ -298,6 +317,7 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     struct th_exchange_leg_report *report = &ex->result.legs[ex->leg];
     int64_t duration_us = th_clock_precise_us() - ex->sent_us;
     ex->fetch = NULL;
+    th_timer_stop(&ex->worker->wheel, &ex->share);
     report->duration_us += duration_us;
     if (error == 0) {
         report->status = response->status;
@@ -310,7 +330,16 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
                           detail != NULL ? th_str_of(detail) : TH_STR("no answer came"));
     }
     th_exchange_watch_answer(ex, duration_us);
+    th_exchange_leave_leg(ex);
     th_exchange_run(ex, TH_EXCHANGE_READ);
+}
+
+/* The leg has had its share of the time. */
+static void on_share(struct th_timer *timer)
+{
+    struct th_exchange *ex = TH_CONTAINER_OF(timer, struct th_exchange, share);
+    ex->exchanger->fetcher->cancel(ex->exchanger->fetcher, ex->fetch);
+    on_fetch(ex, TH_E_EXCHANGE_TIMEOUT, NULL, "no answer came in the time that a leg may take");
 }
 
 static void log_oddity(struct th_exchange *ex, const char *oddity)
@@ -423,6 +452,11 @@ static enum th_exchange_state enter_end(struct th_exchange *ex)
 static void on_deadline(struct th_timer *timer)
 {
     struct th_exchange *ex = TH_CONTAINER_OF(timer, struct th_exchange, deadline);
+    if (ex->state == TH_EXCHANGE_WAIT) {
+        ex->is_unanswered = true;
+        ex->answer = (struct th_token_answer){.error = TH_E_EXCHANGE_TIMEOUT, .retry_after_ms = -1};
+        th_exchange_leave_leg(ex);
+    }
     th_exchange_run(
         ex, fail(ex, TH_E_EXCHANGE_TIMEOUT,
                  ex->state == TH_EXCHANGE_VERIFYING
@@ -482,6 +516,7 @@ static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
     ex->result.retry_after_ms = -1;
     ex->soon.fn = deliver;
     th_timer_init(&ex->deadline, on_deadline);
+    th_timer_init(&ex->share, on_share);
     th_list_push_back(&exchanger->running, &ex->link);
     ex->subject_token = th_secret_new(request->subject_token.ptr, request->subject_token.len);
     if (ex->subject_token != NULL)
@@ -516,6 +551,7 @@ int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_r
     if (subject.bound)
         log_oddity(ex, "the subject token is bound to a key (cnf), which a proxy cannot prove");
     th_timer_set(&worker->wheel, &ex->deadline, request->deadline_ms);
+    ex->whole_ms = request->deadline_ms - th_clock_monotonic_ms(worker->clock);
     th_exchange_run(ex, TH_EXCHANGE_VERIFY);
     *ret_exchange = ex;
     return 0;

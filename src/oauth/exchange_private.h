@@ -5,6 +5,7 @@
 #include "client_auth.h"
 #include "token_endpoint.h"
 #include "tokenhop/base/list.h"
+#include "tokenhop/oauth/breaker.h"
 #include "tokenhop/oauth/documents.h"
 #include "tokenhop/oauth/exchange.h"
 #include "tokenhop/oauth/plan.h"
@@ -25,6 +26,7 @@ struct th_exchanger {
     struct th_worker *worker;
     struct th_fetcher *fetcher;
     struct th_document_desk *documents;
+    struct th_breakers *breakers; /* counted; NULL: none */
     struct th_list running;
     struct th_cached_key keys[TH_EXCHANGER_KEYS];
     size_t n_keys;

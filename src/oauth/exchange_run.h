@@ -72,11 +72,16 @@ struct th_exchange {
     struct th_fetch *fetch;
     struct th_token_answer answer; /* to the try */
     bool is_unanswered;            /* the try broke off, answer.error says how */
-    bool has_retried;              /* both once an exchange */
+    struct th_breaker_pass passes[TH_EXCHANGE_LEGS_MAX]; /* to the endpoints of the legs */
+    bool holds_pass[TH_EXCHANGE_LEGS_MAX];
+    bool has_retried; /* both once an exchange */
     bool has_restarted;
     uint64_t handle; /* for the helper's job; 0: none runs */
     int64_t sent_us;
+    int64_t whole_ms; /* from the start to the deadline */
+    int64_t share_ms; /* of it, the try's */
     struct th_timer deadline;
+    struct th_timer share; /* runs in WAIT where it is shorter */
     struct th_soon soon;
     struct th_exchange_result result;
 };

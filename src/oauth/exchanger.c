@@ -25,13 +25,14 @@ static int make_documents(struct th_exchanger *exchanger)
 }
 
 int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
-                     struct th_exchanger **ret_exchanger)
+                     struct th_breakers *breakers, struct th_exchanger **ret_exchanger)
 {
     struct th_exchanger *exchanger = th_calloc(1, sizeof *exchanger);
     if (exchanger == NULL)
         return TH_E_NOMEM;
     exchanger->worker = worker;
     exchanger->fetcher = fetcher;
+    exchanger->breakers = breakers != NULL ? th_breakers_ref(breakers) : NULL;
     th_list_init(&exchanger->running);
     int error = make_documents(exchanger);
     if (error != 0) {
@@ -60,6 +61,7 @@ struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger)
     th_document_desk_free(exchanger->documents);
     while (exchanger->n_keys > 0)
         drop_key(exchanger, exchanger->n_keys - 1);
+    th_breakers_unref(exchanger->breakers);
     th_free(exchanger);
     return NULL;
 }

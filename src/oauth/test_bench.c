@@ -46,11 +46,12 @@ void bench_open(struct bench *b, const char *key, enum th_signing_alg alg,
                 struct th_helpers *helpers)
 {
     *b = (struct bench){.fetcher = {.start = fake_start, .cancel = fake_cancel}};
+    assert_int_equal(th_breakers_new(&b->breakers), 0);
     th_clock_init_fake(&b->clock, NOW_MS);
     world_open(&b->world, key, alg);
     const struct th_worker_options options = {.clock = &b->clock, .helpers = helpers};
     assert_int_equal(th_worker_new(&options, &b->worker), 0);
-    assert_int_equal(th_exchanger_new(b->worker, &b->fetcher, &b->exchanger), 0);
+    assert_int_equal(th_exchanger_new(b->worker, &b->fetcher, b->breakers, &b->exchanger), 0);
 }
 
 void forget_asked(struct bench *b)
@@ -70,6 +71,7 @@ void bench_close(struct bench *b)
 {
     th_exchanger_free(b->exchanger);
     assert_null(b->fn);
+    th_breakers_unref(b->breakers);
     th_worker_free(b->worker);
     world_close(&b->world);
     forget_asked(b);

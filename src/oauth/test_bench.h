@@ -31,6 +31,7 @@ struct bench {
     struct world world;
     struct th_clock clock;
     struct th_worker *worker;
+    struct th_breakers *breakers;
     struct th_exchanger *exchanger;
     struct th_exchange *exchange; /* NULL once it has ended */
 

@@ -16,7 +16,7 @@ static void the_two_legs(void **state)
     assert_int_equal(b.n_asked, 1);
     assert_string_equal(b.asked[0].url, ORG_TOKEN);
     assert_string_equal(b.asked[0].content_type, "application/x-www-form-urlencoded");
-    assert_int_equal(b.asked[0].timeout_ms, DEADLINE_MS);
+    assert_int_equal(b.asked[0].timeout_ms, DEADLINE_MS * TH_EXCHANGE_SHARE_PERCENT / 100);
     assert_int_equal(n_fields(&b, 0), 9);
     assert_field(&b, 0, "grant_type", TX);
     assert_field(&b, 0, "requested_token_type", TT "id-jag");

@@ -6,7 +6,7 @@
 #include "test_bench.h"
 #include "tokenhop/base/check.h"
 
-static void r22_the_deadline_ends_each_leg(void **state)
+static void r22_each_leg_has_its_share(void **state)
 {
     (void)state;
     for (size_t leg = 0; leg < 2; leg++) {
@@ -20,7 +20,7 @@ static void r22_the_deadline_ends_each_leg(void **state)
             answer(&b, 200, ID_JAG_OK, t.id_jag.ptr);
             pass(&b, DEADLINE_MS - 4000 - 1);
         } else {
-            pass(&b, DEADLINE_MS - 1);
+            pass(&b, DEADLINE_MS * TH_EXCHANGE_SHARE_PERCENT / 100 - 1);
         }
         assert_int_equal(b.n_ends, 0);
         pass(&b, 2 * TH_WHEEL_TICK_MS);
@@ -300,7 +300,7 @@ int main(void)
 {
     th_json_start();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(r22_the_deadline_ends_each_leg),
+        cmocka_unit_test(r22_each_leg_has_its_share),
         cmocka_unit_test(cancelled_it_says_nothing_more),
         cmocka_unit_test(rsa_signs_on_a_helper),
         cmocka_unit_test(rsa_signs_in_place_without_helpers),

@@ -139,8 +139,10 @@ void th_token_answer_read(const struct th_fetch_response *response, const struct
         answer->expires_in_ms = read_expires_in(answer->object);
         leg->read(leg, answer);
     }
-    if (answer->error == TH_E_EXCHANGE_DOWN)
+    if (answer->error == TH_E_EXCHANGE_DOWN) {
         answer->retry_after_ms = read_retry_after(response);
+        answer->asks_for_rest = response->retry_after_ms > 0;
+    }
 }
 
 void th_token_answer_fini(struct th_token_answer *answer)

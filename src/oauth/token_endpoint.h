@@ -26,6 +26,8 @@ struct th_token_answer {
     char why[200]; /* what happened and how to mend it */
     char interaction_uri[512];
     int64_t retry_after_ms; /* -1: none */
+    /* By a Retry-After. The reset of a rate limit alone is none: that may be one user's limit. */
+    bool asks_for_rest;
 };
 
 /* Fills all of it. `issuer` is the server's, for what it may send a user to. */

@@ -17,6 +17,7 @@ struct outcome {
     const struct th_failure *failure;
     bool keep;     /* the credential fills the cache */
     bool remember; /* the refusal does */
+    bool held_off; /* by a breaker, without a try: the pause does not grow */
     int64_t retry_after_ms;
     int64_t now_ms;           /* these two by settle(), as neither is asked for under a lock */
     unsigned jitter_permille; /* of a pause, added to it */
@@ -93,10 +94,11 @@ static struct th_refusal *note_failure(struct th_setback *setback, const struct 
                                        bool answers)
 {
     struct th_refusal *before = setback->refusal;
-    int64_t pause_ms =
-        th_failure_pause(outcome->failure, setback->pause_ms, outcome->retry_after_ms);
+    int64_t pause_ms = th_failure_pause(outcome->failure, outcome->held_off ? 0 : setback->pause_ms,
+                                        outcome->retry_after_ms);
     setback->refusal = answers ? th_refusal_ref(outcome->refusal) : NULL;
-    setback->pause_ms = pause_ms;
+    if (!outcome->held_off)
+        setback->pause_ms = pause_ms;
     setback->again_ms = outcome->now_ms + pause_ms + pause_ms * outcome->jitter_permille / 1000;
     setback->forget_ms = setback->again_ms + FORGET_MS;
     return before;
@@ -209,7 +211,8 @@ static void flight_end(struct th_flight *flight, struct outcome *outcome)
 static void say_failure(const struct th_flight *flight, const struct th_exchange_result *result,
                         const struct th_failure *failure)
 {
-    TH_LOG(flight->desk->worker->log, failure->level, "broker.exchange_failed",
+    enum th_log_level level = result->was_held_off ? TH_LEVEL_DEBUG : failure->level;
+    TH_LOG(flight->desk->worker->log, level, "broker.exchange_failed",
            "An exchange did not yield a credential", TH_LOG_TEXT("connection", flight->connection),
            TH_LOG_ERR("error", result->error), TH_LOG_TEXT("oauth_error", result->oauth_error),
            TH_LOG_TEXT("detail", result->detail));
@@ -222,7 +225,10 @@ static void end_with_failure(struct th_flight *flight, const struct th_exchange_
         .failure = th_failure_get(result->error),
         .retry_after_ms = result->retry_after_ms,
     };
-    outcome.remember = outcome.failure->is_remembered;
+    /* What a breaker says is known here anyway, to the millisecond, and subject tokens that cost the
+     * server nothing must not fill the cache. */
+    outcome.held_off = result->was_held_off;
+    outcome.remember = outcome.failure->is_remembered && !outcome.held_off;
     outcome.refusal = th_refusal_of_result(result);
     if (outcome.refusal == NULL) {
         outcome.refusal = th_refusal_ref(broker->no_memory);

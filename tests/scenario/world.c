@@ -162,6 +162,8 @@ static int make_shared(struct world *world)
     world->metrics = th_metrics_new((unsigned)config->workers);
     int error = world->metrics != NULL ? th_broker_new(&options, &world->broker) : TH_E_NOMEM;
     if (error == 0)
+        error = th_breakers_new(&world->breakers);
+    if (error == 0)
         error = th_proxy_new(world->config, &world->proxy);
     return error;
 }
@@ -198,7 +200,8 @@ static int make_place(struct world *world, size_t index)
     if (world->fail_nth == 0)
         fill_pool(&place->worker->chunks);
     server_make_fetcher(&world->server, place->worker, &place->fetcher);
-    error = th_exchanger_new(place->worker, &place->fetcher.base, &place->exchanger);
+    error =
+        th_exchanger_new(place->worker, &place->fetcher.base, world->breakers, &place->exchanger);
     if (error == 0)
         error = th_broker_desk_new(world->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
@@ -415,6 +418,7 @@ void world_fini(struct world *world)
         th_worker_free(world->places[i].worker);
     th_proxy_free(world->proxy);
     th_broker_free(world->broker);
+    th_breakers_unref(world->breakers);
     th_log_free(world->log);
     th_writer_free(world->writer, 5000);
     th_metrics_free(world->metrics);

@@ -47,6 +47,7 @@ struct world {
     struct th_writer *writer;
     struct th_writer_file *access_file;
     struct th_broker *broker;
+    struct th_breakers *breakers;
     struct th_proxy *proxy;
     int log_fd, access_fd; /* in memory */
     size_t fds_before;

@@ -11,7 +11,9 @@
  * Every leg bears a fresh client assertion with a new jti, retries included (R12). What comes back is
  * checked (R13, R26) before it is used. A transport failure of leg 2 is tried once more with the same
  * ID-JAG; `invalid_grant` there runs leg 1 anew once (reference, 4.7). The whole is bounded by one
- * deadline. The worker's thread only. */
+ * deadline, and a leg that is not the last by TH_EXCHANGE_SHARE_PERCENT of what is then left, so that a
+ * server that hangs is noticed. An exchange that would call an endpoint whose breaker (breaker.h) is
+ * open ends at once, before anything is sent. The worker's thread only. */
 #ifndef TOKENHOP_OAUTH_EXCHANGE_H
 #define TOKENHOP_OAUTH_EXCHANGE_H
 
@@ -20,11 +22,13 @@
 #include "tokenhop/config/model.h"
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/worker.h"
+#include "tokenhop/oauth/breaker.h"
 #include "tokenhop/oauth/documents.h"
 #include "tokenhop/oauth/subject.h"
 #include "tokenhop/oauth/values.h"
 
 #define TH_EXCHANGE_LEGS_MAX 4
+#define TH_EXCHANGE_SHARE_PERCENT 60
 #define TH_EXCHANGE_DETAIL_MAX 240
 
 struct th_exchange_leg_report {
@@ -48,6 +52,7 @@ struct th_exchange_result {
         [TH_EXCHANGE_DETAIL_MAX]; /* for the problem body: what, where, how to mend; no token */
     char interaction_uri[512];
     int64_t retry_after_ms; /* -1: none */
+    bool was_held_off;      /* by a breaker: nothing was sent */
     struct th_subject subject;
     struct th_exchange_leg_report legs[TH_EXCHANGE_LEGS_MAX];
     unsigned n_legs; /* that were sent, retries not counted anew */
@@ -93,9 +98,10 @@ struct th_exchange_request {
     void *observer_arg;
 };
 
-/* `fetcher` stays the caller's and outlives it. */
+/* `fetcher` stays the caller's and outlives it. `breakers`: those of all workers, a reference is taken;
+ * NULL: none. */
 int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
-                     struct th_exchanger **ret_exchanger) TH_MUST;
+                     struct th_breakers *breakers, struct th_exchanger **ret_exchanger) TH_MUST;
 /* Shares these from now on; it began with documents of its own. Before anything is started. */
 int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *documents) TH_MUST;
 struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
