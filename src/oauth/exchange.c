@@ -379,7 +379,8 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
                                      .subject = ex->subject_claims,
                                      .header = jwt.header,
                                      .claims = jwt.claims,
-                                     .answer = ex->answer.object};
+                                     .answer = ex->answer.object,
+                                     .wall_ms = th_clock_wall_ms(ex->worker->clock)};
     error = leg->check != NULL ? leg->check(&issued, &why) : 0;
     enum th_exchange_state next = TH_EXCHANGE_END;
     if (error != 0) {

@@ -22,6 +22,11 @@ int th_issued_check_id_jag(const struct th_issued *issued, const char **ret_why)
         return 0;
     /* A string, or an array of exactly one: with a second audience it could be used elsewhere too. */
     const json_t *aud = json_object_get(issued->claims, "aud");
+    int64_t exp_ms = th_jwt_time_ms(issued->claims, "exp");
+    if (exp_ms >= 0 && exp_ms <= issued->wall_ms) {
+        *ret_why = "the ID-JAG has ended already: check both clocks";
+        return TH_E_EXCHANGE_MISMATCH;
+    }
     if (th_jwt_has_audience(issued->claims, issued->connection->audience) &&
         (!json_is_array(aud) || json_array_size(aud) == 1))
         return 0;

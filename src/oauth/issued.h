@@ -16,9 +16,11 @@ struct th_issued {
     const json_t *header;  /* of what was issued; NULL: opaque */
     const json_t *claims;  /* likewise */
     const json_t *answer;  /* what it came in */
+    int64_t wall_ms;
 };
 
-/* Before leg 2: a misbound assertion is not carried on, whatever issued_checks says. */
+/* Before leg 2: an assertion that is misbound, or has ended, is not carried on, whatever issued_checks
+ * says. The server there would refuse the latter as if the subject token were at fault (R28). */
 int th_issued_check_id_jag(const struct th_issued *issued, const char **ret_why) TH_MUST;
 int th_issued_check_access_token(const struct th_issued *issued, const char **ret_why) TH_MUST;
 
