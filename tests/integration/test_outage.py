@@ -47,7 +47,7 @@ class DeadServer:
         self.listener.close()
 
 
-def metric(hop, event):
+def logged(hop, event):
     return sum(f'"event":"{event}"' in line for line in hop.stderr.splitlines())
 
 
@@ -115,4 +115,4 @@ def test_outage(own_sandbox, tokenhop, origin):
     # Each subject is exchanged once, however many of its calls were refused before.
     assert sandbox.requests("org_token") <= SUBJECTS + 2
     assert sandbox.refused() == {}
-    assert metric(hop, "breaker.opened") == metric(hop, "breaker.closed") == 1
+    assert logged(hop, "breaker.opened") == logged(hop, "breaker.closed") == 1
