@@ -28,6 +28,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     test_write_pem(folder, "agent1.pem", 2048, NULL);
     test_write_pem(folder, "assistant.pem", 0, "P-256");
     test_write_jwk(folder, "ec.jwk", 0, "P-256");
+    test_write_file(folder, "agent1.secret",
+                    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", 0600);
     test_write_certificate(folder, "ca.pem");
     return atexit(remove_folder);
 }
