@@ -1,6 +1,6 @@
-/* CONNECT, as far as what comes through is HTTP in clear (R20): many clients tunnel plain http:// requests this way. The
- * session goes on after the 200; each request inside is a hop like any other, for the tunnel's authority and no other.
- * Private to the room. */
+/* CONNECT, as far as what comes through is HTTP in clear (R20): many clients tunnel plain http:// requests
+ * this way. The session goes on after the 200; each request inside is a hop like any other, for the tunnel's
+ * authority and no other. Private to the room. */
 #ifndef TOKENHOP_PROXY_TUNNEL_H
 #define TOKENHOP_PROXY_TUNNEL_H
 
