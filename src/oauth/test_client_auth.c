@@ -258,6 +258,34 @@ static void r11_a_secret_that_comes_back(void **state)
     }
 }
 
+#ifdef TH_FAIL_ALLOC
+static void r24_out_of_memory_sends_no_half_of_a_secret(void **state)
+{
+    (void)state;
+    for (int method = TH_AUTH_CLIENT_SECRET_BASIC; method <= TH_AUTH_NONE; method++) {
+        bool reached = true;
+        for (unsigned long nth = 1; reached; nth++) {
+            struct bench b;
+            struct tokens t;
+            open_with(&b, &t, (enum th_auth_method)method,
+                      method == TH_AUTH_CLIENT_SECRET_JWT ? TH_ALG_HS256 : TH_ALG_UNSAID,
+                      method == TH_AUTH_NONE ? NULL : SECRET);
+            assert_true(nth < 1000);
+            th_mem_fail_after(nth, 1);
+            int error = try_start(&b, "opaque", NULL);
+            settle(&b);
+            reached = th_mem_count() >= nth;
+            th_mem_fail_after(0, 0);
+            if (error == 0)
+                error = b.result.error;
+            assert_int_equal(b.n_asked, error == 0 ? 1 : 0);
+            assert_true(error == 0 || (error == TH_E_NOMEM && reached));
+            close_with(&b, &t);
+        }
+    }
+}
+#endif
+
 /* --- two keys --- */
 
 static void open_two(struct bench *b, struct tokens *t, struct th_config_auth *next)
@@ -386,6 +414,9 @@ int main(void)
         cmocka_unit_test(no_algorithm_of_the_other_kind),
         cmocka_unit_test(every_algorithm_of_a_key),
         cmocka_unit_test(r11_a_secret_that_comes_back),
+#ifdef TH_FAIL_ALLOC
+        cmocka_unit_test(r24_out_of_memory_sends_no_half_of_a_secret),
+#endif
         cmocka_unit_test(the_other_key_after_a_refusal),
         cmocka_unit_test(the_other_key_is_tried_once),
         cmocka_unit_test(other_failures_do_not_change_keys),
