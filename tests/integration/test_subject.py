@@ -204,9 +204,9 @@ def test_R13_R28_fault(guarded, sandbox, name, place):
     check_silent(hop, token)
 
 
-@pytest.mark.parametrize("kind", ["wrong_signature", "expired_token"])
-def test_id_jag_that_leg_2_refuses(guarded, sandbox, kind):
+def test_id_jag_that_leg_2_refuses(guarded, sandbox):
     """It may have been used before or waited too long: leg 1 is run anew, once, and then it is over."""
+    kind = "wrong_signature"
     hop = guarded()
     sandbox.fault("org_token", kind)
     assert ask(hop, guarded.mint()).status == 200
@@ -215,6 +215,14 @@ def test_id_jag_that_leg_2_refuses(guarded, sandbox, kind):
     check_problem(ask(hop, guarded.mint(user="bob")), 401, "subject_token_invalid")
     assert sandbox.requests("org_token") == sandbox.requests("aus2_token") == 4
     assert len(hop.origin.requests) == 1
+
+
+def test_R28_id_jag_that_has_ended(guarded, sandbox):
+    """That is the server's failure, and the caller's token none the worse for it."""
+    hop = guarded()
+    sandbox.fault("org_token", "expired_token")
+    check_problem(ask(hop, guarded.mint()), 502, "exchange_failed")
+    assert sandbox.requests("aus2_token") == 0 and hop.origin.requests == []
 
 
 @pytest.mark.parametrize("place", ["org_token", "aus2_token"])
