@@ -440,15 +440,84 @@ static void keys_are_found(void **state)
     bench_close(&b);
 }
 
+/* -- memory that is short ------------------------------------------------------------------------ */
+
+/* The whole way to the first leg, answering what is asked; ends however it must. */
+static void run_through(struct bench *b, const char *token)
+{
+    struct th_errinfo err = {0};
+    int error = try_start(b, token, &err);
+    if (error != 0) {
+        b->result.error = error;
+        return;
+    }
+    settle(b);
+    while (b->fn != NULL && b->n_asked < ASKED_MAX && b->asked[b->n_asked - 1].body == NULL) {
+        if (strcmp(b->asked[b->n_asked - 1].url, OTHER_METADATA) == 0)
+            answer_text(b, 200,
+                        "{\"issuer\":\"" OTHER "\",\"token_endpoint\":\"https://t.example/token\","
+                        "\"jwks_uri\":\"https://k.example/keys\","
+                        "\"grant_types_supported\":[\"a\",\"b\"]}");
+        else
+            answer_text(b, 200, SET_OF("k1"));
+    }
+    if (b->fn != NULL)
+        answer(b, 400, "{'error':'access_denied'}");
+}
+
+/* Each allocation fails once: it ends as out of memory, and no token is blamed (R28). */
+static void memory_is_short(void **state)
+{
+    (void)state;
+    char *token =
+        sign("'iss':'" OTHER "','aud':'wlpA1','exp':1700003600", "k1", TH_JWS_ES256, ES256_KEY);
+    unsigned n_short = 0;
+    for (unsigned long nth = 1;; nth++) {
+        struct bench b;
+        open_verifying(&b);
+        b.world.org =
+            (struct th_config_authorization_server){.name = TH_STR("org"), .issuer = TH_STR(OTHER)};
+        th_mem_fail_after(nth, 1);
+        run_through(&b, token);
+        unsigned long n_made = th_mem_count();
+        th_mem_fail_after(0, 0);
+        int error = b.result.error;
+        n_short += error == TH_E_NOMEM;
+        if (error != TH_E_NOMEM && error != TH_E_ACCESS_DENIED)
+            fail_msg("allocation %lu: %s: %s", nth, th_error_get(error)->name, b.result.detail);
+        /* And it works again. */
+        forget_asked(&b);
+        pass(&b, 30000);
+        run_through(&b, token);
+        assert_int_equal(b.result.error, TH_E_ACCESS_DENIED);
+        bench_close(&b);
+        if (nth > n_made)
+            break;
+    }
+#ifdef TH_FAIL_ALLOC
+    assert_true(n_short > 20);
+#else
+    (void)n_short;
+#endif
+    free(token);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests_[] = {
-        cmocka_unit_test(the_keys_come_first),        cmocka_unit_test(tokens_are_judged),
-        cmocka_unit_test(algorithms_are_the_keys),    cmocka_unit_test(who_is_verified),
-        cmocka_unit_test(issuers_of_the_connection),  cmocka_unit_test(keys_that_do_not_come),
-        cmocka_unit_test(keys_that_rotate),           cmocka_unit_test(it_ends_while_it_waits),
-        cmocka_unit_test(cancelled_while_it_waits),   cmocka_unit_test(servers_are_found),
-        cmocka_unit_test(servers_that_are_not_found), cmocka_unit_test(keys_are_found),
+        cmocka_unit_test(the_keys_come_first),
+        cmocka_unit_test(tokens_are_judged),
+        cmocka_unit_test(algorithms_are_the_keys),
+        cmocka_unit_test(who_is_verified),
+        cmocka_unit_test(issuers_of_the_connection),
+        cmocka_unit_test(keys_that_do_not_come),
+        cmocka_unit_test(keys_that_rotate),
+        cmocka_unit_test(it_ends_while_it_waits),
+        cmocka_unit_test(cancelled_while_it_waits),
+        cmocka_unit_test(servers_are_found),
+        cmocka_unit_test(servers_that_are_not_found),
+        cmocka_unit_test(keys_are_found),
+        cmocka_unit_test(memory_is_short),
     };
     th_json_start();
     return cmocka_run_group_tests_name("oauth verify", tests_, NULL, NULL);
