@@ -370,9 +370,10 @@ static void show_yield(struct run *run, const struct th_exchange_result *result)
 static int try_inject(struct run *run, const struct th_exchange_result *result)
 {
     const struct th_config_inject *inject = &run->connection->inject;
-    TH_CLEANUP(th_secret_unrefp) struct th_secret *value = NULL;
+    struct th_injected injected;
     char why[TH_EXCHANGE_DETAIL_MAX];
-    int error = th_inject_make(inject, result, &value, why);
+    int error = th_inject_make(inject, result, &injected, why);
+    TH_CLEANUP(th_secret_unrefp) struct th_secret *value = injected.value;
 
     if (error == 0)
         fprintf(run->out, "it is sent in the field %.*s\n", TH_STR_ARGS(inject->header));

@@ -233,6 +233,9 @@ static void show_parameter(const struct th_leg_parameter *parameter,
     case TH_VALUE_PREVIOUS_TOKEN:
         value = TH_STR("(what the leg before yields)");
         break;
+    case TH_VALUE_REJECTED_TOKEN:
+        value = TH_STR("(the token that was not taken)");
+        break;
     }
     if (value.len == 0)
         return; /* not sent */
@@ -259,6 +262,9 @@ static void show_legs(const struct th_config_agent *agent,
             show_parameter(&leg->parameters[p], connection);
         show_value("      authenticated as: ", client_id);
     }
+    if (plan->revocation != NULL)
+        show_value("    after a 401 of the destination, the token is revoked first: POST ",
+                   th_plan_leg_server(plan->revocation, agent, connection)->revocation_endpoint);
     show_value("  sent in the field: ", connection->inject.header);
 }
 

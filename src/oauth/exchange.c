@@ -18,7 +18,7 @@
 
 static const struct th_plan_leg *leg_of(const struct th_exchange *ex)
 {
-    return &ex->plan->legs[ex->leg];
+    return ex->is_revoking ? ex->plan->revocation : &ex->plan->legs[ex->leg];
 }
 
 const struct th_config_authorization_server *th_exchange_server(const struct th_exchange *ex)
@@ -28,9 +28,13 @@ const struct th_config_authorization_server *th_exchange_server(const struct th_
 
 struct th_str th_exchange_endpoint(const struct th_exchange *ex)
 {
+    const struct th_config_authorization_server *server = th_exchange_server(ex);
     const struct th_metadata *metadata = ex->metadata[ex->leg];
-    struct th_str configured = th_exchange_server(ex)->token_endpoint;
-    return configured.len > 0 || metadata == NULL ? configured : metadata->token_endpoint;
+    struct th_str configured =
+        ex->is_revoking ? server->revocation_endpoint : server->token_endpoint;
+    if (configured.len > 0 || metadata == NULL)
+        return configured;
+    return ex->is_revoking ? metadata->revocation_endpoint : metadata->token_endpoint;
 }
 
 /* The result is an error: which leg, where, why. */
@@ -71,6 +75,7 @@ static void drop_all(struct th_exchange *ex)
     th_exchange_leave_all(ex);
     ex->previous = th_secret_unref(ex->previous);
     ex->subject_token = th_secret_unref(ex->subject_token);
+    ex->rejected = th_secret_unref(ex->rejected);
     json_decref(ex->subject_claims);
     ex->subject_claims = NULL;
 }
@@ -185,6 +190,10 @@ static enum th_exchange_state hold_off(struct th_exchange *ex, int64_t wait_ms)
 static enum th_exchange_state enter_prove(struct th_exchange *ex)
 {
     struct th_worker *worker = ex->worker;
+    if (ex->is_revoking && th_exchange_endpoint(ex).len == 0) { /* nowhere to */
+        ex->is_revoking = false;
+        ex->n_revocations = 0;
+    }
     const struct th_config_authorization_server *server = th_exchange_server(ex);
     struct th_str audience = th_client_auth_audience(server, th_exchange_endpoint(ex));
     int64_t wall_ms = th_clock_wall_ms(worker->clock);
@@ -244,6 +253,8 @@ static struct th_str value_of(const struct th_exchange *ex,
         return ex->connection->second_leg_scope_text;
     case TH_VALUE_PREVIOUS_TOKEN:
         return th_secret_expose(ex->previous);
+    case TH_VALUE_REJECTED_TOKEN:
+        return th_secret_expose(ex->rejected);
     }
     return TH_STR_NONE;
 }
@@ -270,13 +281,14 @@ static int start_fetch(struct th_exchange *ex, const struct th_buf *form,
 
 static void report_sent(struct th_exchange *ex)
 {
-    struct th_exchange_leg_report *report = &ex->result.legs[ex->leg];
+    size_t at = th_exchange_report_at(ex);
+    struct th_exchange_leg_report *report = &ex->result.legs[at];
     struct th_metrics_shard *metrics = ex->worker->metrics;
     th_metrics_count(metrics, TH_METRIC_LEGS);
-    if (ex->leg < ex->result.n_legs)
+    if (at < ex->result.n_legs)
         th_metrics_count(metrics, TH_METRIC_LEGS_RETRIED);
     else
-        ex->result.n_legs = (unsigned)ex->leg + 1;
+        ex->result.n_legs = (unsigned)at + 1;
     report->name = leg_of(ex)->name;
     report->endpoint = th_exchange_endpoint(ex);
     report->status = 0;
@@ -300,7 +312,7 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
         ex->share_ms = th_exchange_share_ms(ex);
         error = start_fetch(ex, &form, &authorization);
     }
-    if (error == 0 && ex->leg + 1 < ex->plan->n_legs)
+    if (error == 0 && (ex->is_revoking || ex->leg + 1 < ex->plan->n_legs))
         th_timer_set(&ex->worker->wheel, &ex->share,
                      th_clock_monotonic_ms(ex->worker->clock) + ex->share_ms);
     th_buf_fini(&form);
@@ -310,17 +322,31 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
 
 /* -- the answer ---------------------------------------------------------------------------------- */
 
+/* 200 whether or not the token was known (RFC 7009, 2.2). Whatever was said, the exchange goes on: the worst
+ * is that the same token comes again. */
+static void note_revocation(struct th_exchange *ex, int status)
+{
+    ex->answer = (struct th_token_answer){.retry_after_ms = -1};
+    if (status != 200)
+        TH_LOG(ex->worker->log, TH_LEVEL_WARN, "exchange.unrevoked",
+               "A token that its destination does not take could not be revoked, ignoring",
+               TH_LOG_STR("connection", ex->connection->name), TH_LOG_INT("status", status));
+}
+
 static void on_fetch(void *arg, int error, const struct th_fetch_response *response,
                      const char *detail)
 {
     struct th_exchange *ex = TH_CAST(struct th_exchange, TH_EXCHANGE_MAGIC, arg);
-    struct th_exchange_leg_report *report = &ex->result.legs[ex->leg];
+    struct th_exchange_leg_report *report = &ex->result.legs[th_exchange_report_at(ex)];
     int64_t duration_us = th_clock_precise_us() - ex->sent_us;
     ex->fetch = NULL;
     th_timer_stop(&ex->worker->wheel, &ex->share);
     report->duration_us += duration_us;
-    if (error == 0) {
+    if (error == 0)
         report->status = response->status;
+    if (ex->is_revoking) {
+        note_revocation(ex, report->status);
+    } else if (error == 0) {
         th_token_answer_read(response, leg_of(ex), th_exchange_server(ex)->issuer, &ex->answer);
         th_exchange_hide_secret(ex);
     } else {
@@ -429,6 +455,10 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
 
 static enum th_exchange_state enter_read(struct th_exchange *ex)
 {
+    if (ex->is_revoking) {
+        ex->is_revoking = false;
+        return TH_EXCHANGE_DISCOVER;
+    }
     return ex->answer.error == 0 ? accept_answer(ex) : refuse_answer(ex);
 }
 
@@ -498,6 +528,16 @@ void th_exchange_run(struct th_exchange *ex, enum th_exchange_state next)
     }
 }
 
+static int begin_with_revocation(struct th_exchange *ex, struct th_str token)
+{
+    if (ex->plan->revocation == NULL || token.len == 0)
+        return 0;
+    ex->is_revoking = true;
+    ex->n_revocations = 1;
+    ex->rejected = th_secret_new(token.ptr, token.len);
+    return ex->rejected != NULL ? 0 : TH_E_NOMEM;
+}
+
 static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
                                         const struct th_exchange_request *request)
 {
@@ -520,7 +560,7 @@ static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
     th_timer_init(&ex->share, on_share);
     th_list_push_back(&exchanger->running, &ex->link);
     ex->subject_token = th_secret_new(request->subject_token.ptr, request->subject_token.len);
-    if (ex->subject_token != NULL)
+    if (ex->subject_token != NULL && begin_with_revocation(ex, request->rejected_token) == 0)
         return ex;
     exchange_free(ex);
     return NULL;

@@ -125,13 +125,15 @@ static enum th_breaker_verdict verdict_of(const struct th_exchange *ex)
         return answer->asks_for_rest ? TH_BREAKER_ASKS : TH_BREAKER_FAILED;
     /* A JSON object that lacks what this connection needs is the connection's trouble alone. */
     if (answer->error == TH_E_EXCHANGE_FAILED && answer->object == NULL &&
-        ex->result.legs[ex->leg].status < 400)
+        ex->result.legs[th_exchange_report_at(ex)].status < 400)
         return TH_BREAKER_FAILED;
     return TH_BREAKER_ALIVE;
 }
 
 void th_exchange_leave_leg(struct th_exchange *ex)
 {
+    if (ex->is_revoking) /* no word on the token endpoint, whose pass is held meanwhile */
+        return;
     leave(ex, ex->leg, verdict_of(ex), ex->answer.retry_after_ms);
 }
 
@@ -144,7 +146,9 @@ void th_exchange_leave_all(struct th_exchange *ex)
 int64_t th_exchange_share_ms(const struct th_exchange *ex)
 {
     int64_t left_ms = ex->deadline.deadline_ms - now_of(ex);
-    if (ex->leg + 1 < ex->plan->n_legs)
+    if (ex->is_revoking)
+        left_ms /= 3; /* what matters comes after it */
+    else if (ex->leg + 1 < ex->plan->n_legs)
         left_ms = left_ms * TH_EXCHANGE_SHARE_PERCENT / 100;
     return left_ms > 0 ? left_ms : 1;
 }

@@ -57,7 +57,7 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
         return TH_EXCHANGE_DISCOVERING;
     if (error != 0)
         return lack(ex, "metadata", server, &failure);
-    if (th_exchange_endpoint(ex).len > 0)
+    if (ex->metadata[ex->leg]->token_endpoint.len > 0)
         return TH_EXCHANGE_PROVE;
     failure = (struct th_document_failure){
         .error = TH_E_EXCHANGE_FAILED, .retry_after_ms = -1, .why = "its metadata names none"};

@@ -63,8 +63,11 @@ struct th_exchange {
         *metadata[TH_PLAN_LEGS_MAX]; /* of the legs' servers; NULL: not asked */
 
     size_t leg;
-    struct th_secret *previous;              /* what the leg before yielded */
-    struct th_client client;                 /* of the leg */
+    bool is_revoking;           /* plan->revocation, before the first leg */
+    unsigned n_revocations;     /* 0 or 1: so many reports stand before those of the legs */
+    struct th_secret *rejected; /* what it revokes */
+    struct th_secret *previous; /* what the leg before yielded */
+    struct th_client client;    /* of the leg */
     const struct th_config_auth *registered; /* as the leg's server knows the agent */
     const struct th_config_auth *switched;   /* registration whose first choice was refused; NULL */
     const struct th_config_auth *switched_to; /* and what authenticates there from then on */
@@ -95,6 +98,12 @@ const struct th_config_authorization_server *th_exchange_server(const struct th_
 /* exchange_documents.c: what waits for documents of authorization servers. */
 enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex);
 enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex);
+
+/* The place in result.legs of what is under way. */
+static inline size_t th_exchange_report_at(const struct th_exchange *ex)
+{
+    return ex->is_revoking ? 0 : ex->leg + ex->n_revocations;
+}
 
 void th_exchange_cancel_all(struct th_exchanger *exchanger);
 

@@ -94,6 +94,14 @@ static const struct th_plan_leg by_sts[] = {
      .is_bearer = true},
 };
 
+/* Reference, 7, "Dead tokens", and 9: the server knows nothing of what was revoked at the third party. */
+static const struct th_leg_parameter to_forget[] = {
+    {"token", TH_VALUE_REJECTED_TOKEN, NULL},
+    {"token_type_hint", TH_VALUE_CONSTANT, "oauth_sts"},
+};
+static const struct th_plan_leg forget_sts = {
+    .name = "revocation", .server = TH_LEG_AT_AGENT_SERVER, PARAMETERS(to_forget)};
+
 #define LEGS(list) .legs = (list), .n_legs = TH_COUNT_OF(list)
 
 static const struct th_plan plans[] = {
@@ -101,7 +109,7 @@ static const struct th_plan plans[] = {
     {TH_TYPE_AUTHORIZATION_SERVER, "authorization_server", LEGS(by_id_jag)},
     {TH_TYPE_SECRET, "secret", LEGS(by_vault)},
     {TH_TYPE_SERVICE_ACCOUNT, "service_account", LEGS(by_account)},
-    {TH_TYPE_RESOURCE_SERVER, "resource_server", LEGS(by_sts)},
+    {TH_TYPE_RESOURCE_SERVER, "resource_server", LEGS(by_sts), .revocation = &forget_sts},
 };
 
 _Static_assert(TH_COUNT_OF(by_id_jag) <= TH_PLAN_LEGS_MAX, "results have room for the legs");

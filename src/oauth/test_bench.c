@@ -120,6 +120,7 @@ int try_start(struct bench *b, const char *subject, struct th_errinfo *reterr)
         .agent = &b->world.agent,
         .connection = &b->world.connection,
         .subject_token = th_str_of(subject),
+        .rejected_token = b->rejected,
         .deadline_ms = th_clock_monotonic_ms(&b->clock) + DEADLINE_MS,
         .observer = b->observer,
         .observer_arg = b->observer_arg,

@@ -25,6 +25,7 @@ struct bench {
     void *arg;
     unsigned n_cancelled;
     int start_error;
+    struct th_str rejected;                      /* of what is started from now on */
     const struct th_exchange_observer *observer; /* of what is started from now on */
     void *observer_arg;
 

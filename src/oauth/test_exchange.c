@@ -117,6 +117,80 @@ static void one_leg_for_a_resource(void **state)
     }
 }
 
+/* Reference, 7, "Dead tokens": before the leg, where the destination did not take the last one; and whatever
+ * becomes of it, the leg follows. */
+static void what_was_rejected_is_revoked_first(void **state)
+{
+    (void)state;
+    static const struct {
+        int status; /* 0: no answer */
+        const char *body;
+    } cases[] = {{200, ""}, {200, "{'error':'invalid_client'}"}, {400, "{}"}, {503, ""}, {0, NULL}};
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct bench b;
+        struct tokens t;
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        tokens_open(&t);
+        b.world.connection.type = TH_TYPE_RESOURCE_SERVER;
+        b.world.connection.server = NULL;
+        b.world.org.revocation_endpoint = TH_STR(ORG "/oauth2/v1/revoke");
+        b.rejected = TH_STR("gho_dead");
+        start(&b, t.subject.ptr);
+        assert_string_equal(b.asked[0].url, ORG "/oauth2/v1/revoke");
+        assert_int_equal(b.asked[0].timeout_ms, DEADLINE_MS / 3);
+        assert_int_equal(n_fields(&b, 0), 4);
+        assert_field(&b, 0, "token", "gho_dead");
+        assert_field(&b, 0, "token_type_hint", "oauth_sts");
+        char *first = check_assertion(&b, 0, ORG "/oauth2/v1/revoke", ES256_KEY);
+        if (cases[i].status != 0)
+            answer(&b, cases[i].status, "%s", cases[i].body);
+        else
+            break_off(&b, TH_E_EXCHANGE_TIMEOUT);
+        assert_int_equal(b.n_ends, 0);
+        assert_int_equal(b.n_asked, 2);
+        assert_string_equal(b.asked[1].url, ORG_TOKEN);
+        assert_field(&b, 1, "requested_token_type", OTT "oauth-sts");
+        char *second = check_assertion(&b, 1, ORG_TOKEN, ES256_KEY);
+        assert_string_not_equal(first, second);
+        answer(&b, 200,
+               "{'issued_token_type':'" OTT "oauth-sts','access_token':'gho_2',"
+               "'token_type':'Bearer','expires_in':3600}");
+        assert_int_equal(b.result.error, 0);
+        assert_string_equal(b.token, "gho_2");
+        assert_int_equal(b.result.n_legs, 2);
+        assert_string_equal(b.result.legs[0].name, "revocation");
+        assert_int_equal(b.result.legs[0].status, cases[i].status);
+        assert_string_equal(b.result.legs[1].name, "third_party_token");
+        free(first);
+        free(second);
+        tokens_close(&t);
+        bench_close(&b);
+    }
+}
+
+/* Where the plan says nothing of it, or the server has no place for it. */
+static void not_everything_is_revoked(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct bench b;
+        struct tokens t;
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        tokens_open(&t);
+        if (i == 0)
+            b.world.org.revocation_endpoint = TH_STR(ORG "/oauth2/v1/revoke");
+        else
+            b.world.connection.type = TH_TYPE_RESOURCE_SERVER;
+        b.rejected = TH_STR("gho_dead");
+        start(&b, t.subject.ptr);
+        assert_int_equal(b.n_asked, 1);
+        assert_string_equal(b.asked[0].url, ORG_TOKEN);
+        assert_null(field(&b, 0, "token"));
+        tokens_close(&t);
+        bench_close(&b);
+    }
+}
+
 static void consent_is_asked_for_at_the_issuer(void **state)
 {
     (void)state;
@@ -490,6 +564,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_two_legs),
         cmocka_unit_test(one_leg_for_a_resource),
+        cmocka_unit_test(what_was_rejected_is_revoked_first),
+        cmocka_unit_test(not_everything_is_revoked),
         cmocka_unit_test(consent_is_asked_for_at_the_issuer),
         cmocka_unit_test(what_is_not_configured_is_not_sent),
         cmocka_unit_test(r12_every_try_has_a_fresh_assertion),

@@ -143,7 +143,8 @@ void th_exchange_watch_request(const struct th_exchange *ex, struct th_str form,
     }
     if (authorization.len > 0)
         view_add(&view, TH_STR("Authorization"), SHOWN_HIDDEN, TH_STR_NONE);
-    ex->observer->on_request(ex->observer_arg, &ex->result.legs[ex->leg], view.shown, view.n);
+    ex->observer->on_request(ex->observer_arg, &ex->result.legs[th_exchange_report_at(ex)],
+                             view.shown, view.n);
     view_fini(&view);
     th_buf_fini(&room);
 }
@@ -172,7 +173,7 @@ void th_exchange_watch_answer(const struct th_exchange *ex, int64_t duration_us)
         return;
     struct view view = {.n = 0};
     char numbers[TH_COUNT_OF(members)][NUMBER_MAX];
-    struct th_exchange_leg_report leg = ex->result.legs[ex->leg];
+    struct th_exchange_leg_report leg = ex->result.legs[th_exchange_report_at(ex)];
     leg.duration_us = duration_us;
     for (size_t i = 0; i < TH_COUNT_OF(members); i++) {
         const json_t *member = json_object_get(ex->answer.object, members[i].name);

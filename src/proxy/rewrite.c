@@ -122,15 +122,11 @@ void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
  * short that it may stand anywhere by chance. */
 static struct th_str secret_part(const struct th_hop *hop)
 {
-    if (hop->credential == NULL)
-        return TH_STR_NONE;
-    struct th_str value = th_secret_expose(hop->credential->value);
-    const char *space = memchr(value.ptr, ' ', value.len);
-    if (space != NULL) {
-        value.len -= (size_t)(space + 1 - value.ptr);
-        value.ptr = space + 1;
-    }
-    return value.len >= SECRET_MIN ? value : TH_STR_NONE;
+    struct th_str secret = TH_STR_NONE;
+
+    if (hop->credential != NULL)
+        secret = th_credential_secret(hop->credential);
+    return secret.len >= SECRET_MIN ? secret : TH_STR_NONE;
 }
 
 static bool shows(struct th_str text, struct th_str secret)

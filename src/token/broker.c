@@ -357,18 +357,27 @@ static bool find_serving(struct th_cache_entry *entry, const struct th_credentia
     return true;
 }
 
-static void note_rejection(struct th_setback *setback, int64_t now_ms)
+/* Returns the credential that the setback held before, to be given back when the lock is off. */
+static struct th_credential *note_rejection(struct th_setback *setback,
+                                            const struct th_credential *credential, int64_t now_ms)
 {
+    struct th_credential *before = NULL;
+    if (credential->is_revocable) {
+        before = setback->rejected;
+        setback->rejected = th_credential_ref((struct th_credential *)credential);
+    }
     setback->again_ms = 0;
     setback->rejected_ms = now_ms;
     if (setback->forget_ms < now_ms + TH_REJECTED_MS)
         setback->forget_ms = now_ms + TH_REJECTED_MS;
+    return before;
 }
 
 /* Under the shard's lock. `spare`: a setback to be used if there is none, NULL without memory. */
 static bool reject(struct th_cache_shard *shard, struct th_cache_entry *entry,
                    const struct th_credential *credential, int64_t now_ms,
-                   struct th_setback **spare, struct th_cache_waste *waste)
+                   struct th_setback **spare, struct th_credential **ret_before,
+                   struct th_cache_waste *waste)
 {
     struct th_setback **place;
     struct th_cache_holding holding = {0};
@@ -383,7 +392,7 @@ static bool reject(struct th_cache_shard *shard, struct th_cache_entry *entry,
     }
     if (th_setback_was_rejected(setback, now_ms))
         return false;
-    note_rejection(setback, now_ms);
+    *ret_before = note_rejection(setback, credential, now_ms);
     if (entry->state == TH_ENTRY_REFRESHING) {
         holding.flight = entry->of.flight;
         holding.flight->setback = setback;
@@ -402,12 +411,14 @@ bool th_broker_reject(struct th_broker_desk *desk, const struct th_cache_key *ke
     uint64_t hash = th_cache_hash(cache, key);
     struct th_cache_shard *shard = th_cache_shard(cache, hash);
     struct th_setback *spare = th_calloc(1, sizeof *spare);
+    struct th_credential *before = NULL;
     struct th_cache_waste waste;
     th_cache_waste_init(&waste);
     pthread_mutex_lock(&shard->lock);
     bool again = reject(shard, th_cache_find(shard, hash, key), credential, desk->worker->now_ms,
-                        &spare, &waste);
+                        &spare, &before, &waste);
     pthread_mutex_unlock(&shard->lock);
+    th_credential_unref(before);
     th_cache_waste_empty(&waste);
     th_setback_free(spare);
     return again;

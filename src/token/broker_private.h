@@ -64,6 +64,7 @@ struct th_flight {
     int64_t started_us;
     struct th_config *config; /* counted: it holds `inject`; NULL in tests without one */
     const struct th_config_inject *inject; /* of the connection; NULL: a bearer token */
+    bool is_revocable;                     /* what it gets, by the connection's plan */
     char connection[64]; /* for the log: the configuration may be gone when it ends */
 };
 

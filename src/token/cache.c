@@ -59,6 +59,7 @@ struct th_setback *th_setback_free(struct th_setback *setback)
 {
     if (setback != NULL) {
         th_refusal_unref(setback->refusal);
+        th_credential_unref(setback->rejected);
         th_free(setback);
     }
     return NULL;

@@ -63,6 +63,7 @@ struct th_setback {
     int64_t forget_ms;          /* all of this may be forgotten */
     int64_t pause_ms;           /* the last pause; the next failure doubles it */
     int64_t rejected_ms;        /* when the destination's 401 dropped a credential; 0: never */
+    struct th_credential *rejected; /* that one, if it is to be revoked before the next exchange */
 };
 struct th_setback *th_setback_free(struct th_setback *setback); /* NULL is fine */
 

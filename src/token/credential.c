@@ -12,6 +12,7 @@ struct th_credential *th_credential_new(struct th_secret *value, int64_t expires
     }
     *credential = (struct th_credential){
         .value = value,
+        .secret_len = (uint32_t)th_secret_len(value),
         .expires_ms = expires_ms,
         .refresh_ms = refresh_ms,
     };

@@ -3,6 +3,7 @@
 #include "broker_private.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
+#include "tokenhop/oauth/plan.h"
 #include "tokenhop/token/inject.h"
 
 /* A credential that is kept for less is not worth renewing ahead. */
@@ -77,16 +78,24 @@ static int64_t refresh_at(int64_t now_ms, int64_t kept_ms, bool by_subject)
     return now_ms + kept_ms / 1000 * (700 + th_random_below(201));
 }
 
-/* Takes over `value`. */
-static struct th_credential *make_credential(const struct th_broker *broker,
+/* Takes over the value. */
+static struct th_credential *make_credential(const struct th_flight *flight,
                                              const struct th_exchange_result *result,
-                                             struct th_secret *value, bool *ret_keep)
+                                             const struct th_injected *injected, bool *ret_keep)
 {
+    const struct th_broker *broker = flight->desk->broker;
     bool by_subject;
     int64_t now_ms = th_clock_monotonic_ms(broker->clock);
     int64_t kept_ms = kept_for(broker, result, &by_subject);
     *ret_keep = kept_ms > 0;
-    return th_credential_new(value, now_ms + kept_ms, refresh_at(now_ms, kept_ms, by_subject));
+    struct th_credential *credential = th_credential_new(injected->value, now_ms + kept_ms,
+                                                         refresh_at(now_ms, kept_ms, by_subject));
+    if (credential != NULL) {
+        credential->is_revocable = flight->is_revocable;
+        credential->secret_at = injected->secret_at;
+        credential->secret_len = injected->secret_len;
+    }
+    return credential;
 }
 
 /* Returns the refusal that the setback held before, to be given back when the lock is off. */
@@ -277,12 +286,12 @@ static void count_end(struct th_flight *flight, int error)
 static void on_exchange_end(void *arg, const struct th_exchange_result *result)
 {
     struct th_flight *flight = arg;
-    struct th_secret *value = NULL;
+    struct th_injected injected;
     struct th_exchange_result unusable;
     flight->exchange = NULL;
     if (result->error == 0) {
         unusable = *result;
-        unusable.error = th_inject_make(flight->inject, result, &value, unusable.detail);
+        unusable.error = th_inject_make(flight->inject, result, &injected, unusable.detail);
         if (unusable.error != 0)
             result = &unusable;
     }
@@ -292,7 +301,7 @@ static void on_exchange_end(void *arg, const struct th_exchange_result *result)
         return;
     }
     struct outcome outcome = {0};
-    outcome.credential = make_credential(flight->desk->broker, result, value, &outcome.keep);
+    outcome.credential = make_credential(flight, result, &injected, &outcome.keep);
     if (outcome.credential == NULL) {
         end_without_memory(flight);
         return;
@@ -327,25 +336,41 @@ static struct th_refusal *end_unstarted(struct th_flight *flight, int error,
     return refusal;
 }
 
+/* What the destination did not take, to be revoked first: once. */
+static struct th_credential *take_rejected(struct th_flight *flight)
+{
+    pthread_mutex_lock(&flight->shard->lock);
+    struct th_credential *rejected =
+        flight->setback != NULL ? th_take(&flight->setback->rejected) : NULL;
+    pthread_mutex_unlock(&flight->shard->lock);
+    return rejected;
+}
+
 int th_flight_start(struct th_flight *flight, const struct th_broker_request *request,
                     int64_t deadline_ms, struct th_broker_waiter *waiter,
                     struct th_refusal **ret_refusal)
 {
     struct th_broker_desk *desk = flight->desk;
+    struct th_credential *rejected = take_rejected(flight);
     const struct th_exchange_request exchange = {
         .config = request->config,
         .agent = request->agent,
         .connection = request->connection,
         .subject_token = request->subject_token,
+        .rejected_token = rejected != NULL ? th_credential_secret(rejected) : TH_STR_NONE,
         .deadline_ms = deadline_ms,
     };
     struct th_errinfo info = {0};
     name_connection(flight, request);
     flight->config = request->config != NULL ? th_config_ref(request->config) : NULL;
-    flight->inject = request->connection != NULL ? &request->connection->inject : NULL;
+    if (request->connection != NULL) {
+        flight->inject = &request->connection->inject;
+        flight->is_revocable = th_plan_get(request->connection->type)->revocation != NULL;
+    }
     th_list_push_back(&desk->flights, &flight->link);
     int error = desk->ops->start(desk->exchanger, &exchange, on_exchange_end, flight,
                                  &flight->exchange, &info);
+    th_credential_unref(rejected);
     if (error == 0) {
         count_start(flight);
         return 0;

@@ -61,8 +61,17 @@ static int take(const struct th_exchange_result *result, struct th_str name,
     return 0;
 }
 
+/* What has just been added is secret. */
+static void note_secret(struct th_injected *injected, const struct th_buf *value, size_t len)
+{
+    if (value->failed || len <= injected->secret_len)
+        return;
+    injected->secret_at = (uint32_t)(value->len - len);
+    injected->secret_len = (uint32_t)len;
+}
+
 static int make_bearer(const struct th_exchange_result *result, struct th_buf *value,
-                       char ret_why[TH_EXCHANGE_DETAIL_MAX])
+                       struct th_injected *injected, char ret_why[TH_EXCHANGE_DETAIL_MAX])
 {
     struct th_str token;
     int error = take(result, TH_STR("access_token"), &token, ret_why);
@@ -70,6 +79,7 @@ static int make_bearer(const struct th_exchange_result *result, struct th_buf *v
         return error;
     th_buf_add_str(value, TH_STR("Bearer "));
     th_buf_add_str(value, token);
+    note_secret(injected, value, token.len);
     return 0;
 }
 
@@ -85,7 +95,7 @@ static void add_base64(struct th_buf *to, struct th_str text)
 
 /* RFC 7617, 2: a colon parts the two, so that a username has none. */
 static int make_basic(const struct th_exchange_result *result, struct th_buf *value,
-                      char ret_why[TH_EXCHANGE_DETAIL_MAX])
+                      struct th_injected *injected, char ret_why[TH_EXCHANGE_DETAIL_MAX])
 {
     struct th_str username, password;
     struct th_buf pair;
@@ -103,6 +113,7 @@ static int make_basic(const struct th_exchange_result *result, struct th_buf *va
     th_buf_add_str(&pair, password);
     th_buf_add_str(value, TH_STR("Basic "));
     add_base64(value, th_buf_str(&pair));
+    note_secret(injected, value, (pair.len + 2) / 3 * 4);
     value->failed |= pair.failed;
     th_buf_fini(&pair);
     return 0;
@@ -110,7 +121,7 @@ static int make_basic(const struct th_exchange_result *result, struct th_buf *va
 
 static int make_of_template(const struct th_config_inject *inject,
                             const struct th_exchange_result *result, struct th_buf *value,
-                            char ret_why[TH_EXCHANGE_DETAIL_MAX])
+                            struct th_injected *injected, char ret_why[TH_EXCHANGE_DETAIL_MAX])
 {
     size_t len = 0;
     for (size_t i = 0; i < inject->n_parts; i++) {
@@ -122,6 +133,8 @@ static int make_of_template(const struct th_config_inject *inject,
         if (len > TH_INJECT_VALUE_MAX)
             return refuse(ret_why, "the field would be longer than %zu bytes", TH_INJECT_VALUE_MAX);
         th_buf_add_str(value, text);
+        if (inject->parts[i].is_name)
+            note_secret(injected, value, text.len);
     }
     /* Spaces around it are not part of a value (RFC 9110, 5.5): the receiver would see another one. */
     if (!value->failed && (len == 0 || value->ptr[0] == ' ' || value->ptr[value->len - 1] == ' '))
@@ -130,26 +143,27 @@ static int make_of_template(const struct th_config_inject *inject,
 }
 
 int th_inject_make(const struct th_config_inject *inject, const struct th_exchange_result *result,
-                   struct th_secret **ret_value, char ret_why[TH_EXCHANGE_DETAIL_MAX])
+                   struct th_injected *ret_injected, char ret_why[TH_EXCHANGE_DETAIL_MAX])
 {
     struct th_buf value;
     int error = TH_E_INTERNAL;
     ret_why[0] = '\0';
+    *ret_injected = (struct th_injected){NULL};
     th_buf_init_secret(&value, TH_INJECT_VALUE_MAX);
     switch (inject != NULL ? inject->scheme : TH_INJECT_BEARER) {
     case TH_INJECT_BEARER:
-        error = make_bearer(result, &value, ret_why);
+        error = make_bearer(result, &value, ret_injected, ret_why);
         break;
     case TH_INJECT_BASIC:
-        error = make_basic(result, &value, ret_why);
+        error = make_basic(result, &value, ret_injected, ret_why);
         break;
     case TH_INJECT_TEMPLATE:
-        error = make_of_template(inject, result, &value, ret_why);
+        error = make_of_template(inject, result, &value, ret_injected, ret_why);
         break;
     }
     if (error == 0) {
-        *ret_value = value.failed ? NULL : th_secret_new(value.ptr, value.len);
-        error = *ret_value != NULL ? 0 : TH_E_NOMEM;
+        ret_injected->value = value.failed ? NULL : th_secret_new(value.ptr, value.len);
+        error = ret_injected->value != NULL ? 0 : TH_E_NOMEM;
     }
     th_buf_fini(&value);
     return error;

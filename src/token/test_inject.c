@@ -206,12 +206,26 @@ static struct th_values *make_values(const struct inject_case *row)
     return values;
 }
 
+static struct th_str longest_of(const struct inject_case *row)
+{
+    struct th_str longest = TH_STR("");
+    for (size_t i = 0; row->parts[i] != NULL; i++) {
+        for (size_t k = 0; k < VALUES_MAX && row->values[k][0] != NULL; k++) {
+            struct th_str value = th_str_of(row->values[k][1]);
+            if (row->parts[i][0] == '=' && strcmp(row->parts[i] + 1, row->values[k][0]) == 0 &&
+                value.len > longest.len)
+                longest = value;
+        }
+    }
+    return longest;
+}
+
 static void each(const struct inject_case *row)
 {
     struct th_config_template_part parts[PARTS_MAX];
     struct th_config_inject inject = {.scheme = row->scheme, .parts = parts};
     struct th_exchange_result result = {0};
-    struct th_secret *value = NULL;
+    struct th_injected injected = {NULL};
     char why[TH_EXCHANGE_DETAIL_MAX];
     for (; row->parts[inject.n_parts] != NULL; inject.n_parts++) {
         const char *part = row->parts[inject.n_parts];
@@ -223,17 +237,25 @@ static void each(const struct inject_case *row)
         result.token = th_secret_new(row->token, strlen(row->token));
     else
         result.values = make_values(row);
-    int error = th_inject_make(&inject, &result, &value, why);
+    int error = th_inject_make(&inject, &result, &injected, why);
     if (row->want != NULL) {
-        if (error != 0 || !th_str_equal(th_secret_expose(value), th_str_of(row->want)))
-            fail_msg("%s: %s", row->name, error == 0 ? th_secret_expose(value).ptr : why);
+        if (error != 0 || !th_str_equal(th_secret_expose(injected.value), th_str_of(row->want)))
+            fail_msg("%s: %s", row->name, error == 0 ? th_secret_expose(injected.value).ptr : why);
+        struct th_str secret = {row->want + injected.secret_at, injected.secret_len};
+        assert_true(injected.secret_at + secret.len <= strlen(row->want));
+        if (row->token != NULL)
+            assert_true(th_str_equal(secret, th_str_of(row->token)));
+        else if (row->scheme == TH_INJECT_BASIC)
+            assert_true(th_str_equal(secret, th_str_of(row->want + strlen("Basic "))));
+        else
+            assert_true(th_str_equal(secret, longest_of(row)));
     } else {
         assert_int_equal(error, TH_E_EXCHANGE_FAILED);
-        assert_null(value);
+        assert_null(injected.value);
         if (strstr(why, row->why) == NULL || strstr(why, "s3cret") != NULL)
             fail_msg("%s: %s", row->name, why);
     }
-    th_secret_unref(value);
+    th_secret_unref(injected.value);
     th_secret_unref(result.token);
     th_values_free(result.values);
     assert_int_equal(th_secret_bytes_held(), 0);
@@ -253,14 +275,14 @@ static void many_names_are_cut(void **state)
     const struct th_config_template_part part = {TH_STR("absent"), true};
     const struct th_config_inject inject = {
         .scheme = TH_INJECT_TEMPLATE, .parts = &part, .n_parts = 1};
-    struct th_secret *value = NULL;
+    struct th_injected injected = {NULL};
     char why[TH_EXCHANGE_DETAIL_MAX], name[TH_VALUE_NAME_MAX + 1];
     assert_non_null(result.values);
     for (unsigned i = 0; i < TH_VALUES_MAX; i++) {
         (void)snprintf(name, sizeof name, "%064u", i);
         assert_int_equal(th_values_add(result.values, th_str_of(name), TH_STR("s3cret")), 0);
     }
-    assert_int_equal(th_inject_make(&inject, &result, &value, why), TH_E_EXCHANGE_FAILED);
+    assert_int_equal(th_inject_make(&inject, &result, &injected, why), TH_E_EXCHANGE_FAILED);
     assert_null(strstr(why, "s3cret"));
     assert_non_null(strstr(why, "\"absent\""));
     assert_true(strlen(why) < sizeof why);
@@ -274,7 +296,7 @@ static void what_is_too_long_is_refused(void **state)
     struct th_config_template_part parts[5];
     struct th_exchange_result result = {.values = th_values_new(1)};
     struct th_config_inject inject = {.scheme = TH_INJECT_TEMPLATE, .parts = parts, .n_parts = 4};
-    struct th_secret *value = NULL;
+    struct th_injected injected = {NULL};
     char why[TH_EXCHANGE_DETAIL_MAX];
     memset(text, 'x', sizeof text);
     assert_non_null(result.values);
@@ -282,11 +304,11 @@ static void what_is_too_long_is_refused(void **state)
                      0);
     for (size_t i = 0; i < TH_COUNT_OF(parts); i++)
         parts[i] = (struct th_config_template_part){TH_STR("k"), true};
-    assert_int_equal(th_inject_make(&inject, &result, &value, why), 0);
-    assert_int_equal(th_secret_len(value), 4 * sizeof text);
-    value = th_secret_unref(value);
+    assert_int_equal(th_inject_make(&inject, &result, &injected, why), 0);
+    assert_int_equal(th_secret_len(injected.value), 4 * sizeof text);
+    injected.value = th_secret_unref(injected.value);
     inject.n_parts = 5;
-    assert_int_equal(th_inject_make(&inject, &result, &value, why), TH_E_EXCHANGE_FAILED);
+    assert_int_equal(th_inject_make(&inject, &result, &injected, why), TH_E_EXCHANGE_FAILED);
     assert_non_null(strstr(why, "longer"));
     th_values_free(result.values);
 }
@@ -302,15 +324,15 @@ static void memory_may_run_short(void **state)
     assert_int_equal(th_values_add(result.values, TH_STR("username"), TH_STR("u")), 0);
     assert_int_equal(th_values_add(result.values, TH_STR("password"), TH_STR("p")), 0);
     for (unsigned n = 1; failed && n < 100; n++) {
-        struct th_secret *value = NULL;
+        struct th_injected injected = {NULL};
         char why[TH_EXCHANGE_DETAIL_MAX];
         th_mem_fail_after(n, 1);
-        int error = th_inject_make(&inject, &result, &value, why);
+        int error = th_inject_make(&inject, &result, &injected, why);
         failed = error != 0;
         th_mem_fail_after(0, 0);
         assert_true(error == 0 || error == TH_E_NOMEM);
-        assert_int_equal(value != NULL, error == 0);
-        th_secret_unref(value);
+        assert_int_equal(injected.value != NULL, error == 0);
+        th_secret_unref(injected.value);
     }
     assert_false(failed);
     th_values_free(result.values);

@@ -451,6 +451,42 @@ static void r14_a_rejection_of_what_is_not_there(void **state)
     house_close(&house);
 }
 
+/* A server that would hand out the same token again is told of it: once, by the exchange that replaces it. */
+static void a_rejected_token_goes_with_the_next_exchange(void **state)
+{
+    static const struct {
+        enum th_resource_type type;
+        const char *rejected;
+    } rows[] = {
+        {TH_TYPE_RESOURCE_SERVER, "dead"}, {TH_TYPE_AGENT_TO_AGENT, ""}, {TH_TYPE_SECRET, ""}};
+    const struct th_exchange_result result = result_of_token(300000);
+    (void)state;
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        const struct th_config_connection connection = {.name = TH_STR("c"), .type = rows[i].type};
+        struct asker asker = {.connection = &connection};
+        struct house house;
+        house_open(&house, NULL);
+        struct office *office = &house.offices[0];
+        struct th_broker_request request = request_of("one", "alice");
+        assert_int_equal(ask(&house, 0, "one", "alice", &asker), TH_AGAIN);
+        assert_string_equal(office_oldest(office)->rejected, "");
+        office_end_all(office, &result, "dead");
+        assert_true(th_broker_reject(house.desks[0], &request.key, asker.credential));
+        assert_int_equal(ask(&house, 0, "one", "alice", &asker), TH_AGAIN);
+        assert_string_equal(office_oldest(office)->rejected, rows[i].rejected);
+        office_end_all(office, &result, "alive");
+        assert_string_equal(asker.value, "Bearer alive");
+        /* not with the one after it, that time has asked for */
+        house_turn(&house, 300000);
+        assert_int_equal(ask(&house, 0, "one", "alice", &asker), TH_AGAIN);
+        assert_string_equal(office_oldest(office)->rejected, "");
+        office_end_all(office, &result, "t");
+        asker_forget(&asker);
+        house_close(&house);
+    }
+    assert_int_equal(th_secret_bytes_held(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +505,7 @@ int main(void)
         cmocka_unit_test(r14_a_rejected_credential_is_replaced_once),
         cmocka_unit_test(r14_rejected_while_renewed),
         cmocka_unit_test(r14_a_rejection_of_what_is_not_there),
+        cmocka_unit_test(a_rejected_token_goes_with_the_next_exchange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,8 @@ static int office_start(void *exchanger, const struct th_exchange_request *reque
     exchange->office = office;
     (void)snprintf(exchange->subject, sizeof exchange->subject, "%.*s",
                    TH_STR_ARGS(request->subject_token));
+    (void)snprintf(exchange->rejected, sizeof exchange->rejected, "%.*s",
+                   TH_STR_ARGS(request->rejected_token));
     th_list_push_back(&office->running, &exchange->link);
     office->n_started++;
     *ret_exchange = exchange;
@@ -194,6 +196,7 @@ int ask(struct house *house, unsigned at, const char *scope, const char *subject
     struct th_broker_request request = request_of(scope, subject);
     struct th_credential *credential;
     struct th_refusal *refusal;
+    request.connection = asker->connection;
     asker->waiter.fn = on_told;
     asker->state = TH_CACHE_NONE;
     asker->value[0] = '\0';

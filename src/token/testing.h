@@ -20,6 +20,7 @@ struct th_exchange {
     struct th_list link;
     struct th_exchange_request request;
     char subject[64];
+    char rejected[64]; /* "": none */
     th_exchange_fn *fn;
     void *arg;
     struct office *office;
@@ -66,6 +67,7 @@ struct asker {
     int64_t retry_after_ms;
     char value[128];                  /* of the credential that it was told of or given */
     struct th_credential *credential; /* kept until asker_forget() */
+    const struct th_config_connection *connection; /* that it asks for; may be NULL */
     enum th_cache_state state;
 };
 

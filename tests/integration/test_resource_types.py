@@ -202,6 +202,55 @@ def test_a_401_gets_a_new_credential(sandbox, hop, name):
     assert sandbox.requests("org_token") == before
 
 
+def test_a_token_dead_at_the_third_party_is_revoked_and_replaced(sandbox, hop):
+    """Okta knows nothing of it, and would hand out the same again (reference, 7)."""
+    running, token = hop(), sandbox.mint(user="alice")
+    ready(sandbox, running, CODE, token)
+    dead = vault(sandbox)[VAULT[CODE]]["grants"]["alice"]["token"]
+    vault_do(sandbox, CODE, user="alice", dead=True)
+    assert running.get(url(sandbox, CODE), token).json()["who"] == "alice"
+    assert sandbox.requests("org_revoke") == sandbox.requests("org_revoke", 200) == 1
+    assert sandbox.stats()["counters"]["agent_refused"]["api"] == {"credential_invalid": 1}
+    alive = vault(sandbox)[VAULT[CODE]]["grants"]["alice"]["token"]
+    assert alive != dead
+    for _ in range(2):
+        assert running.get(url(sandbox, CODE), token).status_code == 200
+    assert sandbox.requests("org_revoke") == 1
+    assert_unwritten(running, [*secrets_of(sandbox), dead, alive])
+
+
+def test_a_token_dead_at_the_third_party_may_need_consent_anew(sandbox, hop):
+    sandbox.settings(sts_keeps_consent=False)
+    running, token = hop(), sandbox.mint(user="alice")
+    ready(sandbox, running, CODE, token)
+    vault_do(sandbox, CODE, user="alice", dead=True)
+    refused = running.get(url(sandbox, CODE), token)
+    assert refused.status_code == 403 and refused.json()["code"] == "interaction_required"
+    give_consent(refused.json()["interaction_uri"])
+    assert harness.wait_until(lambda: unless_refused(running.get(url(sandbox, CODE), token))).json()["who"] == "alice"
+
+
+@pytest.mark.parametrize("kind,more", [("status", {"status": 500}), ("reset", {}), ("hang", {"ms": 8000}), ("html", {})])
+def test_a_revocation_that_fails_is_passed_over(sandbox, hop, kind, more):
+    running, token = hop(lambda config: config.update(timeouts={"exchange": "3s"})), sandbox.mint(user="alice")
+    ready(sandbox, running, CODE, token)
+    vault_do(sandbox, CODE, user="alice", dead=True)
+    sandbox.fault("org_revoke", kind, count=-1, **more)
+    before = sandbox.exchanges("alice", VAULT[CODE])
+    answer = running.get(url(sandbox, CODE), token)
+    assert answer.status_code == 401  # the same token came again, and the destination's word is passed on
+    assert sandbox.exchanges("alice", VAULT[CODE]) == before + 1
+
+
+@pytest.mark.parametrize("name", [WEATHER, LEDGER])
+def test_what_cannot_be_revoked_is_not(sandbox, hop, name):
+    running, token = hop(), sandbox.mint(user="alice")
+    ready(sandbox, running, name, token)
+    vault_do(sandbox, name)
+    assert running.get(url(sandbox, name), token).status_code == 200
+    assert sandbox.requests("org_revoke") == 0
+
+
 @pytest.mark.parametrize("name", EACH)
 def test_a_401_that_lasts_is_passed_on(sandbox, hop, name):
     running, token = hop(), sandbox.mint(user="alice")

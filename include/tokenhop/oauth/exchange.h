@@ -92,8 +92,9 @@ struct th_exchange_request {
     struct th_config *config; /* counted while the exchange runs: everything below is of it */
     const struct th_config_agent *agent;
     const struct th_config_connection *connection;
-    struct th_str subject_token;                 /* copied to a secret */
-    int64_t deadline_ms;                         /* monotonic */
+    struct th_str subject_token;  /* copied to a secret */
+    struct th_str rejected_token; /* that the destination did not take; copied; empty: none */
+    int64_t deadline_ms;          /* monotonic */
     const struct th_exchange_observer *observer; /* NULL: nobody watches */
     void *observer_arg;
 };

@@ -24,7 +24,8 @@ enum th_leg_value {
     TH_VALUE_RESOURCE,
     TH_VALUE_SCOPES,
     TH_VALUE_SECOND_LEG_SCOPES,
-    TH_VALUE_PREVIOUS_TOKEN /* what the leg before yielded */
+    TH_VALUE_PREVIOUS_TOKEN, /* what the leg before yielded */
+    TH_VALUE_REJECTED_TOKEN  /* what an exchange before yielded, and the destination did not take */
 };
 
 struct th_leg_parameter {
@@ -66,6 +67,9 @@ struct th_plan {
     const char *name; /* as in the configuration */
     const struct th_plan_leg *legs;
     size_t n_legs;
+    /* Before the legs, where there is a rejected token: tells its server's revocation endpoint, which would
+     * hand out the same again. Whatever is answered, the legs follow. NULL: no need. */
+    const struct th_plan_leg *revocation;
 };
 
 /* Never NULL: every resource type has a row. */

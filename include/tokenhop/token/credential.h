@@ -10,12 +10,21 @@
 
 struct th_credential {
     struct th_ref ref;
+    bool is_revocable;       /* worth revoking when the destination does not take it */
     struct th_secret *value; /* the whole field value: "Bearer eyJ..." */
-    int64_t expires_ms;      /* monotonic; not used after */
+    uint32_t secret_at;      /* where in it what is secret stands: "eyJ..." */
+    uint32_t secret_len;
+    int64_t expires_ms; /* monotonic; not used after */
     int64_t refresh_ms; /* monotonic; in use after this it is renewed ahead; INT64_MAX: never */
 };
 
-/* Takes over one reference of `value` (also when it fails). */
+static inline struct th_str th_credential_secret(const struct th_credential *credential)
+{
+    struct th_str value = th_secret_expose(credential->value);
+    return (struct th_str){value.ptr + credential->secret_at, credential->secret_len};
+}
+
+/* All of the value is taken for secret, and not worth revoking. Takes over one reference of `value` (also when it fails). */
 struct th_credential *th_credential_new(struct th_secret *value, int64_t expires_ms,
                                         int64_t refresh_ms) TH_MUST;
 struct th_credential *th_credential_ref(struct th_credential *credential);

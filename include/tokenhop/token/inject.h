@@ -8,10 +8,16 @@
 
 #define TH_INJECT_VALUE_MAX ((size_t)72 * 1024) /* a token of the longest, and its scheme */
 
+struct th_injected {
+    struct th_secret *value; /* the whole field value */
+    uint32_t secret_at;      /* where in it what is secret stands; of several values, the longest */
+    uint32_t secret_len;
+};
+
 /* 0 and the whole value, "Bearer eyJ...". TH_E_EXCHANGE_FAILED when it cannot be made of what came, and
  * why: with the names that came where one is missing, never with a value. TH_E_NOMEM. `inject` NULL: a
  * bearer token. */
 int th_inject_make(const struct th_config_inject *inject, const struct th_exchange_result *result,
-                   struct th_secret **ret_value, char ret_why[TH_EXCHANGE_DETAIL_MAX]) TH_MUST;
+                   struct th_injected *ret_injected, char ret_why[TH_EXCHANGE_DETAIL_MAX]) TH_MUST;
 
 #endif
