@@ -276,7 +276,7 @@ static void ask_gate(const struct question *q, const struct th_config_agent *age
 {
     struct th_field field = {TH_STR("authorization"), TH_STR("Bearer " ANY_TOKEN),
                              TH_HEADER_AUTHORIZATION, false};
-    const struct th_head head = {
+    struct th_head head = {
         .method = q->method,
         .method_text = th_str_of(q->order->method),
         .target = th_str_of(q->order->url),
@@ -292,6 +292,14 @@ static void ask_gate(const struct question *q, const struct th_config_agent *age
     };
 
     th_gate_decide(q->view, q->routes, q->seen, agent, &head, &q->url, ret_decision);
+    const struct th_config_connection *connection = ret_decision->route.connection;
+    if (with_token && connection != NULL && connection->subject_header.len > 0) {
+        field = (struct th_field){connection->subject_header, TH_STR(ANY_TOKEN), TH_HEADER_UNKNOWN,
+                                  false};
+        head.authorization = -1;
+        head.n_authorization = 0;
+        th_gate_decide(q->view, q->routes, q->seen, agent, &head, &q->url, ret_decision);
+    }
     ret_decision->subject_token = TH_STR_NONE; /* it pointed in here */
 }
 

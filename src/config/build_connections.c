@@ -231,6 +231,48 @@ static void check_resource(struct th_loader *l, const struct th_raw_connection *
         th_loader_report_info(l, place, &info);
 }
 
+/* The name of the field, where one is given. */
+static void build_source(struct th_loader *l, const struct th_raw_subject *subject, uint32_t place,
+                         struct th_config_connection *connection)
+{
+    struct th_str name = subject->name;
+    if (name.ptr == NULL)
+        return;
+    bool is_said = th_source_find_member(&l->source, place, "from") != TH_SOURCE_NONE;
+    place = th_loader_member(l, place, "name");
+    if (subject->from != TH_SUBJECT_FROM_HEADER && is_said)
+        return; /* reported already */
+    if (subject->from != TH_SUBJECT_FROM_HEADER)
+        th_loader_report(l, place, "add \"from\": \"header\"",
+                         "this field is not looked at: the token comes from Authorization");
+    else if (!th_config_may_inject(name))
+        th_loader_report(l, place, "name a field that callers send their token in",
+                         "this field belongs to HTTP itself and cannot bear a subject token");
+    else if (th_str_equal_nocase(name, TH_STR("Authorization")))
+        th_loader_report(l, place, "write \"from\": \"authorization\"",
+                         "Authorization is a source of its own");
+    else
+        connection->subject_header = name;
+}
+
+/* All names of such fields, each once. */
+static void collect_subject_headers(struct th_loader *l, size_t n)
+{
+    struct th_config_view *view = &l->config->view;
+    struct th_str *headers = th_loader_alloc(l, n, sizeof(*headers));
+    size_t used = 0;
+    for (size_t i = 0; headers != NULL && i < n; i++) {
+        struct th_str header = view->connections[i].subject_header;
+        size_t k = 0;
+        while (k < used && !th_str_equal_nocase(headers[k], header))
+            k++;
+        if (header.len > 0 && k == used)
+            headers[used++] = header;
+    }
+    view->subject_headers = headers;
+    view->n_subject_headers = used;
+}
+
 static void build_subject(struct th_loader *l, const struct th_raw_connection *raw,
                           struct th_config_connection *connection)
 {
@@ -241,6 +283,7 @@ static void build_subject(struct th_loader *l, const struct th_raw_connection *r
         th_loader_alloc(l, n, sizeof(const struct th_config_authorization_server *));
     connection->subject_type = (enum th_subject_type)subject->type;
     connection->subject_verify = TH_SUBJECT_VERIFY_KNOWN;
+    build_source(l, subject, place, connection);
     if (place != TH_SOURCE_NONE &&
         th_source_find_member(&l->source, place, "verify") != TH_SOURCE_NONE)
         connection->subject_verify =
@@ -337,6 +380,7 @@ void th_build_connections(struct th_loader *loader)
     check_ties(loader, connections);
     loader->config->view.connections = connections;
     loader->config->view.n_connections = n;
+    collect_subject_headers(loader, n);
     /* a version is made of whole connections only */
     for (size_t i = 0; i < n && loader->mistakes->count == 0 && !loader->nomem; i++) {
         if (th_config_version_digest(&connections[i], connections[i].version) < 0)

@@ -4,6 +4,7 @@
 #define TOKENHOP_SRC_CONFIG_CHOICES_H
 
 #include "key.h"
+#include "raw.h"
 #include "tokenhop/config/model.h"
 
 static const struct th_config_key_choice listener_modes[] = {{"forward", TH_LISTENER_FORWARD},
@@ -62,8 +63,8 @@ static const struct th_config_key_choice resource_types[] = {
     {NULL, 0}};
 
 static const struct th_config_key_choice subject_sources[] = {
-    {"authorization", 0},
-    {"header", TH_CHOICE_PLANNED},
+    {"authorization", TH_SUBJECT_FROM_AUTHORIZATION},
+    {"header", TH_SUBJECT_FROM_HEADER},
     {"file", TH_CHOICE_PLANNED},
     {"client_credentials", TH_CHOICE_PLANNED},
     {NULL, 0}};

@@ -88,8 +88,11 @@ struct th_raw_agent {
     struct th_raw_objects registrations;
 };
 
+enum th_raw_subject_from { TH_SUBJECT_FROM_AUTHORIZATION, TH_SUBJECT_FROM_HEADER };
+
 struct th_raw_subject {
     unsigned from;
+    struct th_str name;
     unsigned type;
     bool verify;
     struct th_raw_list issuers;

@@ -261,13 +261,19 @@ static const struct th_config_key subject_keys[] = {
     {.name = "from",
      ENUM(struct th_raw_subject, from, subject_sources),
      .default_text = "authorization",
-     .doc = "Where the subject token comes from: the request's Authorization field."},
+     .doc = "Where the subject token comes from: the request's Authorization field, as a bearer "
+            "token, or another field of it (\"header\")."},
+    {.name = "name",
+     .type = TH_KEY_FIELD,
+     TEXT(struct th_raw_subject, name),
+     .doc = "With \"header\": the field that bears the subject token, alone or after \"Bearer\". "
+            "It is removed from every request that tokenhop carries, wherever that goes, and the "
+            "caller's Authorization is removed with it."},
     {.name = "type",
      ENUM(struct th_raw_subject, type, subject_types),
      .default_text = "auto",
      .doc = "What the subject token is, for the authorization server: \"auto\" tells ID tokens "
             "and access tokens apart by their form, audience and claims."},
-    PLANNED("name"),
     {.name = "verify",
      BOOLEAN(struct th_raw_subject, verify),
      .doc = "Whether the subject token is verified before an exchange is spent on it: issuer, "
@@ -285,8 +291,13 @@ static const struct th_config_key subject_keys[] = {
             "agent's authorization_server and every one whose issuer has the same scheme, host "
             "and port: at Okta, the org server and the custom servers of the same org."},
 };
+static const struct th_section_rule source_rules[] = {
+    {"from", "authorization", .excluded = {"name"}, .why = "that field has its name"},
+    {"from", "header", .required = {"name"}},
+};
 static const struct th_section subject_section = {
-    SECTION("subject", struct th_raw_subject, subject_keys)};
+    SECTION("subject", struct th_raw_subject, subject_keys), .rules = source_rules,
+    .n_rules = TH_COUNT_OF(source_rules)};
 
 static const struct th_config_key inject_keys[] = {
     {.name = "scheme",

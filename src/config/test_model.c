@@ -58,7 +58,7 @@ static const char whole[] =
     "  {\"name\": \"c2\", \"url\": [\"https://*.example.com\", \"http://127.0.0.1:9001/x\"],\n"
     "   \"type\": \"authorization_server\", \"agents\": [\"a2\"],\n"
     "   \"authorization_server\": \"sandbox\", \"audience\": \"api://x\", \"scopes\": [\"r\", \"w\"],\n"
-    "   \"second_leg_scopes\": [\"w\"], \"subject\": {\"from\": \"authorization\",\n"
+    "   \"second_leg_scopes\": [\"w\"], \"subject\": {\"from\": \"header\", \"name\": \"X-User\",\n"
     "   \"type\": \"access_token\", \"verify\": true, \"issuers\": [\"sandbox\", \"org\"]},\n"
     "   \"without_subject\": \"forward\", \"public\": [\"/card\"],\n"
     "   \"cookies\": \"drop\", \"allow_cleartext\": true, \"issued_checks\": {\"audience\": false,\n"
@@ -265,6 +265,10 @@ static void test_connections(void **state)
     assert_int_equal(c2->subject_type, TH_SUBJECT_ACCESS_TOKEN);
     assert_int_equal(c2->subject_verify, TH_SUBJECT_VERIFY_ALWAYS);
     assert_int_equal(c2->n_subject_issuers, 2);
+    assert_str(c2->subject_header, "X-User");
+    assert_int_equal(c1->subject_header.len, 0);
+    assert_int_equal(v->n_subject_headers, 1);
+    assert_str(v->subject_headers[0], "X-User");
     assert_ptr_equal(c2->subject_issuers[0], &v->servers[3]);
     assert_ptr_equal(c2->subject_issuers[1], &v->servers[0]);
     assert_int_equal(c2->without_subject, TH_WITHOUT_SUBJECT_FORWARD);

@@ -56,6 +56,44 @@ int th_gate_subject(const struct th_head *head, struct th_str *ret_token, const 
     return 0;
 }
 
+/* The same of another field of the request (R11: exactly one). */
+static int subject_of_field(const struct th_head *head, struct th_str name,
+                            struct th_str *ret_token, const char **ret_detail)
+{
+    const struct th_field *found = NULL;
+
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        if (!th_header_names_alike(head->fields[i].name, name))
+            continue;
+        if (found != NULL) {
+            *ret_detail = "more than one field that bears the subject token";
+            return TH_E_BAD_REQUEST;
+        }
+        found = &head->fields[i];
+    }
+    if (found == NULL) {
+        *ret_detail = "send the token this agent was called with in the field that is configured "
+                      "for it (subject.name)";
+        return TH_E_SUBJECT_MISSING;
+    }
+    if (!split_bearer(found->value, ret_token))
+        *ret_token = found->value;
+    if (!th_subject_is_token68(*ret_token)) {
+        *ret_detail = "the field of the subject token has characters that no token has, or is too "
+                      "long";
+        return TH_E_SUBJECT_MALFORMED;
+    }
+    return 0;
+}
+
+static int find_subject(const struct th_config_connection *connection, const struct th_head *head,
+                        struct th_str *ret_token, const char **ret_detail)
+{
+    if (connection->subject_header.len == 0)
+        return th_gate_subject(head, ret_token, ret_detail);
+    return subject_of_field(head, connection->subject_header, ret_token, ret_detail);
+}
+
 static bool is_public(const struct th_config_connection *connection, struct th_str path)
 {
     for (size_t i = 0; i < connection->n_public_paths; i++)
@@ -243,7 +281,7 @@ static void decide_matched(const struct th_config_view *config, const struct th_
         return;
     }
     const char *detail = NULL;
-    int error = th_gate_subject(head, &decision->subject_token, &detail);
+    int error = find_subject(connection, head, &decision->subject_token, &detail);
     if (error == TH_E_SUBJECT_MISSING && connection->without_subject == TH_WITHOUT_SUBJECT_FORWARD)
         decision->action = TH_GATE_PUBLIC;
     else if (error < 0)

@@ -1,5 +1,7 @@
 #include "tokenhop/http/header.h"
 
+#include <ctype.h>
+
 #include "tokenhop/base/check.h"
 
 #include "header_hash.h" /* made by gen_header_hash.c */
@@ -69,4 +71,16 @@ const struct th_header_row *th_header_get(enum th_header_id id)
 {
     TH_ASSERT((unsigned)id < TH_HEADER_COUNT);
     return &rows[id];
+}
+
+bool th_header_names_alike(struct th_str a, struct th_str b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        char x = a.ptr[i] == '_' ? '-' : a.ptr[i], y = b.ptr[i] == '_' ? '-' : b.ptr[i];
+        if (tolower((unsigned char)x) != tolower((unsigned char)y))
+            return false;
+    }
+    return true;
 }

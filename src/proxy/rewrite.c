@@ -1,22 +1,18 @@
 #include "rewrite.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #define SECRET_MIN 8
 
-/* Whether an origin may take one for the other: names have no case, and where they become variables
- * (RFC 3875, 4.1.18) '-' and '_' are one. */
-static bool names_same_field(struct th_str a, struct th_str b)
+/* R11: a field that some connection takes subject tokens from goes nowhere, mapped or not. */
+static bool bears_subject(const struct th_hop *hop, struct th_str name)
 {
-    if (a.len != b.len)
-        return false;
-    for (size_t i = 0; i < a.len; i++) {
-        char x = a.ptr[i] == '_' ? '-' : a.ptr[i], y = b.ptr[i] == '_' ? '-' : b.ptr[i];
-        if (tolower((unsigned char)x) != tolower((unsigned char)y))
-            return false;
-    }
-    return true;
+    const struct th_config_view *config = hop->use->snapshot->view;
+
+    for (size_t i = 0; i < config->n_subject_headers; i++)
+        if (th_header_names_alike(name, config->subject_headers[i]))
+            return true;
+    return false;
 }
 
 static bool is_dropped_from_request(const struct th_hop *hop, const struct th_field *field)
@@ -24,7 +20,9 @@ static bool is_dropped_from_request(const struct th_hop *hop, const struct th_fi
     const struct th_config_connection *connection = hop->decision.route.connection;
 
     if (connection != NULL && !connection->inject.is_authorization &&
-        names_same_field(field->name, connection->inject.header))
+        th_header_names_alike(field->name, connection->inject.header))
+        return true;
+    if (bears_subject(hop, field->name))
         return true;
     switch ((enum th_header_id)field->id) {
     case TH_HEADER_AUTHORIZATION:

@@ -176,6 +176,7 @@ struct th_config_connection {
     struct th_str second_leg_scope_text; /* empty: not sent */
     enum th_subject_type subject_type;
     struct th_config_inject inject;
+    struct th_str subject_header; /* the field that bears it; empty: Authorization */
     enum th_subject_verify subject_verify;
     /* Who may issue subject tokens; n 0: the agent's subject_issuers. */
     const struct th_config_authorization_server *const *subject_issuers;
@@ -261,6 +262,8 @@ struct th_config_view {
     size_t n_agents;
     const struct th_config_connection *connections;
     size_t n_connections;
+    const struct th_str *subject_headers; /* of all connections: fields that bear subject tokens */
+    size_t n_subject_headers;
     enum th_unmatched_action unmatched; /* when no rule matches */
     const struct th_config_unmatched_rule *unmatched_rules;
     size_t n_unmatched_rules;

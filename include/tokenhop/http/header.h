@@ -3,6 +3,7 @@
 #ifndef TOKENHOP_HTTP_HEADER_H
 #define TOKENHOP_HTTP_HEADER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tokenhop/base/str.h"
@@ -31,5 +32,9 @@ struct th_header_row {
 /* TH_HEADER_UNKNOWN when it is not in the table. ASCII case is ignored. */
 enum th_header_id th_header_find(struct th_str name);
 const struct th_header_row *th_header_get(enum th_header_id id); /* of UNKNOWN: no name, no flags */
+
+/* Whether an origin may take one for the other: names have no case, and where they become variables
+ * (RFC 3875, 4.1.18) '-' and '_' are one. */
+bool th_header_names_alike(struct th_str a, struct th_str b);
 
 #endif
