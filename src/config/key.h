@@ -1,8 +1,8 @@
 /* The table of keys: what a configuration may say. Reading, defaults, limits, the JSON Schema and
- * the reference page all come from these rows (table.c), so that none can differ from another.
+ * the reference page all come from these rows (table.c, table_connection.c), so that none can differ from another.
  *
  * Adding a key is adding a row, and a field for it to the struct that the row's section fills. A
- * row's `offset` is made by one of the FIELD macros of table.c, which checks the field's type.
+ * row's `offset` is made by one of the FIELD macros of table.h, which checks the field's type.
  *
  * All of it is constant; any thread may read. */
 #ifndef TOKENHOP_SRC_CONFIG_KEY_H

@@ -1,0 +1,40 @@
+/* How rows of the table of keys are written (key.h). */
+#ifndef TOKENHOP_SRC_CONFIG_TABLE_H
+#define TOKENHOP_SRC_CONFIG_TABLE_H
+
+#include "key.h"
+#include "raw.h"
+#include "tokenhop/base/check.h"
+
+/* The offset of a field, which must be of the type that the row's reader writes. */
+#define FIELD(st, member, wanted)                                                                  \
+    (offsetof(st, member) + 0 * sizeof(_Generic(((st *)0)->member, wanted : (char)0)))
+#define TEXT(st, member) .offset = FIELD(st, member, struct th_str)
+#define TEXTS(st, member) .shape = TH_KEY_LIST, .offset = FIELD(st, member, struct th_raw_list)
+#define DURATION(st, member) .type = TH_KEY_DURATION, .offset = FIELD(st, member, int64_t)
+#define SIZE(st, member) .type = TH_KEY_SIZE, .offset = FIELD(st, member, uint64_t)
+#define COUNT(st, member) .type = TH_KEY_COUNT, .offset = FIELD(st, member, uint64_t)
+#define BOOLEAN(st, member) .type = TH_KEY_BOOLEAN, .offset = FIELD(st, member, bool)
+#define ENUM(st, member, list)                                                                     \
+    .type = TH_KEY_ENUM, .offset = FIELD(st, member, unsigned), .choices = (list)
+#define OBJECT(st, member, inner)                                                                  \
+    .type = TH_KEY_OBJECT, .offset = offsetof(st, member), .section = &(inner)
+#define OBJECTS(st, member, inner)                                                                 \
+    .type = TH_KEY_OBJECT, .offset = FIELD(st, member, struct th_raw_objects), .section = &(inner)
+#define PLANNED(key)                                                                               \
+    {                                                                                              \
+        .name = (key), .type = TH_KEY_PLANNED                                                      \
+    }
+#define SECTION(label, st, rows)                                                                   \
+    .name = (label), .size = sizeof(st), .keys = (rows), .n_keys = TH_COUNT_OF(rows)
+
+#define MINUTE ((uint64_t)60 * 1000)
+#define HOUR (60 * MINUTE)
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
+
+/* table_connection.c */
+extern const struct th_section th_section_connection;
+
+#endif

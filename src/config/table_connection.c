@@ -1,0 +1,201 @@
+/* The table of keys: connections. */
+#include "choices.h"
+#include "table.h"
+
+static const struct th_config_key subject_keys[] = {
+    {.name = "from",
+     ENUM(struct th_raw_subject, from, subject_sources),
+     .default_text = "authorization",
+     .doc = "Where the subject token comes from: the request's Authorization field, as a bearer "
+            "token, or another field of it (\"header\")."},
+    {.name = "name",
+     .type = TH_KEY_FIELD,
+     TEXT(struct th_raw_subject, name),
+     .doc = "With \"header\": the field that bears the subject token, alone or after \"Bearer\". "
+            "It is removed from every request that tokenhop carries, wherever that goes, and the "
+            "caller's Authorization is removed with it."},
+    {.name = "type",
+     ENUM(struct th_raw_subject, type, subject_types),
+     .default_text = "auto",
+     .doc = "What the subject token is, for the authorization server: \"auto\" tells ID tokens "
+            "and access tokens apart by their form, audience and claims."},
+    {.name = "verify",
+     BOOLEAN(struct th_raw_subject, verify),
+     .doc = "Whether the subject token is verified before an exchange is spent on it: issuer, "
+            "signature by the issuer's published keys, audience and times. true: every one must "
+            "be, so that an opaque token or one of another issuer is refused. false: none is; the "
+            "authorization server alone decides. Unless it is said, those are verified that can "
+            "be: JWTs of an issuer that may issue for the agent (see issuers). While the keys "
+            "cannot be had, requests that need an exchange get 503."},
+    {.name = "issuers",
+     .type = TH_KEY_REFERENCE,
+     TEXTS(struct th_raw_subject, issuers),
+     .max_items = 64,
+     .default_text = "",
+     .doc = "The authorization servers whose tokens may be subject tokens here. Unless said, the "
+            "agent's authorization_server and every one whose issuer has the same scheme, host "
+            "and port: at Okta, the org server and the custom servers of the same org."},
+};
+static const struct th_section_rule source_rules[] = {
+    {"from", "authorization", .excluded = {"name"}, .why = "that field has its name"},
+    {"from", "header", .required = {"name"}},
+};
+static const struct th_section subject_section = {
+    SECTION("subject", struct th_raw_subject, subject_keys), .rules = source_rules,
+    .n_rules = TH_COUNT_OF(source_rules)};
+
+static const struct th_config_key inject_keys[] = {
+    {.name = "scheme",
+     ENUM(struct th_raw_inject, scheme, inject_schemes),
+     .doc = "The scheme of the Authorization field: \"bearer\" for a token, \"basic\" for a "
+            "credential that has a username and a password (RFC 7617)."},
+    {.name = "header",
+     .type = TH_KEY_FIELD,
+     TEXT(struct th_raw_inject, header),
+     .doc = "The field that the template fills. What the caller sent in it is removed, and so is "
+            "its Authorization."},
+    {.name = "template",
+     .type = TH_KEY_TEMPLATE,
+     TEXT(struct th_raw_inject, template),
+     .max = 1024,
+     .doc =
+         "The field's value, in which {NAME} stands for one of the credential's values: a key of "
+         "the vaulted secret, \"username\" or \"password\" of a service account, "
+         "\"access_token\" of a token. {{ and }} are braces."},
+};
+static const struct th_section inject_section = {
+    SECTION("inject", struct th_raw_inject, inject_keys), .exactly_one = {"scheme", "template"},
+    .together = {"header", "template"}};
+
+static const struct th_config_key issued_checks_keys[] = {
+    {.name = "audience",
+     BOOLEAN(struct th_config_issued_checks, audience),
+     .default_text = "true",
+     .doc = "The token's audience is the one that was asked for."},
+    {.name = "subject",
+     BOOLEAN(struct th_config_issued_checks, subject),
+     .default_text = "true",
+     .doc = "The token's subject is the subject token's."},
+    {.name = "scope",
+     BOOLEAN(struct th_config_issued_checks, scope),
+     .default_text = "true",
+     .doc = "The token has no scope that was not asked for."},
+    {.name = "chain",
+     BOOLEAN(struct th_config_issued_checks, chain),
+     .default_text = "true",
+     .doc = "The token's chain of actors is the subject token's with this agent outermost."},
+};
+static const struct th_section issued_checks_section = {
+    SECTION("issued_checks", struct th_config_issued_checks, issued_checks_keys)};
+
+static const struct th_config_key connection_keys[] = {
+    {.name = "name",
+     .type = TH_KEY_NAME,
+     TEXT(struct th_raw_connection, head.name),
+     .required = true,
+     .doc = "What logs, metrics and problem bodies call this connection."},
+    {.name = "url",
+     .type = TH_KEY_PATTERN,
+     .shape = TH_KEY_ONE_OR_LIST,
+     .offset = FIELD(struct th_raw_connection, urls, struct th_raw_list),
+     .min_items = 1,
+     .max_items = 256,
+     .required = true,
+     .doc = "The URLs that belong to this connection: one pattern or a list. A pattern is a "
+            "scheme, a host (\"*.\" before it stands for one label), perhaps a port, and a path "
+            "that matches itself and what is below it, on whole segments. The most specific "
+            "pattern wins; two connections cannot have the same one."},
+    {.name = "type",
+     ENUM(struct th_raw_connection, type, resource_types),
+     .required = true,
+     .doc =
+         "What is behind the URLs, and so which exchange gets the credential: "
+         "\"agent_to_agent\" (another agent) or \"authorization_server\" (an API that a custom "
+         "authorization server protects), each by an ID-JAG in two legs; \"secret\" (a vaulted "
+         "secret), \"service_account\" (a username and password) or \"resource_server\" (a third "
+         "party's token that the identity provider holds for the user), each in one leg."},
+    {.name = "agents",
+     .type = TH_KEY_REFERENCE,
+     TEXTS(struct th_raw_connection, agents),
+     .min_items = 1,
+     .required = true,
+     .doc = "The agents that may use this connection."},
+    {.name = "authorization_server",
+     .type = TH_KEY_REFERENCE,
+     TEXT(struct th_raw_connection, server),
+     .doc = "The server that issues the destination's access tokens: where the second leg goes."},
+    {.name = "audience",
+     .type = TH_KEY_RESOURCE,
+     TEXT(struct th_raw_connection, audience),
+     .doc = "The audience that is asked for on the first leg. The issuer of "
+            "authorization_server unless said otherwise."},
+    {.name = "resource",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_connection, resource),
+     .doc = "The destination's resource URL, character for character as it is registered (a "
+            "trailing slash makes another one); for \"authorization_server\", sent only if it is "
+            "given. For \"secret\", \"service_account\" and \"resource_server\" the identifier on "
+            "the resource connection: an ORN, or the administrator's own string."},
+    {.name = "scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_connection, scopes),
+     .max_items = 64,
+     .default_text = "",
+     .doc = "The scopes that are asked for. Okta wants at least one, and none of its system "
+            "scopes (openid, profile, email, offline_access, address, phone)."},
+    {.name = "second_leg_scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_connection, second_leg_scopes),
+     .max_items = 64,
+     .default_text = "",
+     .doc = "Scopes that are sent on the second leg too, each of them one of scopes. Okta's "
+            "custom servers want none; others issue a token without scopes if none are sent."},
+    {.name = "subject",
+     OBJECT(struct th_raw_connection, subject, subject_section),
+     .doc = "The token that is exchanged."},
+    {.name = "inject",
+     OBJECT(struct th_raw_connection, inject, inject_section),
+     .doc = "How the credential is put on a request. A bearer token unless said otherwise; of a "
+            "\"service_account\", scheme \"basic\"; a \"secret\" needs a header and template, or "
+            "the scheme \"basic\"."},
+    {.name = "without_subject",
+     ENUM(struct th_raw_connection, without_subject, without_subject),
+     .default_text = "refuse",
+     .doc = "What becomes of a request without a subject token: \"refuse\" answers 401, "
+            "\"forward\" sends it on without a credential."},
+    {.name = "public",
+     .type = TH_KEY_PATH,
+     TEXTS(struct th_raw_connection, public_paths),
+     .max_items = 64,
+     .default_text = "/.well-known/agent-card.json /.well-known/oauth-protected-resource",
+     .doc = "Paths at the connection's hosts that are served without a credential and without "
+            "asking for a subject token."},
+    {.name = "cookies",
+     ENUM(struct th_raw_connection, cookies, cookies),
+     .default_text = "pass",
+     .doc = "Whether the caller's cookies reach the destination."},
+    {.name = "allow_cleartext",
+     BOOLEAN(struct th_raw_connection, allow_cleartext),
+     .default_text = "false",
+     .doc = "Allows the credential to be sent over http:// to addresses beyond loopback, for all "
+            "on the way to read."},
+    {.name = "issued_checks",
+     OBJECT(struct th_raw_connection, issued_checks, issued_checks_section),
+     .doc = "Which parts of an issued token (if it reads as a JWT) are compared with what was "
+            "asked for, before it is used."},
+};
+
+#define ONE_LEG                                                                                    \
+    .excluded = {"authorization_server", "audience", "scopes", "second_leg_scopes",                \
+                 "issued_checks"},                                                                 \
+    .why = "its one leg goes to the agent's own authorization server, for the resource alone"
+static const struct th_section_rule type_rules[] = {
+    {"type", "agent_to_agent", .required = {"authorization_server", "resource"}},
+    {"type", "authorization_server", .required = {"authorization_server"}},
+    {"type", "secret", .required = {"resource", "inject"}, ONE_LEG},
+    {"type", "service_account", .required = {"resource"}, ONE_LEG},
+    {"type", "resource_server", .required = {"resource"}, ONE_LEG},
+};
+const struct th_section th_section_connection = {
+    SECTION("connection", struct th_raw_connection, connection_keys), .has_head = true,
+    .rules = type_rules, .n_rules = TH_COUNT_OF(type_rules)};
