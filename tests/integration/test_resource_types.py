@@ -146,7 +146,8 @@ def test_the_form_of_the_exchange(sandbox, hop, origin, name):
     running = hop(use(server), **{name: {"resource": "an admin's string & 100%"}})
     token = sandbox.mint(user="alice")
     assert running.get(url(sandbox, name, "/echo"), token).status_code == 401  # not the vault's: once more, and passed on
-    forms = [parse_qs(request.body.decode(), strict_parsing=True) for request in server.requests]
+    forms = [parse_qs(request.body.decode(), strict_parsing=True) for request in server.requests
+             if request.target == "/token"]
     assert len(forms) == 2
     for form in forms:
         assert set(form) == {"grant_type", "requested_token_type", "subject_token", "subject_token_type", "resource",
