@@ -24,7 +24,8 @@ static inline struct th_str th_credential_secret(const struct th_credential *cre
     return (struct th_str){value.ptr + credential->secret_at, credential->secret_len};
 }
 
-/* All of the value is taken for secret, and not worth revoking. Takes over one reference of `value` (also when it fails). */
+/* All of the value is taken for secret, and not worth revoking. Takes over one reference of `value`
+ * (also when it fails). */
 struct th_credential *th_credential_new(struct th_secret *value, int64_t expires_ms,
                                         int64_t refresh_ms) TH_MUST;
 struct th_credential *th_credential_ref(struct th_credential *credential);
