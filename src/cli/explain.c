@@ -257,7 +257,9 @@ static void show_legs(const struct th_config_agent *agent,
         struct th_str client_id;
         th_config_agent_registration(agent, server, &client_id, &auth);
         printf("    %zu %s at \"%.*s\": ", i + 1, leg->name, TH_STR_ARGS(server->name));
-        show_value("POST ", server->token_endpoint);
+        show_value("POST ", server->token_endpoint.len > 0
+                                ? server->token_endpoint
+                                : TH_STR("(the token_endpoint of the server's metadata)"));
         for (size_t p = 0; p < leg->n_parameters; p++)
             show_parameter(&leg->parameters[p], connection);
         show_value("      authenticated as: ", client_id);

@@ -68,7 +68,9 @@ static void check_agent(const struct th_config_agent *agent)
     check_text(agent->name);
     check_text(agent->client_id);
     check_auth(&agent->auth);
-    TH_REQUIRE(agent->server != NULL);
+    TH_REQUIRE(agent->server != NULL && agent->n_subject_issuers > 0);
+    for (size_t i = 0; i < agent->n_subject_issuers; i++)
+        TH_REQUIRE(agent->subject_issuers[i] != NULL);
     for (size_t i = 0; i < agent->n_registrations; i++) {
         TH_REQUIRE(agent->registrations[i].server != NULL);
         check_auth(&agent->registrations[i].auth);
@@ -96,6 +98,8 @@ static void check_connection(const struct th_config_connection *connection)
         TH_REQUIRE(connection->agents[i] != NULL);
     for (size_t i = 0; i < connection->n_scopes; i++)
         check_text(connection->scopes[i]);
+    for (size_t i = 0; i < connection->n_subject_issuers; i++)
+        TH_REQUIRE(connection->subject_issuers[i] != NULL);
     for (size_t i = 0; i < connection->n_public_paths; i++)
         check_text(connection->public_paths[i]);
 }
@@ -108,7 +112,6 @@ static void check_view(const struct th_config_view *view)
         TH_REQUIRE(view->listeners[i].agent != NULL && view->listeners[i].address_len > 0);
     for (size_t i = 0; i < view->n_servers; i++) {
         check_text(view->servers[i].issuer);
-        check_text(view->servers[i].token_endpoint);
     }
     for (size_t i = 0; i < view->n_agents; i++)
         check_agent(&view->agents[i]);

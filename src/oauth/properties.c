@@ -6,10 +6,13 @@
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/oauth/jose.h"
+#include "tokenhop/oauth/jwks.h"
+#include "tokenhop/oauth/metadata.h"
 #include "tokenhop/oauth/subject.h"
 
 #define WALL_MS INT64_C(1700000000000)
 #define ISSUER "https://example.okta.com"
+#define NOBODYS_TOKEN "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"
 
 static const struct th_config_authorization_server server = {.name = TH_STR("org"),
                                                              .issuer = TH_STR(ISSUER)};
@@ -199,4 +202,54 @@ void th_property_token_response(const char *bytes, size_t len)
         TH_REQUIRE(answer.error == TH_E_INTERACTION &&
                    strncasecmp(answer.interaction_uri, ISSUER, strlen(ISSUER)) == 0);
     th_token_answer_fini(&answer);
+}
+
+static void check_metadata(struct th_str text, bool allow_cleartext)
+{
+    const struct th_metadata *m;
+    const char *why = NULL;
+    int error = th_metadata_parse(text, TH_STR(ISSUER), allow_cleartext, &m, &why);
+    if (error != 0) {
+        TH_REQUIRE(error == TH_E_EXCHANGE_FAILED && why != NULL);
+        return;
+    }
+    const struct th_str endpoints[] = {m->token_endpoint, m->revocation_endpoint, m->jwks_uri};
+    TH_REQUIRE(th_str_equal(m->issuer, TH_STR(ISSUER)));
+    for (size_t i = 0; i < TH_COUNT_OF(endpoints); i++) {
+        struct th_str at = endpoints[i];
+        TH_REQUIRE(at.len == 0 || strlen(at.ptr) == at.len);
+        TH_REQUIRE(at.len == 0 || strncasecmp(at.ptr, "https://", 8) == 0 ||
+                   (allow_cleartext && strncasecmp(at.ptr, "http://", 7) == 0));
+    }
+    TH_REQUIRE(m->grant_types.n == 0 || m->grant_types.items != NULL);
+    th_metadata_unref(m);
+}
+
+static void check_jwks(struct th_str text)
+{
+    const struct th_jwks *jwks;
+    const char *why = NULL;
+    int error = th_jwks_parse(text, &jwks, &why);
+    if (error != 0) {
+        TH_REQUIRE(error == TH_E_EXCHANGE_FAILED && why != NULL);
+        return;
+    }
+    struct th_jwt jwt;
+    TH_REQUIRE(jwks->n_keys <= TH_JWKS_KEYS_MAX);
+    TH_REQUIRE(th_jwt_parse(TH_STR(NOBODYS_TOKEN), &jwt) == 0);
+    for (size_t i = 0; i < jwks->n_keys; i++)
+        TH_REQUIRE(!th_key_is_private(jwks->keys[i]));
+    TH_REQUIRE(th_jwks_verify(jwks, &jwt) != 0);
+    th_jwt_fini(&jwt);
+    th_jwks_unref(jwks);
+}
+
+void th_property_document(const char *bytes, size_t len)
+{
+    if (len > 0 && bytes[0] == 'M') {
+        check_metadata((struct th_str){bytes + 1, len - 1}, false);
+        check_metadata((struct th_str){bytes + 1, len - 1}, true);
+    } else {
+        check_jwks((struct th_str){bytes, len});
+    }
 }

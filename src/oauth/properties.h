@@ -9,5 +9,7 @@
 void th_property_token(const char *bytes, size_t len);
 /* Of a token endpoint's answer: the first byte chooses the leg, the second the status. */
 void th_property_token_response(const char *bytes, size_t len);
+/* Of what a server publishes: a key set, or where it begins with 'M', metadata. */
+void th_property_document(const char *bytes, size_t len);
 
 #endif

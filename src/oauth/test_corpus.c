@@ -95,6 +95,7 @@ int main(int argc, char **argv)
     th_json_start();
     unsigned n_tokens = play(argv[1], "jwt", th_property_token);
     unsigned n_answers = play(argv[1], "token_response", th_property_token_response);
-    printf("%u tokens and keys, %u answers\n", n_tokens, n_answers);
-    return n_tokens >= 10 && n_answers >= 10 ? 0 : 1;
+    unsigned n_documents = play(argv[1], "document", th_property_document);
+    printf("%u tokens and keys, %u answers, %u documents\n", n_tokens, n_answers, n_documents);
+    return n_tokens >= 10 && n_answers >= 10 && n_documents >= 5 ? 0 : 1;
 }
