@@ -53,8 +53,9 @@ static void check_pattern(const struct th_config_pattern *pattern)
 
 static void check_auth(const struct th_config_auth *auth)
 {
-    check_text(auth->kid);
     bool has_key = auth->method == TH_AUTH_PRIVATE_KEY_JWT;
+    if (has_key)
+        check_text(auth->kid);
     TH_REQUIRE((auth->key != NULL) == has_key &&
                (auth->key == NULL || th_secret_len(auth->key) > 0));
     TH_REQUIRE((auth->secret != NULL) == (!has_key && auth->method != TH_AUTH_NONE));
