@@ -322,8 +322,7 @@ static void serve(struct th_web_call *call, bool with_faults)
         th_web_reply_error(call, 404, "no such path");
     else if (guard == BY_TOKEN && th_agent_authenticate(call, &verified))
         row->serve(call, &verified, rest);
-    else if (guard == UNGUARDED ||
-             (guard == BY_VAULT && th_agent_guard(call, kind_of(call->path))))
+    else if (guard == UNGUARDED || (guard == BY_VAULT && th_agent_guard(call, kind_of(call->path))))
         row->serve(call, NULL, rest);
     th_verified_fini(&verified);
 }
