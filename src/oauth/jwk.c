@@ -21,7 +21,8 @@ static int get_bytes(const json_t *jwk, const char *name, struct th_buf *out)
     const json_t *member = json_object_get(jwk, name);
     if (member == NULL)
         return 1;
-    if (!json_is_string(member))
+    /* Longer than the room for any key's member: malformed, not a lack of memory. */
+    if (!json_is_string(member) || json_string_length(member) / 4 * 3 > out->max)
         return TH_E_BAD_REQUEST;
     int error = th_base64url_decode(
         out, (struct th_str){json_string_value(member), json_string_length(member)});

@@ -119,6 +119,8 @@ int th_key_parse(struct th_str text, struct th_key **ret_key, struct th_errinfo 
         return th_errinfo_set(reterr, error, NULL, NULL, "the key is not a JSON object");
     error = th_key_from_jwk(jwk, ret_key, reterr);
     json_decref(jwk);
+    if (error == TH_E_NOMEM)
+        return th_errinfo_set(reterr, error, NULL, NULL, "no memory for the key");
     return error;
 }
 
