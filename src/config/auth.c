@@ -79,6 +79,20 @@ static struct th_secret *read_secret(struct th_loader *l, const struct names *na
     return secret;
 }
 
+struct th_secret *th_build_secret(struct th_loader *loader, struct th_str file,
+                                  struct th_str variable, const char *key, uint32_t place,
+                                  uint32_t *ret_place)
+{
+    char file_key[64];
+    struct th_str path;
+    snprintf(file_key, sizeof(file_key), "%s_file", key);
+    const struct names names = {file, variable, file_key, key};
+    if (file.ptr != NULL && variable.ptr != NULL)
+        th_loader_report(loader, th_loader_member(loader, place, key), "leave one of them out",
+                         "\"%s\" and \"%s\" are the same, and both are given", file_key, key);
+    return read_secret(loader, &names, true, place, ret_place, &path);
+}
+
 static bool report_check(struct th_loader *l, uint32_t place, int error,
                          const struct th_errinfo *info)
 {

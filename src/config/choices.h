@@ -87,6 +87,8 @@ static const struct th_config_key_choice cookies[] = {
 static const struct th_config_key_choice unmatched_actions[] = {
     {"deny", TH_UNMATCHED_DENY}, {"forward", TH_UNMATCHED_FORWARD}, {NULL, 0}};
 
+static const struct th_config_key_choice admin_modes[] = {{"0600", 0}, {"0660", 1}, {NULL, 0}};
+
 static const struct th_config_key_choice log_levels[] = {{"error", TH_CONFIG_LOG_ERROR},
                                                          {"warn", TH_CONFIG_LOG_WARN},
                                                          {"info", TH_CONFIG_LOG_INFO},

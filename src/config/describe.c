@@ -71,6 +71,7 @@ static void add_one(struct line *line, const struct th_config_key *key)
     case TH_KEY_FIELD:
     case TH_KEY_TEMPLATE:
     case TH_KEY_ADDRESS:
+    case TH_KEY_ENDPOINT:
     case TH_KEY_NETWORK:
         add(line, "%s", th_config_key_text_kind(key->type)->name);
         break;

@@ -27,6 +27,9 @@ static const struct th_text_kind text_kinds[] = {
     [TH_KEY_TEMPLATE] = {"a template", "templates", TH_TEMPLATE_PATTERN, th_template_check},
     [TH_KEY_ADDRESS] = {"an address and port", "addresses and ports", "^[0-9A-Fa-f.:\\[\\]]+$",
                         NULL},
+    [TH_KEY_ENDPOINT] = {"an address and port, or unix: and a path",
+                         "addresses and ports, or unix: and paths",
+                         "^(unix:.+|[0-9A-Fa-f.:\\[\\]]+)$", NULL},
     [TH_KEY_NETWORK] = {"an address or network", "addresses and networks",
                         "^[0-9A-Fa-f.:\\[\\]]+(/[0-9]{1,3})?$", NULL},
 };

@@ -65,6 +65,7 @@ void th_build_servers(struct th_loader *loader);
 void th_build_agents(struct th_loader *loader);
 void th_build_listeners(struct th_loader *loader);
 void th_build_connections(struct th_loader *loader);
+void th_build_admin(struct th_loader *loader);
 void th_build_rest(struct th_loader *loader);
 
 /* Finds what a reference names; reports it with the nearest name when there is none. `kind` is
@@ -82,6 +83,14 @@ struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uin
 /* inject.c: how the connection's credential is put on a request. */
 void th_build_inject(struct th_loader *loader, const struct th_raw_connection *raw,
                      struct th_config_inject *ret_inject);
+
+/* auth.c: a secret from a file (whose last line feed does not count) or an environment variable, kept
+ * for the snapshot. `key` names it: it is at `key`_file or `key` of the object at `place`;
+ * *ret_place is where a mistake in it is to be reported. NULL: there is none, which was reported if
+ * one was named. */
+struct th_secret *th_build_secret(struct th_loader *loader, struct th_str file,
+                                  struct th_str variable, const char *key, uint32_t place,
+                                  uint32_t *ret_place);
 
 /* auth.c: reads the key or secret and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,

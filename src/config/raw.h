@@ -133,6 +133,13 @@ struct th_raw_egress {
     struct th_raw_list allow;
 };
 
+struct th_raw_admin {
+    struct th_str address;
+    unsigned mode; /* 1: 0660 */
+    struct th_str token_file;
+    struct th_raw_key token;
+};
+
 struct th_raw_root {
     struct th_str schema;
     struct th_raw_objects listeners;
@@ -147,6 +154,7 @@ struct th_raw_root {
     struct th_config_limits limits;
     uint64_t workers;
     struct th_config_log log;
+    struct th_raw_admin admin;
 };
 
 #endif

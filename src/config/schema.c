@@ -83,6 +83,7 @@ static json_t *one_schema(struct schema *s, const struct th_config_key *key)
     case TH_KEY_FIELD:
     case TH_KEY_TEMPLATE:
     case TH_KEY_ADDRESS:
+    case TH_KEY_ENDPOINT:
     case TH_KEY_NETWORK:
         return text_schema(s, key);
     case TH_KEY_DURATION:

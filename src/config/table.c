@@ -412,6 +412,34 @@ static const struct th_config_key log_keys[] = {
 };
 static const struct th_section log_section = {SECTION("log", struct th_config_log, log_keys)};
 
+static const struct th_config_key admin_keys[] = {
+    {.name = "address",
+     .type = TH_KEY_ENDPOINT,
+     TEXT(struct th_raw_admin, address),
+     .required = true,
+     .needs_restart = true,
+     .doc = "Where the admin listener is: a unix socket (\"unix:/run/tokenhop/admin.sock\"; a "
+            "relative path is relative to this file), or an address and port. An address that is "
+            "not loopback needs a token. The probes /live and /ready ask for none."},
+    {.name = "mode",
+     ENUM(struct th_raw_admin, mode, admin_modes),
+     .default_text = "0600",
+     .needs_restart = true,
+     .doc = "Who may use the unix socket. \"0600\": root and the user that tokenhop runs as; "
+            "\"0660\": those of its group too."},
+    {.name = "token_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_admin, token_file),
+     .doc =
+         "A file with a bearer token that every request to the admin listener must bear, but for "
+         "the probes; a line feed at its end does not count. The file is refused when others "
+         "than its owner may read it. It is read again by a reload."},
+    {.name = "token",
+     OBJECT(struct th_raw_admin, token, environment_section),
+     .doc = "The same from the environment, in place of token_file."},
+};
+static const struct th_section admin_section = {SECTION("admin", struct th_raw_admin, admin_keys)};
+
 static const struct th_config_key root_keys[] = {
     {.name = "$schema",
      .type = TH_KEY_STRING,
@@ -477,7 +505,11 @@ static const struct th_config_key root_keys[] = {
     PLANNED("callers"),
     PLANNED("policy"),
     PLANNED("interception"),
-    PLANNED("admin"),
+    {.name = "admin",
+     OBJECT(struct th_raw_root, admin, admin_section),
+     .doc =
+         "Where a running tokenhop is looked at and steered (`tokenhop ctl`). Without it there is "
+         "no such place."},
     PLANNED("revoke_on_exit"),
 };
 const struct th_section th_section_root = {SECTION("root", struct th_raw_root, root_keys)};

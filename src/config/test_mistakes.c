@@ -102,7 +102,6 @@ static const struct mistake_case cases[] = {
      "leave it out"},
     {UNMATCHED, "@\"policy\": []", "$.policy", "not supported by this version", ""},
     {UNMATCHED, "@\"interception\": {}", "$.interception", "not supported by this version", ""},
-    {UNMATCHED, "@\"admin\": {}", "$.admin", "not supported by this version", ""},
     {UNMATCHED, "@\"revoke_on_exit\": false", "$.revoke_on_exit", "not supported", ""},
     {UNMATCHED, "\"egress\": {@\"connect_ports\": [443]}", "$.egress.connect_ports",
      "not supported", ""},

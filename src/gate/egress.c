@@ -133,24 +133,28 @@ static bool is_unspecified(const struct in6_addr *v6)
 
 /* R10: a listener on all addresses is met by each address of this machine; those we can tell
  * without asking the kernel are the loopback ones. */
-static bool is_own_listener(const struct th_config_view *config, const struct th_address *address)
+static bool is_met(const struct sockaddr_storage *listener, socklen_t len,
+                   const struct th_address *address)
 {
     struct in6_addr theirs, own;
+    struct th_address bound;
 
+    if (th_address_from_sockaddr((const struct sockaddr *)listener, len, &bound) < 0 ||
+        th_address_port(&bound) != th_address_port(address))
+        return false;
     th_address_to_v6(address, &theirs);
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct th_config_listener *listener = &config->listeners[i];
-        struct th_address bound;
-        if (th_address_from_sockaddr((const struct sockaddr *)&listener->address,
-                                     listener->address_len, &bound) < 0 ||
-            th_address_port(&bound) != th_address_port(address))
-            continue;
-        th_address_to_v6(&bound, &own);
-        if (memcmp(&own, &theirs, sizeof own) == 0 || is_unspecified(&theirs) ||
-            (is_unspecified(&own) && th_address_is_loopback(address)))
+    th_address_to_v6(&bound, &own);
+    return memcmp(&own, &theirs, sizeof own) == 0 || is_unspecified(&theirs) ||
+           (is_unspecified(&own) && th_address_is_loopback(address));
+}
+
+static bool is_own_listener(const struct th_config_view *config, const struct th_address *address)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (is_met(&config->listeners[i].address, config->listeners[i].address_len, address))
             return true;
-    }
-    return false;
+    return config->admin.address_text.len > 0 && config->admin.path.len == 0 &&
+           is_met(&config->admin.address, config->admin.address_len, address);
 }
 
 int th_egress_permit(const struct th_config_view *config, bool matched,

@@ -114,8 +114,9 @@ static void r8_what_may_be_connected_to(void **state)
 
 static void r10_own_listeners_are_never_connected_to(void **state)
 {
-    struct th_config *config = test_config_load(TEST_CONFIG(
-        "\"egress\": { \"allow\": [\"127.0.0.0/8\", \"::1\", \"0.0.0.0\"] }, \"connections\": []"));
+    struct th_config *config = test_config_load(
+        TEST_CONFIG("\"egress\": { \"allow\": [\"127.0.0.0/8\", \"::1\", \"0.0.0.0\"] }, "
+                    "\"admin\": { \"address\": \"127.0.0.1:19901\" }, \"connections\": []"));
     static const struct {
         const char *address;
         uint16_t port;
@@ -124,6 +125,8 @@ static void r10_own_listeners_are_never_connected_to(void **state)
         {"127.0.0.1", 18080, TH_E_LOOP}, {"::ffff:127.0.0.1", 18080, TH_E_LOOP},
         {"0.0.0.0", 18080, TH_E_LOOP},   {"::", 18080, TH_E_LOOP},
         {"127.0.0.1", 18081, 0},         {"127.0.0.2", 18080, 0},
+        {"127.0.0.1", 19901, TH_E_LOOP}, {"::ffff:127.0.0.1", 19901, TH_E_LOOP},
+        {"0.0.0.0", 19901, TH_E_LOOP},   {"127.0.0.2", 19901, 0},
     };
 
     for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {

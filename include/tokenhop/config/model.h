@@ -252,6 +252,16 @@ struct th_config_log {
     struct th_str access_file; /* empty: none; "-": standard output */
 };
 
+/* Where a running tokenhop is looked at and steered. */
+struct th_config_admin {
+    struct th_str address_text;      /* as configured; empty: there is no admin listener */
+    struct sockaddr_storage address; /* AF_UNIX, AF_INET or AF_INET6 */
+    socklen_t address_len;
+    struct th_str path;      /* of a unix socket; else empty */
+    bool for_group;          /* the unix socket: for those of the process's group too */
+    struct th_secret *token; /* that requests must bear; NULL: none */
+};
+
 /* What a snapshot holds; all of it constant once loaded. */
 struct th_config_view {
     const struct th_config_listener *listeners;
@@ -273,6 +283,7 @@ struct th_config_view {
     struct th_config_timeouts timeouts;
     struct th_config_limits limits;
     struct th_config_log log;
+    struct th_config_admin admin;
     uint64_t workers; /* never 0: one a core was filled in */
 };
 
