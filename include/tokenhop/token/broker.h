@@ -18,6 +18,7 @@
 #include "tokenhop/oauth/exchange.h"
 #include "tokenhop/observe/access.h"
 #include "tokenhop/token/credential.h"
+#include "tokenhop/token/directory.h"
 
 struct th_broker;
 struct th_broker_desk;
@@ -123,6 +124,61 @@ bool th_broker_reject(struct th_broker_desk *desk, const struct th_cache_key *ke
  * Returns how many. An exchange in flight goes on for its waiters, and fills nothing. Any
  * thread. */
 size_t th_broker_purge(struct th_broker *broker, const uint8_t *scope);
+
+/* Which entries. What is empty or NULL is not asked; so all zero is every entry. Names are those of
+ * the broker's current directory. */
+struct th_broker_filter {
+    struct th_str connection;
+    struct th_str agent;
+    struct th_str subject; /* fingerprint of the subject token as the logs have it, 12 digits */
+    const uint8_t *digest; /* of the subject token: th_broker_digest() */
+};
+
+/* What was dropped: to be revoked (th_revoker_start() of revoker.h) or given back. */
+struct th_dropped {
+    struct th_list entries;
+    size_t n;                       /* of these */
+    size_t n_lost;                  /* dropped too, but memory was short to hold them here */
+    struct th_directory *directory; /* counted; NULL: the broker had none */
+};
+void th_dropped_fini(struct th_dropped *dropped); /* gives back what is in it */
+
+/* Drops what the filter says, with what the entries serve while they are renewed, and remembered
+ * refusals. Returns how many. An exchange in flight goes on for its waiters, and fills nothing. Never
+ * fails and holds no lock for long. `ret_dropped`: what went, to be emptied by the caller; NULL: given
+ * back. Any thread. */
+size_t th_broker_drop(struct th_broker *broker, const struct th_broker_filter *filter,
+                      struct th_dropped *ret_dropped);
+
+/* The directory of the configuration that is in force from now on: before the first request, and on
+ * every reload once all workers have been told. Drops the entries that have no place in it: those of
+ * connections that were removed or changed, and of agents that may use one no more; and the refusals
+ * that another configuration may mend (our own client was refused). What an exchange for such a key
+ * brings later is not kept. Takes a reference of its own. `ret_dropped` as above; it names them by the
+ * directory before. Any thread, but one at a time. */
+size_t th_broker_set_directory(struct th_broker *broker, struct th_directory *directory,
+                               struct th_dropped *ret_dropped);
+
+/* An entry, for people. Borrowed for the call that shows it. No token is in it. */
+struct th_broker_listed {
+    const struct th_config_agent *agent;           /* these two NULL: of a configuration before */
+    const struct th_config_connection *connection; /* its scopes: connection->scope_text */
+    char subject[TH_FINGERPRINT_LEN + 1];
+    const char *state;     /* "pending", "ready", "refreshing", "failed" */
+    int64_t expires_in_ms; /* of the credential; -1: there is none */
+    int64_t renewed_in_ms; /* if it is in use then; -1: not */
+    int64_t again_in_ms;   /* failed: until when the refusal is the answer; else -1 */
+    int error;             /* failed: TH_E_* of the refusal; else 0 */
+    bool is_renewed;       /* it was got ahead of the end of one before */
+    bool is_revocable;
+    size_t bytes;
+};
+/* Returns whether to go on. */
+typedef bool th_broker_list_fn(void *arg, const struct th_broker_listed *listed);
+/* Shows the entries that the filter says, `max` at most, in no order, and returns how many. Each once,
+ * but for those that come, go or change meanwhile. `fn` is called with no lock held. Any thread. */
+size_t th_broker_list(struct th_broker *broker, const struct th_broker_filter *filter, size_t max,
+                      th_broker_list_fn *fn, void *arg);
 
 struct th_broker_figures {
     uint64_t entries; /* kept: credentials and remembered refusals */
