@@ -1,97 +1,6 @@
 /* An agent's authentication: key or secret read, held against the algorithm, and kept. */
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "loader.h"
 #include "private_key.h"
-#include "tokenhop/base/mem.h"
-#include "tokenhop/base/secret.h"
-
-/* Where a key or secret is said to be, and by which keys of the file. */
-struct names {
-    struct th_str file;
-    struct th_str variable;
-    const char *file_key;
-    const char *variable_key;
-};
-
-/* A name that leads nowhere is not quoted: it may be the secret itself, put in the wrong place. */
-static struct th_secret *read_file(struct th_loader *l, struct th_str name, bool trim,
-                                   uint32_t place, struct th_str *ret_path)
-{
-    struct th_errinfo info = {0};
-    struct th_secret *secret = NULL;
-    struct th_str path = th_loader_file(l, name);
-    if (path.ptr == NULL)
-        return NULL;
-    *ret_path = path;
-    if (access(path.ptr, F_OK) != 0) {
-        int err = errno;
-        th_loader_report(l, place, "names are relative to the configuration file's folder",
-                         "the file cannot be found: %s", strerror(err));
-        return NULL;
-    }
-    int r = th_secret_read_file(path.ptr, TH_PRIVATE_KEY_MAX_LEN, trim, &secret, &info);
-    if (r == TH_E_NOMEM)
-        l->nomem = true;
-    else if (r < 0)
-        th_loader_report_info(l, place, &info);
-    return secret;
-}
-
-static struct th_secret *read_environment(struct th_loader *l, struct th_str name, uint32_t place)
-{
-    const char *value = secure_getenv(name.ptr);
-    if (value == NULL || value[0] == '\0') {
-        th_loader_report(l, place, "set it in the environment that tokenhop is started with",
-                         "this environment variable is not set");
-        return NULL;
-    }
-    if (strlen(value) > TH_PRIVATE_KEY_MAX_LEN) {
-        th_loader_report(l, place, NULL, "this environment variable is longer than 64 KiB");
-        return NULL;
-    }
-    struct th_secret *secret = th_secret_new(value, strlen(value));
-    if (secret == NULL)
-        l->nomem = true;
-    return secret;
-}
-
-/* The key or secret that a file or the environment holds, kept for the snapshot. `ret_place`: where a
- * mistake in it is to be reported. NULL: there is none, which was reported if it should be there. */
-static struct th_secret *read_secret(struct th_loader *l, const struct names *names, bool trim,
-                                     uint32_t place, uint32_t *ret_place, struct th_str *ret_path)
-{
-    struct th_secret *secret = NULL;
-    *ret_place = place;
-    if (names->file.ptr != NULL) {
-        *ret_place = th_loader_member(l, place, names->file_key);
-        secret = read_file(l, names->file, trim, *ret_place, ret_path);
-    } else if (names->variable.ptr != NULL) {
-        *ret_place = th_loader_member(l, th_loader_member(l, place, names->variable_key), "env");
-        secret = read_environment(l, names->variable, *ret_place);
-    }
-    if (secret != NULL && th_config_hold(l->config, secret) < 0) {
-        l->nomem = true; /* and let go of */
-        return NULL;
-    }
-    return secret;
-}
-
-struct th_secret *th_build_secret(struct th_loader *loader, struct th_str file,
-                                  struct th_str variable, const char *key, uint32_t place,
-                                  uint32_t *ret_place)
-{
-    char file_key[64];
-    struct th_str path;
-    snprintf(file_key, sizeof(file_key), "%s_file", key);
-    const struct names names = {file, variable, file_key, key};
-    if (file.ptr != NULL && variable.ptr != NULL)
-        th_loader_report(loader, th_loader_member(loader, place, key), "leave one of them out",
-                         "\"%s\" and \"%s\" are the same, and both are given", file_key, key);
-    return read_secret(loader, &names, true, place, ret_place, &path);
-}
 
 static bool report_check(struct th_loader *l, uint32_t place, int error,
                          const struct th_errinfo *info)
@@ -129,13 +38,13 @@ static size_t secret_min_len(enum th_signing_alg alg)
     return 0;
 }
 
-static void build_key(struct th_loader *l, const struct names *names, uint32_t place,
+static void build_key(struct th_loader *l, const struct th_secret_names *names, uint32_t place,
                       struct th_config_auth *auth)
 {
     struct th_errinfo info = {0};
     if (auth->alg == TH_ALG_UNSAID)
         auth->alg = TH_ALG_RS256;
-    auth->key = read_secret(l, names, false, place, &place, &auth->key_file);
+    auth->key = th_build_secret_of(l, names, false, place, &place, &auth->key_file);
     if (auth->key != NULL && secret_min_len(auth->alg) == 0)
         report_check(l, place, th_private_key_check(th_secret_expose(auth->key), auth->alg, &info),
                      &info);
@@ -162,9 +71,10 @@ static int check_secret(struct th_str secret, size_t min_len, struct th_errinfo 
 static void build_secret(struct th_loader *l, const struct th_raw_auth *raw, uint32_t place,
                          struct th_config_auth *auth)
 {
-    const struct names names = {raw->secret_file, raw->secret.env, "secret_file", "secret"};
+    const struct th_secret_names names = {raw->secret_file, raw->secret.env, "secret_file",
+                                          "secret"};
     struct th_errinfo info = {0};
-    auth->secret = read_secret(l, &names, true, place, &place, &auth->key_file);
+    auth->secret = th_build_secret_of(l, &names, true, place, &place, &auth->key_file);
     if (auth->secret != NULL)
         report_check(l, place,
                      check_secret(th_secret_expose(auth->secret), secret_min_len(auth->alg), &info),
@@ -174,7 +84,7 @@ static void build_secret(struct th_loader *l, const struct th_raw_auth *raw, uin
 static void build_next(struct th_loader *l, const struct th_raw_next *raw, uint32_t place,
                        struct th_config_auth *auth)
 {
-    const struct names names = {raw->key_file, raw->key.env, "key_file", "key"};
+    const struct th_secret_names names = {raw->key_file, raw->key.env, "key_file", "key"};
     struct th_config_auth *next = th_loader_alloc(l, 1, sizeof(*next));
     if (next == NULL)
         return;
@@ -208,7 +118,7 @@ void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint
     struct th_config_auth auth = {.method = (enum th_auth_method)raw->method,
                                   .alg = (enum th_signing_alg)raw->alg,
                                   .kid = raw->kid};
-    const struct names key = {raw->key_file, raw->key.env, "key_file", "key"};
+    const struct th_secret_names key = {raw->key_file, raw->key.env, "key_file", "key"};
     switch (auth.method) {
     case TH_AUTH_PRIVATE_KEY_JWT:
         build_key(loader, &key, place, &auth);

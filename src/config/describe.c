@@ -57,43 +57,29 @@ static void add_range(struct line *line, const struct th_config_key *key)
 
 static void add_one(struct line *line, const struct th_config_key *key)
 {
-    switch (key->type) {
-    case TH_KEY_STRING:
-    case TH_KEY_NAME:
-    case TH_KEY_REFERENCE:
-    case TH_KEY_VARIABLE:
-    case TH_KEY_FILE:
-    case TH_KEY_URL:
-    case TH_KEY_RESOURCE:
-    case TH_KEY_PATTERN:
-    case TH_KEY_PATH:
-    case TH_KEY_SCOPE:
-    case TH_KEY_FIELD:
-    case TH_KEY_TEMPLATE:
-    case TH_KEY_ADDRESS:
-    case TH_KEY_ENDPOINT:
-    case TH_KEY_NETWORK:
+    switch (th_config_key_form(key->type)) {
+    case TH_FORM_TEXT:
         add(line, "%s", th_config_key_text_kind(key->type)->name);
         break;
-    case TH_KEY_DURATION:
-    case TH_KEY_SIZE:
-    case TH_KEY_COUNT:
+    case TH_FORM_DURATION:
+    case TH_FORM_SIZE:
+    case TH_FORM_COUNT:
         add_range(line, key);
         break;
-    case TH_KEY_BOOLEAN:
+    case TH_FORM_BOOLEAN:
         add(line, "true or false");
         break;
-    case TH_KEY_ENUM:
+    case TH_FORM_ENUM:
         add_choices(line, key->choices);
         break;
-    case TH_KEY_OBJECT:
+    case TH_FORM_OBJECT:
         add(line, "an object");
         break;
-    case TH_KEY_RULES:
+    case TH_FORM_RULES:
         add_choices(line, key->choices);
         add(line, ", or a list of rules");
         break;
-    case TH_KEY_PLANNED:
+    case TH_FORM_NONE:
         add(line, "nothing yet");
         break;
     }

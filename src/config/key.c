@@ -39,6 +39,45 @@ const struct th_text_kind *th_config_key_text_kind(enum th_config_key_type type)
     return (size_t)type < TH_COUNT_OF(text_kinds) ? &text_kinds[type] : NULL;
 }
 
+enum th_config_key_form th_config_key_form(enum th_config_key_type type)
+{
+    switch (type) {
+    case TH_KEY_STRING:
+    case TH_KEY_NAME:
+    case TH_KEY_REFERENCE:
+    case TH_KEY_VARIABLE:
+    case TH_KEY_FILE:
+    case TH_KEY_URL:
+    case TH_KEY_RESOURCE:
+    case TH_KEY_PATTERN:
+    case TH_KEY_PATH:
+    case TH_KEY_SCOPE:
+    case TH_KEY_FIELD:
+    case TH_KEY_TEMPLATE:
+    case TH_KEY_ADDRESS:
+    case TH_KEY_ENDPOINT:
+    case TH_KEY_NETWORK:
+        return TH_FORM_TEXT;
+    case TH_KEY_DURATION:
+        return TH_FORM_DURATION;
+    case TH_KEY_SIZE:
+        return TH_FORM_SIZE;
+    case TH_KEY_COUNT:
+        return TH_FORM_COUNT;
+    case TH_KEY_BOOLEAN:
+        return TH_FORM_BOOLEAN;
+    case TH_KEY_ENUM:
+        return TH_FORM_ENUM;
+    case TH_KEY_OBJECT:
+        return TH_FORM_OBJECT;
+    case TH_KEY_RULES:
+        return TH_FORM_RULES;
+    case TH_KEY_PLANNED:
+        break;
+    }
+    return TH_FORM_NONE;
+}
+
 uint64_t th_config_key_max_len(const struct th_config_key *key)
 {
     return key->max != 0 ? key->max : TH_URL_MAX_LEN;

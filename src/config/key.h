@@ -43,6 +43,19 @@ enum th_config_key_type {
     TH_KEY_PLANNED,  /* nothing: named by the design, not built yet */
 };
 
+/* How a value is written, whatever kind of text it is. */
+enum th_config_key_form {
+    TH_FORM_TEXT,
+    TH_FORM_DURATION,
+    TH_FORM_SIZE,
+    TH_FORM_COUNT,
+    TH_FORM_BOOLEAN,
+    TH_FORM_ENUM,
+    TH_FORM_OBJECT,
+    TH_FORM_RULES,
+    TH_FORM_NONE, /* planned: it cannot be written */
+};
+
 /* How many of it. */
 enum th_config_key_shape {
     TH_KEY_ONE,
@@ -109,6 +122,7 @@ struct th_text_kind {
     int (*check)(struct th_str text, struct th_errinfo *reterr); /* NULL: when the model is built */
 };
 
+enum th_config_key_form th_config_key_form(enum th_config_key_type type);
 /* The row of a type of text; NULL for every other type. */
 const struct th_text_kind *th_config_key_text_kind(enum th_config_key_type type);
 uint64_t th_config_key_max_len(const struct th_config_key *key); /* of a text */

@@ -84,13 +84,26 @@ struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uin
 void th_build_inject(struct th_loader *loader, const struct th_raw_connection *raw,
                      struct th_config_inject *ret_inject);
 
-/* auth.c: a secret from a file (whose last line feed does not count) or an environment variable, kept
- * for the snapshot. `key` names it: it is at `key`_file or `key` of the object at `place`;
- * *ret_place is where a mistake in it is to be reported. NULL: there is none, which was reported if
- * one was named. */
+/* Where a key, secret or token is said to be, and by which keys of the file. `variable_key` NULL:
+ * the object itself says "env". */
+struct th_secret_names {
+    struct th_str file;
+    struct th_str variable;
+    const char *file_key;
+    const char *variable_key;
+};
+
+/* secret_source.c: a secret from a file (whose last line feed does not count; refused where others
+ * may use it, R16) or an environment variable, kept for the snapshot. It is at `key`_file or `key` of
+ * the object at `place`; *ret_place is where a mistake in it is to be reported. NULL: there is none,
+ * which was reported if one was named. */
 struct th_secret *th_build_secret(struct th_loader *loader, struct th_str file,
                                   struct th_str variable, const char *key, uint32_t place,
                                   uint32_t *ret_place);
+/* The same, with any keys. `ret_path`: of the file, unchanged where there is none. */
+struct th_secret *th_build_secret_of(struct th_loader *loader, const struct th_secret_names *names,
+                                     bool trim, uint32_t place, uint32_t *ret_place,
+                                     struct th_str *ret_path);
 
 /* auth.c: reads the key or secret and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,

@@ -69,42 +69,28 @@ static json_t *section_schema(struct schema *s, const struct th_section *section
 static json_t *one_schema(struct schema *s, const struct th_config_key *key)
 {
     json_t *json;
-    switch (key->type) {
-    case TH_KEY_STRING:
-    case TH_KEY_NAME:
-    case TH_KEY_REFERENCE:
-    case TH_KEY_VARIABLE:
-    case TH_KEY_FILE:
-    case TH_KEY_URL:
-    case TH_KEY_RESOURCE:
-    case TH_KEY_PATTERN:
-    case TH_KEY_PATH:
-    case TH_KEY_SCOPE:
-    case TH_KEY_FIELD:
-    case TH_KEY_TEMPLATE:
-    case TH_KEY_ADDRESS:
-    case TH_KEY_ENDPOINT:
-    case TH_KEY_NETWORK:
+    switch (th_config_key_form(key->type)) {
+    case TH_FORM_TEXT:
         return text_schema(s, key);
-    case TH_KEY_DURATION:
-    case TH_KEY_SIZE:
+    case TH_FORM_DURATION:
+    case TH_FORM_SIZE:
         json = typed(s, "string");
         put(s, json, "pattern",
             json_string(key->type == TH_KEY_SIZE ? TH_SIZE_PATTERN : TH_DURATION_PATTERN));
         return json;
-    case TH_KEY_COUNT:
+    case TH_FORM_COUNT:
         json = typed(s, "integer");
         put(s, json, "minimum", json_integer((json_int_t)key->min));
         put(s, json, "maximum", json_integer((json_int_t)key->max));
         return json;
-    case TH_KEY_BOOLEAN:
+    case TH_FORM_BOOLEAN:
         return typed(s, "boolean");
-    case TH_KEY_ENUM:
+    case TH_FORM_ENUM:
         return choice_schema(s, key->choices);
-    case TH_KEY_OBJECT:
+    case TH_FORM_OBJECT:
         return section_schema(s, key->section);
-    case TH_KEY_RULES:
-    case TH_KEY_PLANNED:
+    case TH_FORM_RULES:
+    case TH_FORM_NONE:
         break;
     }
     return NULL;
