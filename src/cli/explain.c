@@ -264,7 +264,7 @@ static void show_legs(const struct th_config_agent *agent,
             show_parameter(&leg->parameters[p], connection);
         show_value("      authenticated as: ", client_id);
     }
-    if (plan->revocation != NULL)
+    if (plan->revokes_rejected)
         show_value("    after a 401 of the destination, the token is revoked first: POST ",
                    th_plan_leg_server(plan->revocation, agent, connection)->revocation_endpoint);
     show_value("  sent in the field: ", connection->inject.header);

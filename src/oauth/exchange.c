@@ -80,8 +80,10 @@ static void drop_all(struct th_exchange *ex)
     ex->subject_claims = NULL;
 }
 
-static void exchange_free(struct th_exchange *ex)
+struct th_exchange *th_exchange_free(struct th_exchange *ex)
 {
+    if (ex == NULL)
+        return NULL;
     drop_all(ex);
     th_soon_cancel(&ex->soon);
     th_list_remove(&ex->link);
@@ -94,6 +96,7 @@ static void exchange_free(struct th_exchange *ex)
     th_wipe(&ex->result, sizeof ex->result); /* interaction_uri is as good as a token */
     ex->magic = 0;
     th_free(ex);
+    return NULL;
 }
 
 /* -- the client assertion ------------------------------------------------------------------------ */
@@ -190,7 +193,8 @@ static enum th_exchange_state hold_off(struct th_exchange *ex, int64_t wait_ms)
 static enum th_exchange_state enter_prove(struct th_exchange *ex)
 {
     struct th_worker *worker = ex->worker;
-    if (ex->is_revoking && th_exchange_endpoint(ex).len == 0) { /* nowhere to */
+    if (ex->is_revoking && !ex->only_revokes &&
+        th_exchange_endpoint(ex).len == 0) { /* nowhere to */
         ex->is_revoking = false;
         ex->n_revocations = 0;
     }
@@ -312,7 +316,8 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
         ex->share_ms = th_exchange_share_ms(ex);
         error = start_fetch(ex, &form, &authorization);
     }
-    if (error == 0 && (ex->is_revoking || ex->leg + 1 < ex->plan->n_legs))
+    bool is_last = ex->only_revokes || (!ex->is_revoking && ex->leg + 1 == ex->plan->n_legs);
+    if (error == 0 && !is_last)
         th_timer_set(&ex->worker->wheel, &ex->share,
                      th_clock_monotonic_ms(ex->worker->clock) + ex->share_ms);
     th_buf_fini(&form);
@@ -321,17 +326,6 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
 }
 
 /* -- the answer ---------------------------------------------------------------------------------- */
-
-/* 200 whether or not the token was known (RFC 7009, 2.2). Whatever was said, the exchange goes on: the worst
- * is that the same token comes again. */
-static void note_revocation(struct th_exchange *ex, int status)
-{
-    ex->answer = (struct th_token_answer){.retry_after_ms = -1};
-    if (status != 200)
-        TH_LOG(ex->worker->log, TH_LEVEL_WARN, "exchange.unrevoked",
-               "A token that its destination does not take could not be revoked, ignoring",
-               TH_LOG_STR("connection", ex->connection->name), TH_LOG_INT("status", status));
-}
 
 static void on_fetch(void *arg, int error, const struct th_fetch_response *response,
                      const char *detail)
@@ -344,8 +338,8 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     report->duration_us += duration_us;
     if (error == 0)
         report->status = response->status;
-    if (ex->is_revoking) {
-        note_revocation(ex, report->status);
+    if (ex->is_revoking && (error == 0 || !ex->only_revokes)) {
+        th_exchange_read_revoked(ex, response);
     } else if (error == 0) {
         th_token_answer_read(response, leg_of(ex), th_exchange_server(ex)->issuer, &ex->answer);
         th_exchange_hide_secret(ex);
@@ -455,11 +449,16 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
 
 static enum th_exchange_state enter_read(struct th_exchange *ex)
 {
-    if (ex->is_revoking) {
+    if (ex->is_revoking && !ex->only_revokes) {
         ex->is_revoking = false;
         return TH_EXCHANGE_DISCOVER;
     }
-    return ex->answer.error == 0 ? accept_answer(ex) : refuse_answer(ex);
+    if (ex->answer.error != 0)
+        return refuse_answer(ex);
+    if (!ex->only_revokes)
+        return accept_answer(ex);
+    th_exchange_note_accepted(ex);
+    return TH_EXCHANGE_END;
 }
 
 /* -- the end ------------------------------------------------------------------------------------- */
@@ -469,7 +468,7 @@ static void deliver(struct th_soon *soon)
     struct th_exchange *ex = TH_CONTAINER_OF(soon, struct th_exchange, soon);
     th_list_remove(&ex->link); /* what `fn` frees does not find it any more */
     ex->fn(ex->arg, &ex->result);
-    exchange_free(ex);
+    th_exchange_free(ex);
 }
 
 /* `fn` may free whatever it wants, and must not run inside th_exchange_start(). */
@@ -528,18 +527,9 @@ void th_exchange_run(struct th_exchange *ex, enum th_exchange_state next)
     }
 }
 
-static int begin_with_revocation(struct th_exchange *ex, struct th_str token)
-{
-    if (ex->plan->revocation == NULL || token.len == 0)
-        return 0;
-    ex->is_revoking = true;
-    ex->n_revocations = 1;
-    ex->rejected = th_secret_new(token.ptr, token.len);
-    return ex->rejected != NULL ? 0 : TH_E_NOMEM;
-}
-
-static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
-                                        const struct th_exchange_request *request)
+struct th_exchange *th_exchange_new(struct th_exchanger *exchanger,
+                                    const struct th_exchange_request *request, th_exchange_fn *fn,
+                                    void *arg)
 {
     struct th_exchange *ex = th_calloc(1, sizeof *ex);
     if (ex == NULL)
@@ -559,11 +549,22 @@ static struct th_exchange *exchange_new(struct th_exchanger *exchanger,
     th_timer_init(&ex->deadline, on_deadline);
     th_timer_init(&ex->share, on_share);
     th_list_push_back(&exchanger->running, &ex->link);
+    ex->fn = fn;
+    ex->arg = arg;
+    ex->started_wall_ms = th_clock_wall_ms(ex->worker->clock);
     ex->subject_token = th_secret_new(request->subject_token.ptr, request->subject_token.len);
-    if (ex->subject_token != NULL && begin_with_revocation(ex, request->rejected_token) == 0)
-        return ex;
-    exchange_free(ex);
-    return NULL;
+    if (ex->subject_token == NULL)
+        return th_exchange_free(ex);
+    th_timer_set(&ex->worker->wheel, &ex->deadline, request->deadline_ms);
+    ex->whole_ms = request->deadline_ms - th_clock_monotonic_ms(ex->worker->clock);
+    return ex;
+}
+
+static int begin_with_revocation(struct th_exchange *ex, struct th_str rejected)
+{
+    if (!ex->plan->revokes_rejected || rejected.len == 0)
+        return 0;
+    return th_exchange_begin_revoking(ex, rejected);
 }
 
 int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_request *request,
@@ -578,21 +579,17 @@ int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_r
                         th_clock_wall_ms(worker->clock), &subject, &claims, reterr);
     if (error != 0)
         return error;
-    struct th_exchange *ex = exchange_new(exchanger, request);
-    if (ex == NULL) {
+    struct th_exchange *ex = th_exchange_new(exchanger, request, fn, arg);
+    if (ex == NULL || begin_with_revocation(ex, request->rejected_token) != 0) {
+        th_exchange_free(ex);
         json_decref(claims);
         return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "no memory for an exchange");
     }
-    ex->fn = fn;
-    ex->arg = arg;
     ex->subject_claims = claims;
-    ex->started_wall_ms = th_clock_wall_ms(worker->clock);
     ex->result.subject = subject;
     ex->result.subject_expires_wall_ms = subject.expires_wall_ms;
     if (subject.bound)
         log_oddity(ex, "the subject token is bound to a key (cnf), which a proxy cannot prove");
-    th_timer_set(&worker->wheel, &ex->deadline, request->deadline_ms);
-    ex->whole_ms = request->deadline_ms - th_clock_monotonic_ms(worker->clock);
     th_exchange_run(ex, TH_EXCHANGE_VERIFY);
     *ret_exchange = ex;
     return 0;
@@ -600,11 +597,11 @@ int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_r
 
 void th_exchange_cancel(struct th_exchange *exchange)
 {
-    exchange_free(TH_CAST(struct th_exchange, TH_EXCHANGE_MAGIC, exchange));
+    th_exchange_free(TH_CAST(struct th_exchange, TH_EXCHANGE_MAGIC, exchange));
 }
 
 void th_exchange_cancel_all(struct th_exchanger *exchanger)
 {
     while (!th_list_is_empty(&exchanger->running))
-        exchange_free(TH_LIST_ENTRY(exchanger->running.next, struct th_exchange, link));
+        th_exchange_free(TH_LIST_ENTRY(exchanger->running.next, struct th_exchange, link));
 }

@@ -97,7 +97,7 @@ static int64_t enter_plan(struct th_exchange *ex)
 
 int64_t th_exchange_enter_leg(struct th_exchange *ex)
 {
-    if (ex->exchanger->breakers == NULL || ex->holds_pass[ex->leg])
+    if (ex->exchanger->breakers == NULL || ex->holds_pass[ex->leg] || ex->only_revokes)
         return 0;
     return ex->result.n_legs == 0 ? enter_plan(ex) : enter(ex, ex->leg);
 }
@@ -146,6 +146,8 @@ void th_exchange_leave_all(struct th_exchange *ex)
 int64_t th_exchange_share_ms(const struct th_exchange *ex)
 {
     int64_t left_ms = ex->deadline.deadline_ms - now_of(ex);
+    if (ex->only_revokes)
+        return left_ms > 0 ? left_ms : 1;
     if (ex->is_revoking)
         left_ms /= 3; /* what matters comes after it */
     else if (ex->leg + 1 < ex->plan->n_legs)

@@ -49,7 +49,9 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
 {
     const struct th_config_authorization_server *server = th_exchange_server(ex);
     struct th_document_failure failure;
-    if (server->token_endpoint.len > 0 || ex->metadata[ex->leg] != NULL)
+    bool revokes = ex->only_revokes; /* else it is the leg's endpoint that cannot be done without */
+    struct th_str configured = revokes ? server->revocation_endpoint : server->token_endpoint;
+    if (configured.len > 0 || ex->metadata[ex->leg] != NULL)
         return TH_EXCHANGE_PROVE;
     int error = th_metadata_get(ex->exchanger->documents, server, waiter_of(ex),
                                 &ex->metadata[ex->leg], &failure);
@@ -57,11 +59,12 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
         return TH_EXCHANGE_DISCOVERING;
     if (error != 0)
         return lack(ex, "metadata", server, &failure);
-    if (ex->metadata[ex->leg]->token_endpoint.len > 0)
+    const struct th_metadata *metadata = ex->metadata[ex->leg];
+    if ((revokes ? metadata->revocation_endpoint : metadata->token_endpoint).len > 0)
         return TH_EXCHANGE_PROVE;
     failure = (struct th_document_failure){
         .error = TH_E_EXCHANGE_FAILED, .retry_after_ms = -1, .why = "its metadata names none"};
-    return lack(ex, "token endpoint", server, &failure);
+    return lack(ex, revokes ? "revocation endpoint" : "token endpoint", server, &failure);
 }
 
 /* -- whether the subject token is to be trusted -------------------------------------------------- */

@@ -64,6 +64,7 @@ struct th_exchange {
 
     size_t leg;
     bool is_revoking;           /* plan->revocation, before the first leg */
+    bool only_revokes;          /* and no leg follows: th_exchange_revoke() */
     unsigned n_revocations;     /* 0 or 1: so many reports stand before those of the legs */
     struct th_secret *rejected; /* what it revokes */
     struct th_secret *previous; /* what the leg before yielded */
@@ -104,6 +105,16 @@ static inline size_t th_exchange_report_at(const struct th_exchange *ex)
 {
     return ex->is_revoking ? 0 : ex->leg + ex->n_revocations;
 }
+
+/* NULL when memory is short. In its first state, and not run. */
+struct th_exchange *th_exchange_new(struct th_exchanger *exchanger,
+                                    const struct th_exchange_request *request, th_exchange_fn *fn,
+                                    void *arg) TH_MUST;
+struct th_exchange *th_exchange_free(struct th_exchange *ex);
+
+/* exchange_revocation.c: what is sent to a revocation endpoint, before the legs or alone. */
+int th_exchange_begin_revoking(struct th_exchange *ex, struct th_str token) TH_MUST;
+void th_exchange_read_revoked(struct th_exchange *ex, const struct th_fetch_response *response);
 
 void th_exchange_cancel_all(struct th_exchanger *exchanger);
 

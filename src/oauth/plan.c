@@ -94,22 +94,37 @@ static const struct th_plan_leg by_sts[] = {
      .is_bearer = true},
 };
 
-/* Reference, 7, "Dead tokens", and 9: the server knows nothing of what was revoked at the third party. */
+/* Reference, 9: a token is revoked where it was issued. It may be asked again, as revoking twice is the
+ * same as once (RFC 7009, 2.2). */
+#define REVOCATION(at, to)                                                                         \
+    {                                                                                              \
+        .name = "revocation", .server = (at), PARAMETERS(to), .retries_transport = true            \
+    }
+
+static const struct th_leg_parameter to_revoke[] = {
+    {"token", TH_VALUE_REJECTED_TOKEN, NULL},
+    {"token_type_hint", TH_VALUE_CONSTANT, "access_token"},
+};
+static const struct th_plan_leg revoke_access_token =
+    REVOCATION(TH_LEG_AT_CONNECTION_SERVER, to_revoke);
+
+/* Reference, 7, "Dead tokens": the server knows nothing of what was revoked at the third party. */
 static const struct th_leg_parameter to_forget[] = {
     {"token", TH_VALUE_REJECTED_TOKEN, NULL},
     {"token_type_hint", TH_VALUE_CONSTANT, "oauth_sts"},
 };
-static const struct th_plan_leg forget_sts = {
-    .name = "revocation", .server = TH_LEG_AT_AGENT_SERVER, PARAMETERS(to_forget)};
+static const struct th_plan_leg forget_sts = REVOCATION(TH_LEG_AT_AGENT_SERVER, to_forget);
 
 #define LEGS(list) .legs = (list), .n_legs = TH_COUNT_OF(list)
 
 static const struct th_plan plans[] = {
-    {TH_TYPE_AGENT_TO_AGENT, "agent_to_agent", LEGS(by_id_jag)},
-    {TH_TYPE_AUTHORIZATION_SERVER, "authorization_server", LEGS(by_id_jag)},
+    {TH_TYPE_AGENT_TO_AGENT, "agent_to_agent", LEGS(by_id_jag), .revocation = &revoke_access_token},
+    {TH_TYPE_AUTHORIZATION_SERVER, "authorization_server", LEGS(by_id_jag),
+     .revocation = &revoke_access_token},
     {TH_TYPE_SECRET, "secret", LEGS(by_vault)},
     {TH_TYPE_SERVICE_ACCOUNT, "service_account", LEGS(by_account)},
-    {TH_TYPE_RESOURCE_SERVER, "resource_server", LEGS(by_sts), .revocation = &forget_sts},
+    {TH_TYPE_RESOURCE_SERVER, "resource_server", LEGS(by_sts), .revocation = &forget_sts,
+     .revokes_rejected = true},
 };
 
 _Static_assert(TH_COUNT_OF(by_id_jag) <= TH_PLAN_LEGS_MAX, "results have room for the legs");

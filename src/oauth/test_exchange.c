@@ -178,7 +178,8 @@ static void not_everything_is_revoked(void **state)
         bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
         tokens_open(&t);
         if (i == 0)
-            b.world.org.revocation_endpoint = TH_STR(ORG "/oauth2/v1/revoke");
+            b.world.org.revocation_endpoint = b.world.custom.revocation_endpoint =
+                TH_STR(ORG "/oauth2/v1/revoke");
         else
             b.world.connection.type = TH_TYPE_RESOURCE_SERVER;
         b.rejected = TH_STR("gho_dead");

@@ -24,6 +24,8 @@ static const struct error_row {
     {"invalid_client", TH_E_EXCHANGE_CLIENT,
      "the agent's own authentication is refused: check its client_id, auth.method, key and kid or "
      "secret, and the clock"},
+    {"unsupported_token_type", TH_E_EXCHANGE_REQUEST,
+     "the server does not revoke tokens of this type"},
     {"unsupported_grant_type", TH_E_EXCHANGE_CLIENT,
      "the grant type is not enabled for this agent at this server"},
     {"unauthorized_client", TH_E_EXCHANGE_CLIENT,

@@ -160,6 +160,7 @@ static enum verdict refresh(struct visit *v, struct th_cache_entry *entry)
         .flight = flight,
         .setback = entry->of.setback,
     };
+    flight->is_renewal = true;
     flight->shard = v->shard;
     flight->entry = entry;
     flight->setback = entry->of.setback;
@@ -362,7 +363,7 @@ static struct th_credential *note_rejection(struct th_setback *setback,
                                             const struct th_credential *credential, int64_t now_ms)
 {
     struct th_credential *before = NULL;
-    if (credential->is_revocable) {
+    if (credential->revoke_if_rejected) {
         before = setback->rejected;
         setback->rejected = th_credential_ref((struct th_credential *)credential);
     }

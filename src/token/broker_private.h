@@ -23,6 +23,7 @@
 
 #include "cache.h"
 #include "refusal.h"
+#include "tokenhop/oauth/plan.h"
 #include "tokenhop/observe/metrics.h"
 #include "tokenhop/token/broker.h"
 
@@ -64,7 +65,8 @@ struct th_flight {
     int64_t started_us;
     struct th_config *config; /* counted: it holds `inject`; NULL in tests without one */
     const struct th_config_inject *inject; /* of the connection; NULL: a bearer token */
-    bool is_revocable;                     /* what it gets, by the connection's plan */
+    const struct th_plan *plan;            /* of the connection; NULL in tests without one */
+    bool is_renewal;                       /* of a credential that is served meanwhile */
     char connection[64]; /* for the log: the configuration may be gone when it ends */
 };
 

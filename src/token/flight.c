@@ -3,7 +3,6 @@
 #include "broker_private.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
-#include "tokenhop/oauth/plan.h"
 #include "tokenhop/token/inject.h"
 
 /* A credential that is kept for less is not worth renewing ahead. */
@@ -91,7 +90,9 @@ static struct th_credential *make_credential(const struct th_flight *flight,
     struct th_credential *credential = th_credential_new(injected->value, now_ms + kept_ms,
                                                          refresh_at(now_ms, kept_ms, by_subject));
     if (credential != NULL) {
-        credential->is_revocable = flight->is_revocable;
+        credential->is_revocable = flight->plan != NULL && flight->plan->revocation != NULL;
+        credential->revoke_if_rejected = credential->is_revocable && flight->plan->revokes_rejected;
+        credential->is_renewed = flight->is_renewal;
         credential->secret_at = injected->secret_at;
         credential->secret_len = injected->secret_len;
     }
@@ -365,7 +366,7 @@ int th_flight_start(struct th_flight *flight, const struct th_broker_request *re
     flight->config = request->config != NULL ? th_config_ref(request->config) : NULL;
     if (request->connection != NULL) {
         flight->inject = &request->connection->inject;
-        flight->is_revocable = th_plan_get(request->connection->type)->revocation != NULL;
+        flight->plan = th_plan_get(request->connection->type);
     }
     th_list_push_back(&desk->flights, &flight->link);
     int error = desk->ops->start(desk->exchanger, &exchange, on_exchange_end, flight,

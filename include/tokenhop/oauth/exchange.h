@@ -93,7 +93,8 @@ struct th_exchange_request {
     const struct th_config_agent *agent;
     const struct th_config_connection *connection;
     struct th_str subject_token;  /* copied to a secret */
-    struct th_str rejected_token; /* that the destination did not take; copied; empty: none */
+    struct th_str rejected_token; /* that the destination did not take, or to be revoked; copied;
+                                     empty: none */
     int64_t deadline_ms;          /* monotonic */
     const struct th_exchange_observer *observer; /* NULL: nobody watches */
     void *observer_arg;
@@ -111,6 +112,13 @@ struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cance
 int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_request *request,
                       th_exchange_fn *fn, void *arg, struct th_exchange **ret_exchange,
                       struct th_errinfo *reterr) TH_MUST;
+/* Runs no leg but revokes `rejected_token`, as the plan of the connection's resource type says (plan.h) and
+ * whatever the breakers say; it must have a revocation. `subject_token` is not looked at. The result's error
+ * is 0 when the server has it revoked (RFC 7009, 2.2: also when it did not know it), its one report has the
+ * status. Else as th_exchange_start(). */
+int th_exchange_revoke(struct th_exchanger *exchanger, const struct th_exchange_request *request,
+                       th_exchange_fn *fn, void *arg, struct th_exchange **ret_exchange,
+                       struct th_errinfo *reterr) TH_MUST;
 void th_exchange_cancel(struct th_exchange *exchange); /* fn is not called */
 
 #endif

@@ -25,7 +25,7 @@ enum th_leg_value {
     TH_VALUE_SCOPES,
     TH_VALUE_SECOND_LEG_SCOPES,
     TH_VALUE_PREVIOUS_TOKEN, /* what the leg before yielded */
-    TH_VALUE_REJECTED_TOKEN  /* what an exchange before yielded, and the destination did not take */
+    TH_VALUE_REJECTED_TOKEN  /* what an exchange before yielded, and is to be used no more */
 };
 
 struct th_leg_parameter {
@@ -67,9 +67,12 @@ struct th_plan {
     const char *name; /* as in the configuration */
     const struct th_plan_leg *legs;
     size_t n_legs;
-    /* Before the legs, where there is a rejected token: tells its server's revocation endpoint, which would
-     * hand out the same again. Whatever is answered, the legs follow. NULL: no need. */
+    /* How what the legs yield is revoked, at its server's revocation endpoint (RFC 7009; reference, 9).
+     * NULL: it cannot be. */
     const struct th_plan_leg *revocation;
+    /* Where a destination did not take it, also before the next exchange: the server would hand out the
+     * same again. Whatever is answered, the legs follow. */
+    bool revokes_rejected;
 };
 
 /* Never NULL: every resource type has a row. */

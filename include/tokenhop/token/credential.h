@@ -10,7 +10,9 @@
 
 struct th_credential {
     struct th_ref ref;
-    bool is_revocable;       /* worth revoking when the destination does not take it */
+    bool is_revocable;       /* its server can be told that it is used no more */
+    bool revoke_if_rejected; /* and must be, when the destination does not take it */
+    bool is_renewed;         /* got ahead of the end of the one before */
     struct th_secret *value; /* the whole field value: "Bearer eyJ..." */
     uint32_t secret_at;      /* where in it what is secret stands: "eyJ..." */
     uint32_t secret_len;
