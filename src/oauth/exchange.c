@@ -7,6 +7,7 @@
 #include "form.h"
 #include "issued.h"
 #include "printable.h"
+#include "refused.h"
 #include "subject_private.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/net/helpers.h"
@@ -190,6 +191,20 @@ static enum th_exchange_state hold_off(struct th_exchange *ex, int64_t wait_ms)
     return fail(ex, TH_E_EXCHANGE_DOWN, why);
 }
 
+/* Before the first leg all of them are looked at, as it would be spent for nothing. */
+static bool is_refused(struct th_exchange *ex)
+{
+    size_t last = ex->result.n_legs == 0 ? ex->plan->n_legs - 1 : ex->leg;
+    for (size_t leg = ex->leg; leg <= last; leg++) {
+        if (th_refused_holds(ex, leg)) {
+            ex->result.error = TH_E_EXCHANGE_CLIENT;
+            ex->result.was_held_off = ex->result.n_legs == 0;
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum th_exchange_state enter_prove(struct th_exchange *ex)
 {
     struct th_worker *worker = ex->worker;
@@ -203,6 +218,8 @@ static enum th_exchange_state enter_prove(struct th_exchange *ex)
     int64_t wall_ms = th_clock_wall_ms(worker->clock);
     int error = 0;
     drop_try(ex);
+    if (!ex->is_revoking && is_refused(ex))
+        return TH_EXCHANGE_END;
     int64_t wait_ms = th_exchange_enter_leg(ex);
     if (wait_ms > 0)
         return hold_off(ex, wait_ms);
@@ -389,6 +406,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
     struct th_jwt jwt = {0};
     const char *why = NULL;
     th_exchange_note_accepted(ex);
+    th_refused_forget(ex);
     int error =
         ex->answer.token != NULL ? th_jwt_parse(th_secret_expose(ex->answer.token), &jwt) : 0;
     if (error == TH_E_NOMEM)
@@ -444,7 +462,10 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
     ex->result.retry_after_ms = answer->retry_after_ms;
     memcpy(ex->result.oauth_error, answer->oauth_error, sizeof answer->oauth_error);
     memcpy(ex->result.interaction_uri, answer->interaction_uri, sizeof answer->interaction_uri);
-    return fail(ex, answer->error, answer->why);
+    fail(ex, answer->error, answer->why);
+    if (answer->error == TH_E_EXCHANGE_CLIENT)
+        th_refused_note(ex);
+    return TH_EXCHANGE_END;
 }
 
 static enum th_exchange_state enter_read(struct th_exchange *ex)

@@ -21,6 +21,25 @@ struct th_cached_key {
     bool is_superseded; /* as the first key of an agent: the next one was taken instead */
 };
 
+#define TH_REFUSED_MAX 32
+
+/* An agent that a server refused; see refused.h. */
+struct th_refused {
+    const struct th_config_agent *agent;
+    const struct th_config_authorization_server *server;
+    const struct th_config_connection *connection; /* NULL: all of them */
+    int64_t until_ms;
+    int64_t rest_ms; /* the last one */
+    char oauth_error[64];
+    char detail[TH_EXCHANGE_DETAIL_MAX];
+};
+
+struct th_refused_list {
+    struct th_config *config; /* counted: what the items point to is of it; NULL in tests without */
+    struct th_refused items[TH_REFUSED_MAX];
+    size_t n;
+};
+
 /* Worker's. */
 struct th_exchanger {
     struct th_worker *worker;
@@ -30,6 +49,7 @@ struct th_exchanger {
     struct th_list running;
     struct th_cached_key keys[TH_EXCHANGER_KEYS];
     size_t n_keys;
+    struct th_refused_list refused;
 };
 
 /* The key of `auth`, a new reference. TH_E_CONFIG when it cannot be parsed or is none to sign with. */

@@ -1,5 +1,6 @@
 #include "exchange_private.h"
 #include "exchange_run.h"
+#include "refused.h"
 #include "tokenhop/base/mem.h"
 
 int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *documents)
@@ -61,6 +62,7 @@ struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger)
     th_document_desk_free(exchanger->documents);
     while (exchanger->n_keys > 0)
         drop_key(exchanger, exchanger->n_keys - 1);
+    th_refused_fini(&exchanger->refused);
     th_breakers_unref(exchanger->breakers);
     th_free(exchanger);
     return NULL;

@@ -81,7 +81,7 @@ static void what_opens(void **state)
         {{413, 0, "text/html", "<html>", -1, -1}, 0},
         {{403, 0, "text/html", "<html>", 7000, -1}, 0},
         {{400, 0, JSON, "{\"error\":\"invalid_grant\"}", 7000, -1}, 0},
-        {{401, 0, JSON, "{\"error\":\"invalid_client\"}", -1, -1}, 0},
+        {{400, 0, JSON, "{\"error\":\"invalid_scope\"}", -1, -1}, 0},
         {{200, 0, JSON, "{\"access_token\":7}", -1, -1}, 0},
         /* And what is of this process. */
         {{0, TH_E_NOMEM}, 0},
