@@ -81,6 +81,49 @@ static void build_secret(struct th_loader *l, const struct th_raw_auth *raw, uin
                      &info);
 }
 
+static bool is_rsa(enum th_signing_alg alg)
+{
+    return alg >= TH_ALG_RS256 && alg <= TH_ALG_PS512;
+}
+
+/* A key that is the agent's registered one too would let whoever gets proofs signed sign assertions. */
+static bool is_key_of(const struct th_secret *key, const struct th_config_auth *auth)
+{
+    for (; auth != NULL; auth = auth->next) {
+        if (auth->key != NULL && th_secret_equal(key, auth->key))
+            return true;
+    }
+    return false;
+}
+
+void th_build_dpop_key(struct th_loader *loader, const struct th_raw_agent *raw,
+                       const struct th_config_auth *auth, struct th_config_dpop_key *ret_key)
+{
+    const struct th_secret_names names = {raw->dpop_key_file, raw->dpop_key.env, "dpop_key_file",
+                                          "dpop_key"};
+    struct th_errinfo info = {0};
+    uint32_t place = raw->head.place;
+    enum th_signing_alg alg =
+        raw->dpop_alg != TH_ALG_UNSAID ? (enum th_signing_alg)raw->dpop_alg : TH_ALG_ES256;
+    *ret_key = (struct th_config_dpop_key){.alg = alg};
+    if (names.file.ptr != NULL && names.variable.ptr != NULL)
+        th_loader_report(loader, th_loader_member(loader, place, "dpop_key"), "remove one of them",
+                         "the key comes from the file or from the environment, not from both");
+    /* Making an RSA key takes longer than a worker may stand still. */
+    if (names.file.ptr == NULL && names.variable.ptr == NULL && is_rsa(alg))
+        th_loader_report(loader, th_loader_member(loader, place, "dpop_alg"),
+                         "name a key that tokenhop keygen made, or leave this out",
+                         "tokenhop makes no RSA keys for itself");
+    ret_key->key = th_build_secret_of(loader, &names, false, place, &place, &ret_key->key_file);
+    if (ret_key->key == NULL)
+        return;
+    if (report_check(loader, place,
+                     th_private_key_check(th_secret_expose(ret_key->key), alg, &info), &info) &&
+        is_key_of(ret_key->key, auth))
+        th_loader_report(loader, place, "make another with tokenhop keygen",
+                         "this is the key that the agent authenticates with");
+}
+
 static void build_next(struct th_loader *l, const struct th_raw_next *raw, uint32_t place,
                        struct th_config_auth *auth)
 {

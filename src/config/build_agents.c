@@ -276,6 +276,7 @@ void th_build_agents(struct th_loader *loader)
         agents[i].server = th_build_find_server(
             loader, raw->server, th_loader_member(loader, place, "authorization_server"));
         th_build_auth(loader, &raw->auth, th_loader_member(loader, place, "auth"), &agents[i].auth);
+        th_build_dpop_key(loader, raw, &agents[i].auth, &agents[i].dpop_key);
         build_registrations(loader, raw, &agents[i]);
         build_issuers(loader, &agents[i]);
     }

@@ -301,6 +301,22 @@ static void build_subject(struct th_loader *l, const struct th_raw_connection *r
     connection->n_subject_issuers = used;
 }
 
+/* A bound token has a scheme of its own, and whoever sent it by another would fail or be read as its
+ * bearer (RFC 9449, 7.1). */
+static void build_dpop(struct th_loader *l, const struct th_raw_connection *raw,
+                       struct th_config_connection *connection)
+{
+    uint32_t place = th_source_find_member(&l->source, raw->head.place, "dpop");
+    connection->dpop = (enum th_dpop)raw->dpop;
+    if (connection->dpop != TH_DPOP_OFF && connection->inject.scheme != TH_INJECT_BEARER)
+        th_loader_report(l, place, "leave out \"inject\"",
+                         "a bound token is sent in the field Authorization, scheme DPoP");
+    if (connection->dpop == TH_DPOP_BOUND_ID_JAG && connection->type != TH_TYPE_AGENT_TO_AGENT &&
+        connection->type != TH_TYPE_AUTHORIZATION_SERVER)
+        th_loader_report(l, place, "write \"token\" or \"all_legs\"",
+                         "this type of connection has no ID-JAG that could be bound");
+}
+
 static void build_connection(struct th_loader *l, const struct th_raw_connection *raw,
                              struct th_config_connection *connection)
 {
@@ -318,6 +334,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     connection->resource = raw->resource;
     check_resource(l, raw);
     th_build_inject(l, raw, &connection->inject);
+    build_dpop(l, raw, connection);
     check_scopes(l, raw, &raw->scopes, "scopes");
     check_scopes(l, raw, &raw->second_leg_scopes, "second_leg_scopes");
     check_second_leg(l, raw);

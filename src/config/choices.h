@@ -78,6 +78,12 @@ static const struct th_config_key_choice subject_types[] = {
 static const struct th_config_key_choice inject_schemes[] = {
     {"bearer", TH_INJECT_BEARER}, {"basic", TH_INJECT_BASIC}, {NULL, 0}};
 
+static const struct th_config_key_choice dpop_choices[] = {{"off", TH_DPOP_OFF},
+                                                           {"token", TH_DPOP_TOKEN},
+                                                           {"all_legs", TH_DPOP_ALL_LEGS},
+                                                           {"bound_id_jag", TH_DPOP_BOUND_ID_JAG},
+                                                           {NULL, 0}};
+
 static const struct th_config_key_choice without_subject[] = {
     {"refuse", TH_WITHOUT_SUBJECT_REFUSE}, {"forward", TH_WITHOUT_SUBJECT_FORWARD}, {NULL, 0}};
 

@@ -108,5 +108,8 @@ struct th_secret *th_build_secret_of(struct th_loader *loader, const struct th_s
 /* auth.c: reads the key or secret and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
                    struct th_config_auth *ret_auth);
+/* auth.c: the agent's DPoP key, which must be another than `auth` has. */
+void th_build_dpop_key(struct th_loader *loader, const struct th_raw_agent *raw,
+                       const struct th_config_auth *auth, struct th_config_dpop_key *ret_key);
 
 #endif

@@ -82,6 +82,9 @@ struct th_raw_agent {
     struct th_raw_head head;
     struct th_str client_id;
     struct th_raw_auth auth;
+    struct th_str dpop_key_file;
+    struct th_raw_key dpop_key;
+    unsigned dpop_alg;
     struct th_str resource;
     struct th_str server;
     struct th_raw_list linked_client_ids;
@@ -116,6 +119,7 @@ struct th_raw_connection {
     struct th_raw_list second_leg_scopes;
     struct th_raw_subject subject;
     struct th_raw_inject inject;
+    unsigned dpop;
     unsigned without_subject;
     struct th_raw_list public_paths;
     unsigned cookies;

@@ -202,6 +202,21 @@ static const struct th_config_key agent_keys[] = {
      .required = true,
      .doc = "How the agent authenticates, at every authorization server without a registration "
             "of its own."},
+    {.name = "dpop_key_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_agent, dpop_key_file),
+     .doc =
+         "The private key, PEM or JWK, that the agent's access tokens are bound to where a "
+         "connection says \"dpop\". It need not be registered anywhere, and must not be the key "
+         "of auth. Unless one is named, tokenhop makes one when it starts and keeps it in memory."},
+    {.name = "dpop_key",
+     OBJECT(struct th_raw_agent, dpop_key, environment_section),
+     .doc = "The same from the environment, in place of dpop_key_file."},
+    {.name = "dpop_alg",
+     ENUM(struct th_raw_agent, dpop_alg, key_algs),
+     .doc =
+         "The signature algorithm of DPoP proofs: ES256 unless another is said. One that is slow "
+         "(RSA, P-384, P-521) costs about a millisecond a request, on another thread."},
     {.name = "resource",
      .type = TH_KEY_RESOURCE,
      TEXT(struct th_raw_agent, resource),

@@ -158,6 +158,14 @@ static const struct th_config_key connection_keys[] = {
      .doc = "How the credential is put on a request. A bearer token unless said otherwise; of a "
             "\"service_account\", scheme \"basic\"; a \"secret\" needs a header and template, or "
             "the scheme \"basic\"."},
+    {.name = "dpop",
+     ENUM(struct th_raw_connection, dpop, dpop_choices),
+     .default_text = "off",
+     .doc = "Whether the access token is to be bound to a key of the agent (DPoP, RFC 9449): "
+            "\"token\" proves possession of the key on the leg that yields it, \"all_legs\" on "
+            "every leg, \"bound_id_jag\" likewise and redeems the ID-JAG by the jwt-dpop grant, "
+            "if it is bound. A bound token goes to the destination with a proof of its own for "
+            "each request; one that comes back unbound is used as a bearer token."},
     {.name = "without_subject",
      ENUM(struct th_raw_connection, without_subject, without_subject),
      .default_text = "refuse",
@@ -186,8 +194,8 @@ static const struct th_config_key connection_keys[] = {
 };
 
 #define ONE_LEG                                                                                    \
-    .excluded = {"authorization_server", "audience", "scopes", "second_leg_scopes",                \
-                 "issued_checks"},                                                                 \
+    .excluded = {"authorization_server", "audience",      "scopes",                                \
+                 "second_leg_scopes",    "issued_checks", "dpop"},                                 \
     .why = "its one leg goes to the agent's own authorization server, for the resource alone"
 static const struct th_section_rule type_rules[] = {
     {"type", "agent_to_agent", .required = {"authorization_server", "resource"}},

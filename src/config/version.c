@@ -86,6 +86,7 @@ static void add_connection(struct digest *d, const struct th_config_connection *
     add_text(d, connection->scope_text);
     add_text(d, connection->second_leg_scope_text);
     add_number(d, connection->subject_type);
+    add_number(d, connection->dpop);
     add_inject(d, &connection->inject);
     add_number(d, connection->subject_verify);
     add_number(d, connection->n_subject_issuers);

@@ -84,10 +84,18 @@ struct th_config_registration { /* of one agent at one server where it differs f
     struct th_config_auth auth;
 };
 
+/* What an agent proves possession of where a connection wants that (RFC 9449). */
+struct th_config_dpop_key {
+    enum th_signing_alg alg;
+    struct th_str key_file; /* empty: from the environment, or none */
+    struct th_secret *key;  /* PEM or JWK, private; NULL: one that the process makes and keeps */
+};
+
 struct th_config_agent {
     struct th_str name;
     struct th_str client_id;
     struct th_config_auth auth;
+    struct th_config_dpop_key dpop_key;
     struct th_str resource;                              /* this agent's own URL; may be empty */
     const struct th_config_authorization_server *server; /* where leg 1 goes */
     const struct th_str *linked_client_ids;              /* whose ID tokens it may present */
@@ -123,6 +131,14 @@ struct th_config_pattern {
     uint16_t port;        /* the scheme's default filled in */
     struct th_str
         path; /* starts with '/'; matches itself and what is below it, on whole segments */
+};
+
+/* Which legs bear a DPoP proof, so that what they yield may be bound to the agent's DPoP key. */
+enum th_dpop {
+    TH_DPOP_OFF,
+    TH_DPOP_TOKEN,       /* the last: the credential is bound */
+    TH_DPOP_ALL_LEGS,    /* every one: so may be what comes before */
+    TH_DPOP_BOUND_ID_JAG /* likewise, and only a bound ID-JAG is redeemed, by the grant for such */
 };
 
 enum th_without_subject { TH_WITHOUT_SUBJECT_REFUSE, TH_WITHOUT_SUBJECT_FORWARD };
@@ -181,6 +197,7 @@ struct th_config_connection {
     /* Who may issue subject tokens; n 0: the agent's subject_issuers. */
     const struct th_config_authorization_server *const *subject_issuers;
     size_t n_subject_issuers;
+    enum th_dpop dpop;
     enum th_without_subject without_subject;
     enum th_cookies cookies;
     bool allow_cleartext;
