@@ -209,6 +209,9 @@ static void show_parameter(const struct th_leg_parameter *parameter,
     case TH_VALUE_CONSTANT:
         value = th_str_of(parameter->constant);
         break;
+    case TH_VALUE_ASSERTION_GRANT:
+        value = th_plan_assertion_grant(parameter, connection);
+        break;
     case TH_VALUE_SUBJECT_TOKEN:
         value = TH_STR("(the subject token)");
         break;
@@ -262,12 +265,16 @@ static void show_legs(const struct th_config_agent *agent,
                                 : TH_STR("(the token_endpoint of the server's metadata)"));
         for (size_t p = 0; p < leg->n_parameters; p++)
             show_parameter(&leg->parameters[p], connection);
+        if (th_plan_leg_bears_proof(plan, i, connection))
+            show_value("      DPoP: ", TH_STR("(a proof by the agent's DPoP key)"));
         show_value("      authenticated as: ", client_id);
     }
     if (plan->revokes_rejected)
         show_value("    after a 401 of the destination, the token is revoked first: POST ",
                    th_plan_leg_server(plan->revocation, agent, connection)->revocation_endpoint);
     show_value("  sent in the field: ", connection->inject.header);
+    if (connection->dpop != TH_DPOP_OFF)
+        show_value("  if it is bound, besides: ", TH_STR("DPoP, a proof for each request"));
 }
 
 /* --- one caller --- */

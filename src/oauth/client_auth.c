@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include "form.h"
+#include "key.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/random.h"
 #include "tokenhop/oauth/mac.h"
@@ -22,6 +23,11 @@ static const enum th_alg key_algs[] = {
     [TH_ALG_HS384] = TH_JWS_NONE,  [TH_ALG_HS512] = TH_JWS_NONE,
 };
 
+enum th_alg th_client_auth_alg(enum th_signing_alg alg)
+{
+    return key_algs[alg];
+}
+
 static enum th_mac mac_of(enum th_signing_alg alg)
 {
     return alg == TH_ALG_HS256   ? TH_MAC_HS256
@@ -30,11 +36,9 @@ static enum th_mac mac_of(enum th_signing_alg alg)
                                  : TH_MAC_NONE;
 }
 
-/* RSA takes about a millisecond, P-384 and P-521 likewise; P-256 and Ed25519 some tens of
- * microseconds. */
 static bool key_is_slow(const struct th_client *client)
 {
-    return !th_key_fits(client->key, TH_JWS_ES256) && !th_key_fits(client->key, TH_JWS_EDDSA);
+    return th_alg_is_slow(key_algs[client->auth->alg]);
 }
 
 static json_t *text_new(struct th_str text)

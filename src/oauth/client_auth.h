@@ -34,6 +34,9 @@ struct th_client_auth {
 /* Never NULL: every method has a row. */
 const struct th_client_auth *th_client_auth_get(enum th_auth_method method);
 
+/* TH_JWS_NONE for what no key signs with. */
+enum th_alg th_client_auth_alg(enum th_signing_alg alg);
+
 /* For whom a client assertion is meant that goes to `endpoint` of the server. */
 struct th_str th_client_auth_audience(const struct th_config_authorization_server *server,
                                       struct th_str endpoint);

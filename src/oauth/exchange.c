@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "exchange_breaker.h"
+#include "exchange_dpop.h"
 #include "exchange_run.h"
 #include "form.h"
 #include "issued.h"
@@ -54,6 +55,8 @@ static enum th_exchange_state fail(struct th_exchange *ex, int error, const char
 static void drop_try(struct th_exchange *ex)
 {
     ex->proof = th_secret_unref(ex->proof);
+    ex->dpop_proof = th_secret_unref(ex->dpop_proof);
+    ex->has_nonce = false;
     ex->client.key = th_key_unref(ex->client.key);
     th_token_answer_fini(&ex->answer);
     ex->is_unanswered = false;
@@ -90,6 +93,7 @@ struct th_exchange *th_exchange_free(struct th_exchange *ex)
     th_list_remove(&ex->link);
     th_secret_unref(ex->result.token);
     th_values_free(ex->result.values);
+    th_dpop_key_unref(ex->dpop_key);
     for (size_t i = 0; i < TH_COUNT_OF(ex->metadata); i++)
         th_metadata_unref(ex->metadata[i]); /* not before: reports name their endpoints */
     if (ex->config != NULL)
@@ -100,7 +104,7 @@ struct th_exchange *th_exchange_free(struct th_exchange *ex)
     return NULL;
 }
 
-/* -- the client assertion ------------------------------------------------------------------------ */
+/* -- the client assertion and the DPoP proof --------------------------------------------------------- */
 
 /* On a helper thread. Holds all it reads, as the exchange may be gone meanwhile. */
 struct prove_job {
@@ -110,9 +114,12 @@ struct prove_job {
     struct th_client client;            /* the key counted */
     const struct th_metadata *metadata; /* counted; the audience may be its text */
     struct th_str audience;
+    struct th_dpop_key *dpop_key; /* counted; NULL: no such proof */
+    struct th_str endpoint;
     int64_t wall_ms;
     int error;
     struct th_secret *proof;
+    struct th_secret *dpop_proof;
 };
 
 static void prove_job_free(struct prove_job *prove)
@@ -120,6 +127,8 @@ static void prove_job_free(struct prove_job *prove)
     th_key_unref(prove->client.key);
     th_metadata_unref(prove->metadata);
     th_secret_unref(prove->proof);
+    th_secret_unref(prove->dpop_proof);
+    th_dpop_key_unref(prove->dpop_key);
     if (prove->config != NULL)
         th_config_unref(prove->config);
     th_free(prove);
@@ -129,7 +138,12 @@ static void prove_work(struct th_job *job)
 {
     struct prove_job *prove = TH_CONTAINER_OF(job, struct prove_job, job);
     const struct th_client_auth *method = th_client_auth_get(prove->client.auth->method);
-    prove->error = method->prove(&prove->client, prove->audience, prove->wall_ms, &prove->proof);
+    if (method->prove != NULL)
+        prove->error =
+            method->prove(&prove->client, prove->audience, prove->wall_ms, &prove->proof);
+    if (prove->error == 0 && prove->dpop_key != NULL)
+        prove->error = th_exchange_make_proof(prove->dpop_key, prove->endpoint, prove->wall_ms,
+                                              &prove->dpop_proof);
 }
 
 static const char *why_unproven(int error)
@@ -148,6 +162,7 @@ static void prove_done(struct th_job *job)
         th_handle_drop(job->worker->handles, ex->handle);
         ex->handle = 0;
         ex->proof = th_take(&prove->proof);
+        ex->dpop_proof = th_take(&prove->dpop_proof);
         int error = job->skipped ? TH_E_DRAINING : prove->error;
         th_exchange_run(ex, error == 0 ? TH_EXCHANGE_SEND : fail(ex, error, why_unproven(error)));
     }
@@ -166,7 +181,10 @@ static int prove_elsewhere(struct th_exchange *ex, struct th_str audience, int64
     prove->handle = ex->handle;
     prove->config = ex->config != NULL ? th_config_ref(ex->config) : NULL;
     prove->client = ex->client;
-    prove->client.key = th_key_ref(ex->client.key);
+    prove->client.key = ex->client.key != NULL ? th_key_ref(ex->client.key) : NULL;
+    if (th_exchange_bears_proof(ex))
+        prove->dpop_key = th_dpop_key_ref(ex->dpop_key);
+    prove->endpoint = th_exchange_endpoint(ex);
     if (ex->metadata[ex->leg] != NULL)
         prove->metadata = th_metadata_ref(ex->metadata[ex->leg]);
     prove->audience = audience;
@@ -227,12 +245,19 @@ static enum th_exchange_state enter_prove(struct th_exchange *ex)
     const struct th_client_auth *method = th_client_auth_get(ex->client.auth->method);
     if (method->has_key)
         error = th_exchanger_get_key(ex->exchanger, ex->config, ex->client.auth, &ex->client.key);
-    bool is_slow = error == 0 && worker->helpers != NULL && method->is_slow != NULL &&
-                   method->is_slow(&ex->client);
+    bool bears_proof = th_exchange_bears_proof(ex);
+    if (error == 0 && bears_proof)
+        error = th_exchange_get_dpop_key(ex);
+    bool is_slow = error == 0 && worker->helpers != NULL &&
+                   ((method->is_slow != NULL && method->is_slow(&ex->client)) ||
+                    (bears_proof && th_dpop_key_is_slow(ex->dpop_key)));
     if (is_slow)
         error = prove_elsewhere(ex, audience, wall_ms);
     else if (error == 0 && method->prove != NULL)
         error = method->prove(&ex->client, audience, wall_ms, &ex->proof);
+    if (error == 0 && !is_slow && bears_proof)
+        error = th_exchange_make_proof(ex->dpop_key, th_exchange_endpoint(ex), wall_ms,
+                                       &ex->dpop_proof);
     if (error != 0)
         return fail(ex, error, why_unproven(error));
     return is_slow ? TH_EXCHANGE_PROVING : TH_EXCHANGE_SEND;
@@ -260,6 +285,8 @@ static struct th_str value_of(const struct th_exchange *ex,
     switch (parameter->value) {
     case TH_VALUE_CONSTANT:
         return th_str_of(parameter->constant);
+    case TH_VALUE_ASSERTION_GRANT:
+        return th_plan_assertion_grant(parameter, ex->connection);
     case TH_VALUE_SUBJECT_TOKEN:
         return th_secret_expose(ex->subject_token);
     case TH_VALUE_SUBJECT_TYPE:
@@ -293,6 +320,7 @@ static int start_fetch(struct th_exchange *ex, const struct th_buf *form,
         .body = th_buf_str(form),
         .content_type = TH_FORM_CONTENT_TYPE,
         .authorization = th_buf_str(authorization),
+        .dpop = ex->dpop_proof != NULL ? th_secret_expose(ex->dpop_proof) : TH_STR_NONE,
         .ca_file = server->ca_file,
         .allow_cleartext = server->allow_cleartext,
         .timeout_ms = ex->share_ms,
@@ -353,8 +381,10 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     ex->fetch = NULL;
     th_timer_stop(&ex->worker->wheel, &ex->share);
     report->duration_us += duration_us;
-    if (error == 0)
+    if (error == 0) {
         report->status = response->status;
+        th_exchange_note_nonce(ex, response);
+    }
     if (ex->is_revoking && (error == 0 || !ex->only_revokes)) {
         th_exchange_read_revoked(ex, response);
     } else if (error == 0) {
@@ -394,6 +424,7 @@ static void log_oddity(struct th_exchange *ex, const char *oddity)
 static void take_result(struct th_exchange *ex, const json_t *claims)
 {
     ex->result.token = th_take(&ex->answer.token);
+    ex->result.dpop_key = ex->is_bound ? ex->dpop_key : NULL;
     ex->result.values = th_take(&ex->answer.values);
     ex->result.lifetime_ms = th_issued_lifetime_ms(ex->answer.expires_in_ms, claims,
                                                    th_clock_wall_ms(ex->worker->clock));
@@ -404,7 +435,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
 {
     const struct th_plan_leg *leg = leg_of(ex);
     struct th_jwt jwt = {0};
-    const char *why = NULL;
+    const char *why = NULL, *oddity = NULL;
     th_exchange_note_accepted(ex);
     th_refused_forget(ex);
     int error =
@@ -420,11 +451,14 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
                                      .answer = ex->answer.object,
                                      .wall_ms = th_clock_wall_ms(ex->worker->clock)};
     error = leg->check != NULL ? leg->check(&issued, &why) : 0;
+    if (error == 0)
+        error = th_exchange_check_binding(ex, jwt.claims, &why, &oddity);
     enum th_exchange_state next = TH_EXCHANGE_END;
     if (error != 0) {
         fail(ex, error, why);
     } else {
         log_oddity(ex, leg->note != NULL ? leg->note(&issued) : NULL);
+        log_oddity(ex, oddity);
         if (ex->leg + 1 == ex->plan->n_legs) {
             take_result(ex, jwt.claims);
         } else {
@@ -449,7 +483,7 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
         ex->has_retried = true;
         return TH_EXCHANGE_DISCOVER;
     }
-    if (th_exchange_switch_key(ex))
+    if (th_exchange_switch_key(ex) || th_exchange_renew_proof(ex))
         return TH_EXCHANGE_DISCOVER;
     /* Used up or too old meanwhile (reference, 4.7). */
     if (answer->is_invalid_grant && leg->restarts_on_invalid_grant && !ex->has_restarted &&

@@ -45,7 +45,8 @@ struct th_exchanger {
     struct th_worker *worker;
     struct th_fetcher *fetcher;
     struct th_document_desk *documents;
-    struct th_breakers *breakers; /* counted; NULL: none */
+    struct th_breakers *breakers;   /* counted; NULL: none */
+    struct th_dpop_keys *dpop_keys; /* counted */
     struct th_list running;
     struct th_cached_key keys[TH_EXCHANGER_KEYS];
     size_t n_keys;

@@ -72,7 +72,12 @@ struct th_exchange {
     const struct th_config_auth *registered; /* as the leg's server knows the agent */
     const struct th_config_auth *switched;   /* registration whose first choice was refused; NULL */
     const struct th_config_auth *switched_to; /* and what authenticates there from then on */
-    struct th_secret *proof;                  /* of the try */
+    struct th_secret *proof;                  /* of the try: the client's authentication */
+    struct th_dpop_key *dpop_key;             /* counted; NULL: no leg so far bears a DPoP proof */
+    struct th_secret *dpop_proof;             /* of the try; NULL: it bears none */
+    bool has_nonce;                           /* the answer to the try brought one */
+    bool is_bound;                            /* what the last leg yielded, to dpop_key */
+    uint8_t nonce_taken, proved_again;        /* legs, as bits: each once an exchange */
     struct th_fetch *fetch;
     struct th_token_answer answer; /* to the try */
     bool is_unanswered;            /* the try broke off, answer.error says how */

@@ -14,6 +14,12 @@ int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *docu
     return 0;
 }
 
+void th_exchanger_share_dpop_keys(struct th_exchanger *exchanger, struct th_dpop_keys *keys)
+{
+    th_dpop_keys_unref(exchanger->dpop_keys);
+    exchanger->dpop_keys = th_dpop_keys_ref(keys);
+}
+
 static int make_documents(struct th_exchanger *exchanger)
 {
     struct th_documents *documents;
@@ -35,8 +41,12 @@ int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
     exchanger->fetcher = fetcher;
     exchanger->breakers = breakers != NULL ? th_breakers_ref(breakers) : NULL;
     th_list_init(&exchanger->running);
-    int error = make_documents(exchanger);
+    int error = th_dpop_keys_new(&exchanger->dpop_keys);
+    if (error == 0)
+        error = make_documents(exchanger);
     if (error != 0) {
+        th_dpop_keys_unref(exchanger->dpop_keys);
+        th_breakers_unref(exchanger->breakers);
         th_free(exchanger);
         return error;
     }
@@ -64,6 +74,7 @@ struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger)
         drop_key(exchanger, exchanger->n_keys - 1);
     th_refused_fini(&exchanger->refused);
     th_breakers_unref(exchanger->breakers);
+    th_dpop_keys_unref(exchanger->dpop_keys);
     th_free(exchanger);
     return NULL;
 }

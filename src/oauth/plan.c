@@ -6,6 +6,7 @@
 
 #define TOKEN_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#define JWT_DPOP "urn:ietf:params:oauth:grant-type:jwt-dpop" /* reference, 4.8 */
 #define ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
 #define OKTA_TYPE "urn:okta:params:oauth:token-type:"
 
@@ -22,7 +23,7 @@ static const struct th_leg_parameter to_id_jag[] = {
 
 /* Reference, 4.3. */
 static const struct th_leg_parameter to_access_token[] = {
-    {"grant_type", TH_VALUE_CONSTANT, JWT_BEARER},
+    {"grant_type", TH_VALUE_ASSERTION_GRANT, JWT_BEARER},
     {"assertion", TH_VALUE_PREVIOUS_TOKEN, NULL},
     {"scope", TH_VALUE_SECOND_LEG_SCOPES, NULL},
 };
@@ -136,6 +137,28 @@ const struct th_plan *th_plan_get(enum th_resource_type type)
             return &plans[i];
     }
     th_check_abort(__FILE__, __LINE__, "every resource type has a plan");
+}
+
+bool th_plan_leg_bears_proof(const struct th_plan *plan, size_t leg,
+                             const struct th_config_connection *connection)
+{
+    switch (connection->dpop) {
+    case TH_DPOP_OFF:
+        return false;
+    case TH_DPOP_TOKEN:
+        return leg + 1 == plan->n_legs;
+    case TH_DPOP_ALL_LEGS:
+    case TH_DPOP_BOUND_ID_JAG:
+        return true;
+    }
+    return false;
+}
+
+struct th_str th_plan_assertion_grant(const struct th_leg_parameter *parameter,
+                                      const struct th_config_connection *connection)
+{
+    return connection->dpop == TH_DPOP_BOUND_ID_JAG ? TH_STR(JWT_DPOP)
+                                                    : th_str_of(parameter->constant);
 }
 
 const struct th_config_authorization_server *th_plan_leg_server(

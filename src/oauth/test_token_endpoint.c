@@ -51,6 +51,7 @@ static void good_answers(void **state)
         {0, "{'issued_token_type':'" ID_JAG "','access_token':'a.b.c'}"},
         {1, "{'access_token':'a.b.c','token_type':'Bearer','refresh_token':'r','x':[{}]}"},
         {1, "{'access_token':'a.b.c','token_type':'bEARER'}"},
+        {1, "{'access_token':'a.b.c','token_type':'dPOP'}"},
         {1, "{'access_token':'AZaz09-._~+/==','token_type':'Bearer'}"},
     };
     for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
@@ -58,6 +59,7 @@ static void good_answers(void **state)
         answer_read(&answer, cases[i].leg, 200, "application/json", cases[i].body);
         if (answer.error != 0)
             fail_msg("%s: %s", cases[i].body, answer.why);
+        assert_int_equal(answer.is_dpop, strstr(cases[i].body, "dPOP") != NULL);
         th_token_answer_fini(&answer);
     }
     assert_int_equal(th_secret_bytes_held(), 0);
@@ -118,7 +120,7 @@ static void r13_bad_answers_are_502(void **state)
         {1, 200, "application/json", "{'access_token':'a'}", TH_E_EXCHANGE_FAILED},
         {1, 200, "application/json", "{'access_token':'a','token_type':'N_A'}",
          TH_E_EXCHANGE_FAILED},
-        {1, 200, "application/json", "{'access_token':'a','token_type':'DPoP'}",
+        {1, 200, "application/json", "{'access_token':'a','token_type':'MAC'}",
          TH_E_EXCHANGE_FAILED},
         {1, 200, "application/json", "{'access_token':'a','token_type':['Bearer']}",
          TH_E_EXCHANGE_FAILED},

@@ -56,10 +56,10 @@ static int64_t read_expires_in(const json_t *object)
     return (int64_t)(seconds * 1000);
 }
 
-static bool is_token_type_fine(const struct th_plan_leg *leg, const json_t *object)
+static bool is_token_type_fine(const struct th_plan_leg *leg, const struct th_token_answer *answer)
 {
-    return !leg->is_bearer ||
-           th_str_equal_nocase(th_jwt_text(object, "token_type"), TH_STR("Bearer"));
+    return !leg->is_bearer || answer->is_dpop ||
+           th_str_equal_nocase(th_jwt_text(answer->object, "token_type"), TH_STR("Bearer"));
 }
 
 bool th_token_answer_check_type(const struct th_plan_leg *leg, struct th_token_answer *answer)
@@ -76,11 +76,13 @@ bool th_token_answer_check_type(const struct th_plan_leg *leg, struct th_token_a
 void th_token_answer_read_token(const struct th_plan_leg *leg, struct th_token_answer *answer)
 {
     struct th_str token = th_jwt_text(answer->object, "access_token");
+    answer->is_dpop =
+        th_str_equal_nocase(th_jwt_text(answer->object, "token_type"), TH_STR("DPoP"));
     if (!th_subject_is_token68(token)) {
         fail(answer, TH_E_EXCHANGE_FAILED,
              "the answer bears no access_token, or not one that can be used as a bearer token");
-    } else if (!is_token_type_fine(leg, answer->object)) {
-        fail(answer, TH_E_EXCHANGE_FAILED, "token_type of the answer is not Bearer");
+    } else if (!is_token_type_fine(leg, answer)) {
+        fail(answer, TH_E_EXCHANGE_FAILED, "token_type of the answer is neither Bearer nor DPoP");
     } else if (th_token_answer_check_type(leg, answer)) {
         answer->token = th_secret_new(token.ptr, token.len);
         if (answer->token == NULL)

@@ -21,6 +21,7 @@ struct th_token_answer {
     struct th_secret *token;  /* owned; NULL where the leg yields values */
     struct th_values *values; /* owned; NULL where the leg yields a token */
     int64_t expires_in_ms;    /* TH_ANSWER_EXPIRES_ABSENT; 0: must not be kept */
+    bool is_dpop;             /* by its token_type, the token is bound to a key */
     bool is_invalid_grant;    /* what was presented is stale, which a leg before can mend */
     char oauth_error[64];
     char why[200]; /* what happened and how to mend it */

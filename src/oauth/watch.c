@@ -131,6 +131,7 @@ void th_exchange_watch_request(const struct th_exchange *ex, struct th_str form,
     if (ex->observer == NULL)
         return;
     struct view view = {.n = 0};
+    char proof[TH_DPOP_THUMBPRINT_LEN + 32];
     struct th_buf room;
     th_buf_init_secret(&room, FORM_MAX);
     /* At once, so that it does not move: what is decoded is never longer. */
@@ -143,6 +144,11 @@ void th_exchange_watch_request(const struct th_exchange *ex, struct th_str form,
     }
     if (authorization.len > 0)
         view_add(&view, TH_STR("Authorization"), SHOWN_HIDDEN, TH_STR_NONE);
+    if (ex->dpop_proof != NULL) {
+        struct th_str jkt = th_dpop_key_thumbprint(ex->dpop_key);
+        int len = snprintf(proof, sizeof proof, "a proof by the key %.*s", TH_STR_ARGS(jkt));
+        view_add(&view, TH_STR("DPoP"), SHOWN_TEXT, (struct th_str){proof, (size_t)len});
+    }
     ex->observer->on_request(ex->observer_arg, &ex->result.legs[th_exchange_report_at(ex)],
                              view.shown, view.n);
     view_fini(&view);
@@ -190,5 +196,5 @@ void th_exchange_watch_note(const struct th_exchange *ex, const char *note)
         ex->observer->on_note(ex->observer_arg, note);
 }
 
-_Static_assert(TH_COUNT_OF(parameters) + 3 <= TH_EXCHANGE_SHOWN_MAX, "all parameters can be shown");
+_Static_assert(TH_COUNT_OF(parameters) + 4 <= TH_EXCHANGE_SHOWN_MAX, "all parameters can be shown");
 _Static_assert(TH_COUNT_OF(members) <= TH_EXCHANGE_SHOWN_MAX, "all members can be shown");

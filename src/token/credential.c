@@ -1,6 +1,7 @@
 #include "tokenhop/token/credential.h"
 
 #include "tokenhop/base/mem.h"
+#include "tokenhop/oauth/dpop.h"
 
 struct th_credential *th_credential_new(struct th_secret *value, int64_t expires_ms,
                                         int64_t refresh_ms)
@@ -30,6 +31,7 @@ struct th_credential *th_credential_unref(struct th_credential *credential)
 {
     if (credential != NULL && th_ref_release(&credential->ref)) {
         th_secret_unref(credential->value);
+        th_dpop_key_unref(credential->dpop_key);
         th_free(credential);
     }
     return NULL;

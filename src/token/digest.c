@@ -45,6 +45,13 @@ void th_broker_scope(const struct th_config_agent *agent,
     add_number(&context, connection->n_scopes);
     for (size_t i = 0; i < connection->n_scopes; i++)
         add_text(&context, connection->scopes[i]);
+    if (connection->dpop != TH_DPOP_OFF) {
+        /* Another key, and what is bound to the one before is of no use any more. Without one here the
+         * process has a single one for the agent. */
+        const struct th_config_dpop_key *key = &agent->dpop_key;
+        add_number(&context, key->alg);
+        add_text(&context, key->key != NULL ? th_secret_expose(key->key) : TH_STR_NONE);
+    }
     SHA256_Final(digest, &context);
     memcpy(ret_scope, digest, 16);
 }

@@ -95,6 +95,8 @@ static struct th_credential *make_credential(const struct th_flight *flight,
         credential->is_renewed = flight->is_renewal;
         credential->secret_at = injected->secret_at;
         credential->secret_len = injected->secret_len;
+        if (result->dpop_key != NULL)
+            credential->dpop_key = th_dpop_key_ref(result->dpop_key);
     }
     return credential;
 }

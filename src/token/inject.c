@@ -77,7 +77,7 @@ static int make_bearer(const struct th_exchange_result *result, struct th_buf *v
     int error = take(result, TH_STR("access_token"), &token, ret_why);
     if (error != 0)
         return error;
-    th_buf_add_str(value, TH_STR("Bearer "));
+    th_buf_add_str(value, result->dpop_key != NULL ? TH_STR("DPoP ") : TH_STR("Bearer "));
     th_buf_add_str(value, token);
     note_secret(injected, value, token.len);
     return 0;
@@ -149,6 +149,9 @@ int th_inject_make(const struct th_config_inject *inject, const struct th_exchan
     int error = TH_E_INTERNAL;
     ret_why[0] = '\0';
     *ret_injected = (struct th_injected){NULL};
+    if (result->dpop_key != NULL && inject != NULL && inject->scheme != TH_INJECT_BEARER)
+        return refuse(ret_why,
+                      "the token is bound to a key, and \"inject\" would send it unproved");
     th_buf_init_secret(&value, TH_INJECT_VALUE_MAX);
     switch (inject != NULL ? inject->scheme : TH_INJECT_BEARER) {
     case TH_INJECT_BEARER:

@@ -8,8 +8,9 @@
  * known are asked for their metadata. Keys and metadata are held for all exchangers that share
  * them; while they cannot be had, the exchange fails, and it is not the subject that is blamed (R28).
  *
- * Every leg bears a fresh client assertion with a new jti, retries included (R12). What comes back is
- * checked (R13, R26) before it is used. A transport failure of leg 2 is tried once more with the same
+ * Every leg bears a fresh client assertion with a new jti, retries included (R12), and where the
+ * connection says so a fresh DPoP proof; a server that wants its nonce in that is asked once more. What
+ * comes back is checked (R13, R26) before it is used. A transport failure of leg 2 is tried once more with the same
  * ID-JAG; `invalid_grant` there runs leg 1 anew once (reference, 4.7). The whole is bounded by one
  * deadline, and a leg that is not the last by TH_EXCHANGE_SHARE_PERCENT of what is then left, so that a
  * server that hangs is noticed. An exchange that would call an endpoint whose breaker (breaker.h) is
@@ -24,6 +25,7 @@
 #include "tokenhop/net/worker.h"
 #include "tokenhop/oauth/breaker.h"
 #include "tokenhop/oauth/documents.h"
+#include "tokenhop/oauth/dpop.h"
 #include "tokenhop/oauth/subject.h"
 #include "tokenhop/oauth/values.h"
 
@@ -40,8 +42,10 @@ struct th_exchange_leg_report {
 
 /* What an exchange ended with. Borrowed by the function that gets it; take the token by reference. */
 struct th_exchange_result {
-    int error;                /* 0, or TH_E_SUBJECT_*, ACCESS_DENIED, INTERACTION, EXCHANGE_* */
-    struct th_secret *token;  /* the access token; NULL on error, and where there are: */
+    int error;               /* 0, or TH_E_SUBJECT_*, ACCESS_DENIED, INTERACTION, EXCHANGE_* */
+    struct th_secret *token; /* the access token; NULL on error, and where there are: */
+    /* What the token is bound to (RFC 9449); borrowed; NULL: a bearer token. */
+    struct th_dpop_key *dpop_key;
     struct th_values *values; /* of a secret or service account; borrowed; NULL with a token */
     int64_t
         lifetime_ms; /* from now; 0: must not be kept; already the shorter of expires_in and the JWT's exp */
@@ -106,6 +110,9 @@ int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
                      struct th_breakers *breakers, struct th_exchanger **ret_exchanger) TH_MUST;
 /* Shares these from now on; it began with documents of its own. Before anything is started. */
 int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *documents) TH_MUST;
+/* Proves possession with these from now on, of which a reference is taken; it began with keys of its own.
+ * Before anything is started. */
+void th_exchanger_share_dpop_keys(struct th_exchanger *exchanger, struct th_dpop_keys *keys);
 struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
 
 /* 0 and `fn` later (never from inside this call); or at once TH_E_SUBJECT_* with reterr filled, TH_E_NOMEM. */

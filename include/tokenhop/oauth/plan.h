@@ -18,6 +18,7 @@ enum th_leg_server {
 /* Where the value of a parameter comes from. Empty ones are not sent. */
 enum th_leg_value {
     TH_VALUE_CONSTANT,
+    TH_VALUE_ASSERTION_GRANT, /* the constant; of a bound assertion another grant type */
     TH_VALUE_SUBJECT_TOKEN,
     TH_VALUE_SUBJECT_TYPE,
     TH_VALUE_AUDIENCE,
@@ -77,6 +78,12 @@ struct th_plan {
 
 /* Never NULL: every resource type has a row. */
 const struct th_plan *th_plan_get(enum th_resource_type type);
+/* Whether the requests of that leg bear a DPoP proof. */
+bool th_plan_leg_bears_proof(const struct th_plan *plan, size_t leg,
+                             const struct th_config_connection *connection);
+/* The value of a TH_VALUE_ASSERTION_GRANT. */
+struct th_str th_plan_assertion_grant(const struct th_leg_parameter *parameter,
+                                      const struct th_config_connection *connection);
 const struct th_config_authorization_server *th_plan_leg_server(
     const struct th_plan_leg *leg, const struct th_config_agent *agent,
     const struct th_config_connection *connection);

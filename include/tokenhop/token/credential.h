@@ -8,11 +8,16 @@
 #include "tokenhop/base/ref.h"
 #include "tokenhop/base/secret.h"
 
+struct th_dpop_key;
+
 struct th_credential {
     struct th_ref ref;
     bool is_revocable;       /* its server can be told that it is used no more */
     bool revoke_if_rejected; /* and must be, when the destination does not take it */
     bool is_renewed;         /* got ahead of the end of the one before */
+    /* A bound token (RFC 9449): each request that bears it bears a proof by this key. Counted; NULL: none
+     * is needed. */
+    struct th_dpop_key *dpop_key;
     struct th_secret *value; /* the whole field value: "Bearer eyJ..." */
     uint32_t secret_at;      /* where in it what is secret stands: "eyJ..." */
     uint32_t secret_len;

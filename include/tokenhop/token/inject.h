@@ -14,7 +14,8 @@ struct th_injected {
     uint32_t secret_len;
 };
 
-/* 0 and the whole value, "Bearer eyJ...". TH_E_EXCHANGE_FAILED when it cannot be made of what came, and
+/* 0 and the whole value, "Bearer eyJ...", or "DPoP eyJ..." of a bound token, which goes by no other
+ * scheme (RFC 9449, 7.1). TH_E_EXCHANGE_FAILED when it cannot be made of what came, and
  * why: with the names that came where one is missing, never with a value. TH_E_NOMEM. `inject` NULL: a
  * bearer token. */
 int th_inject_make(const struct th_config_inject *inject, const struct th_exchange_result *result,
