@@ -43,6 +43,7 @@ struct th_service {
     struct th_documents *documents;
     struct th_broker *broker;
     struct th_breakers *breakers;
+    struct th_dpop_keys *dpop_keys;
     struct th_proxy *proxy;
     struct place *places;
     size_t n_places;
@@ -92,6 +93,8 @@ static int make_shared(struct th_service *service)
     if (error == 0)
         error = th_breakers_new(&service->breakers);
     if (error == 0)
+        error = th_dpop_keys_new(&service->dpop_keys);
+    if (error == 0)
         error = th_proxy_new(service->config, &service->proxy);
     return error;
 }
@@ -117,6 +120,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
             th_exchanger_new(place->worker, place->fetcher, service->breakers, &place->exchanger);
     if (error == 0)
         error = th_exchanger_share(place->exchanger, service->documents);
+    if (error == 0)
+        th_exchanger_share_dpop_keys(place->exchanger, service->dpop_keys);
     if (error == 0)
         error = th_broker_desk_new(service->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
@@ -304,6 +309,7 @@ struct th_service *th_service_free(struct th_service *service)
     th_broker_free(service->broker);
     th_documents_unref(service->documents);
     th_breakers_unref(service->breakers);
+    th_dpop_keys_unref(service->dpop_keys);
     th_log_free(service->log);
     th_writer_free(service->writer, WRITER_STOP_MS);
     th_metrics_free(service->metrics);

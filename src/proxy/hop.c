@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "proof.h"
 #include "tokenhop/base/mem.h"
 
 #define HOP_MAGIC 0x686f7021u
@@ -22,10 +23,11 @@ typedef enum th_hop_step state_fn(struct th_hop *hop);
 static const uint16_t next_states[] = {
     [TH_HOP_READ_HEAD] = TO(GATE) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_GATE] = TO(CREDENTIAL) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_CREDENTIAL] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_CREDENTIAL] = TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_PROVE] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_ORIGIN] = TO(SEND) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_SEND] = TO(RELAY) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_RELAY] = TO(CREDENTIAL) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_RELAY] = TO(CREDENTIAL) | TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_ANSWER] = TO(RECORD),
     [TH_HOP_RECORD] = 0,
 };
@@ -88,6 +90,7 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_RESPONSE_TAKEN:
         return timeouts->body_ms;
     case TH_WAIT_CREDENTIAL:
+    case TH_WAIT_PROOF:
         return timeouts->exchange_ms;
     case TH_WAIT_FIRST_BYTE:
         return timeouts->first_byte_ms;
@@ -143,6 +146,7 @@ static void time_out(struct th_hop *hop)
         [TH_WAIT_REQUEST_BODY] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_REQUEST_TAKEN] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, NOT_COUNTED}, /* the broker has */
+        [TH_WAIT_PROOF] = {TH_E_OVERLOADED, NOT_COUNTED, "the DPoP proof was not made in time"},
         [TH_WAIT_FIRST_BYTE] = {TH_E_ORIGIN_FIRST_BYTE, TH_METRIC_TIMEOUTS_FIRST_BYTE},
         [TH_WAIT_RESPONSE_BODY] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_STREAM},
         [TH_WAIT_RESPONSE_TAKEN] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
@@ -205,6 +209,7 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
 {
     hop->error = error;
     hop->detail = detail;
+    th_proof_drop(hop);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;
     if (hop->state == TH_HOP_ANSWER || hop->head_sent || !th_outgoing_is_empty(&hop->to_client)) {
@@ -326,6 +331,7 @@ void th_hop_release(struct th_hop *hop)
 
     /* Where the client left early the rest of the response is still to come (R4). */
     th_hop_drop_origin(hop, hop->origin_keeps && hop->response_complete);
+    th_proof_drop(hop);
     th_hop_drop_credential(hop);
     th_outgoing_clear(&hop->to_client, worker);
     th_outgoing_clear(&hop->to_origin, worker);

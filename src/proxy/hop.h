@@ -5,7 +5,8 @@
  *                  +---------+------------+--------+-------+-> answer (one of tokenhop's own)
  *
  * relay goes back to credential for the one retry after a 401, send and relay to origin for the one
- * retry after a pooled connection turned out to be dead.
+ * retry after a pooled connection turned out to be dead, or the one with a destination's DPoP nonce.
+ * Before origin comes prove where a DPoP key signs slowly.
  *
  * A hop comes from its desk's list of free ones and goes back there; its pieces are reset, its arrays are not. Private
  * to the room. */
@@ -30,6 +31,7 @@
     X(READ_HEAD, read_head, "read head")                                                           \
     X(GATE, gate, "gate")                                                                          \
     X(CREDENTIAL, credential, "credential")                                                        \
+    X(PROVE, prove, "prove")                                                                       \
     X(ORIGIN, origin, "origin")                                                                    \
     X(SEND, send, "send")                                                                          \
     X(RELAY, relay, "relay")                                                                       \
@@ -55,6 +57,7 @@ enum th_hop_wait {
     TH_WAIT_REQUEST_BODY,  /* bytes of the client */
     TH_WAIT_REQUEST_TAKEN, /* the origin takes none */
     TH_WAIT_CREDENTIAL,
+    TH_WAIT_PROOF,         /* made on a helper thread */
     TH_WAIT_ORIGIN,        /* the dialer keeps its own deadline */
     TH_WAIT_HANDSHAKE,     /* of TLS with the origin: what the dialer has left of that time */
     TH_WAIT_FIRST_BYTE,    /* of the response */
@@ -100,6 +103,11 @@ struct th_hop {
     struct th_credential *credential;
     struct th_refusal *refusal;
 
+    /* proof.h: of the try that is about to be sent; empty: none, or made when it is */
+    struct th_buf proof;
+    uint64_t proof_handle; /* for the helper's job; 0: none runs */
+    int proof_error;       /* what that ended with */
+
     /* the origin */
     struct th_dial dial;
     int64_t connect_deadline_ms; /* of dialing and the TLS handshake together */
@@ -122,6 +130,8 @@ struct th_hop {
     bool dial_done : 1;
     bool fresh_only : 1; /* no pooled connection: one was dead */
     bool retried_401 : 1;
+    bool retried_nonce : 1;
+    bool has_nonce : 1; /* the response brought one for the next proof */
     bool retried_dead : 1;
     bool client_keeps : 1; /* the client connection goes on after this hop */
     bool origin_keeps : 1;

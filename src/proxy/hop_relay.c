@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "hop.h"
+#include "proof.h"
 #include "rewrite.h"
 #include "tokenhop/net/tls.h"
 
@@ -116,7 +117,7 @@ enum th_hop_step th_hop_state_send(struct th_hop *hop)
     struct th_body *body = &hop->request_body;
     struct th_writer w;
 
-    if (hop->retried_401 || hop->retried_dead) {
+    if (hop->retried_401 || hop->retried_dead || hop->retried_nonce) {
         take_held(hop);
     } else {
         if (!make_room(hop))
@@ -127,8 +128,12 @@ enum th_hop_step th_hop_state_send(struct th_hop *hop)
         hop->client_in += body->data_len;
         hold(hop, true);
     }
+    int unproved = th_proof_ensure(hop);
+    if (unproved < 0)
+        return th_hop_fail(hop, unproved, NULL);
     th_writer_init(&w, worker->scratch, TH_SCRATCH_SIZE);
     th_rewrite_request(hop, &w);
+    th_proof_drop(hop); /* another try has another */
     if (w.overflow)
         return th_hop_fail(hop, TH_E_HEAD_TOO_LARGE, NULL);
     th_outgoing_add(&hop->to_origin, w.ptr, w.len);
@@ -217,7 +222,7 @@ static enum pump origin_was_dead(struct th_hop *hop, int error)
     hop->retried_dead = true;
     hop->fresh_only = true;
     th_hop_drop_origin(hop, false);
-    th_hop_move(hop, TH_HOP_ORIGIN);
+    th_hop_move(hop, th_proof_next_state(hop));
     return PUMP_MOVED;
 }
 
@@ -272,6 +277,31 @@ static bool retry_after_401(struct th_hop *hop)
     hop->response_scanned = 0;
     th_hop_move(hop, TH_HOP_CREDENTIAL);
     return true;
+}
+
+/* The proof was refused for the lack of the nonce that came with this: once more with it, and the same
+ * credential, if the request can be sent again (RFC 9449, 9). */
+static bool retry_with_nonce(struct th_hop *hop)
+{
+    if (hop->retried_nonce || !can_be_sent_again(hop))
+        return false;
+    hop->retried_nonce = true;
+    th_metrics_count(hop->desk->metrics, TH_METRIC_DPOP_NONCES_DESTINATION);
+    th_hop_drop_origin(hop, skip_body(hop));
+    hop->response_scanned = 0;
+    th_hop_move(hop, th_proof_next_state(hop));
+    return true;
+}
+
+/* A refusal that another try may mend. */
+static bool retry(struct th_hop *hop)
+{
+    bool by_nonce;
+
+    th_proof_note_nonce(hop);
+    if (th_proof_is_refused(hop, &by_nonce))
+        return by_nonce && retry_with_nonce(hop);
+    return retry_after_401(hop);
 }
 
 /* The head is in the scratch afterwards, so that the chunk is free for the body. */
@@ -407,7 +437,7 @@ static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wa
         return fail(hop, error);
     if (hop->response.status < 200)
         return relay_interim(hop);
-    if (retry_after_401(hop))
+    if (retry(hop))
         return PUMP_MOVED;
     return begin_response(hop);
 }

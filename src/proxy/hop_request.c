@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "hop.h"
+#include "proof.h"
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/net/tls.h"
 #include "tunnel.h"
@@ -226,11 +227,11 @@ enum th_hop_step th_hop_state_credential(struct th_hop *hop)
         hop->exchange_us += th_clock_precise_us() - hop->exchange_started_us;
         if (hop->refusal != NULL)
             return refuse(hop, hop->refusal->error);
-        return th_hop_move(hop, TH_HOP_ORIGIN);
+        return th_hop_move(hop, th_proof_next_state(hop));
     }
     int error = ask_broker(hop);
     if (error == 0)
-        return th_hop_move(hop, TH_HOP_ORIGIN);
+        return th_hop_move(hop, th_proof_next_state(hop));
     if (error != TH_AGAIN)
         return refuse(hop, error);
     hop->exchange_started_us = th_clock_precise_us();

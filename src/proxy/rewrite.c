@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proof.h"
+
 #define SECRET_MIN 8
 
 /* R11: a field that some connection takes subject tokens from goes nowhere, mapped or not. */
@@ -26,7 +28,7 @@ static bool is_dropped_from_request(const struct th_hop *hop, const struct th_fi
         return true;
     switch ((enum th_header_id)field->id) {
     case TH_HEADER_AUTHORIZATION:
-    case TH_HEADER_DPOP:
+    case TH_HEADER_DPOP: /* it binds the caller's token, and the URL that the caller named */
         return hop->decision.drop_authorization;
     case TH_HEADER_PROXY_AUTHORIZATION:
     case TH_HEADER_MAX_FORWARDS:
@@ -107,6 +109,8 @@ void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
     if (hop->credential != NULL)
         th_writer_add_field(w, hop->decision.route.connection->inject.header,
                             th_secret_expose(hop->credential->value));
+    if (th_proof_is_due(hop))
+        th_writer_add_field(w, TH_STR("DPoP"), th_buf_str(&hop->proof));
     add_max_forwards(head, w);
     add_via(hop, head, w);
     if (head->framing == TH_FRAMING_LENGTH)
@@ -141,6 +145,8 @@ static bool is_dropped_from_response(const struct th_hop *hop, const struct th_f
 
     if (field->id == TH_HEADER_SET_COOKIE && connection != NULL &&
         connection->cookies == TH_COOKIES_DROP)
+        return true;
+    if (th_proof_owns_field(hop, field))
         return true;
     if (!shows(field->value, secret) && !shows(field->name, secret))
         return false;

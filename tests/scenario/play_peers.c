@@ -46,6 +46,83 @@ static bool send_words(struct play *play, struct peer *peer)
     return fine;
 }
 
+/* The URL of a request as an origin sees it, which speaks http alone here; without its query. */
+static struct bytes url_of(struct message *message)
+{
+    struct bytes url = {0};
+    struct th_str host = message_find(message, TH_STR("Host")), target = message->start;
+    const char *space = memchr(target.ptr, ' ', target.len);
+    size_t skip = space != NULL ? (size_t)(space - target.ptr) + 1 : target.len;
+
+    target.ptr += skip;
+    target.len -= skip;
+    for (size_t i = 0; i < target.len; i++)
+        if (target.ptr[i] == ' ' || target.ptr[i] == '?')
+            target.len = i;
+    bytes_printf(&url, "http://%.*s%.*s", TH_STR_ARGS(host), TH_STR_ARGS(target));
+    return url;
+}
+
+static size_t count_fields(const struct message *message, struct th_str name)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < message->n_fields; i++)
+        n += th_str_equal_nocase(message->fields[i].name, name);
+    return n;
+}
+
+/* What holds for every request: a token that is bound comes as such, with one proof that is right for it; and
+ * no other request bears a proof. Tokens that are not of this world are their bearers' business. */
+static bool check_proof(struct play *play, struct message *message, struct proof *ret_proof)
+{
+    struct th_str field = message_find(message, TH_STR("Authorization"));
+    const char *space = field.len > 0 ? memchr(field.ptr, ' ', field.len) : NULL;
+    size_t skip = space != NULL ? (size_t)(space - field.ptr) + 1 : 0;
+    struct th_str value = {field.ptr + skip, field.len - skip};
+    const struct token *token = token_find_text(&play->world.tokens, value);
+    bool is_bound = th_str_starts_with(field, TH_STR("DPoP "));
+    char method[32];
+
+    *ret_proof = (struct proof){{0}, {0}};
+    if (token == NULL)
+        return true;
+    const char *jkt =
+        json_string_value(json_object_get(json_object_get(token->claims, "cnf"), "jkt"));
+    if (jkt != NULL && !is_bound)
+        return play_fail(play, "the token %s is bound, and sent without its scheme", token->name);
+    if (count_fields(message, TH_STR("DPoP")) != is_bound)
+        return play_fail(play, "there are %zu DPoP proofs", count_fields(message, TH_STR("DPoP")));
+    if (!is_bound)
+        return true;
+    snprintf(method, sizeof method, "%.*s", (int)strcspn(message->start.ptr, " "),
+             message->start.ptr);
+    struct bytes url = url_of(message);
+    const char *why =
+        proof_check(&play->world.server.proofs, message_find(message, TH_STR("DPoP")), method,
+                    bytes_str(&url), value, th_clock_wall_ms(&play->world.clock), ret_proof);
+    bytes_fini(&url);
+    if (why == NULL && jkt != NULL && strcmp(jkt, ret_proof->jkt) != 0)
+        why = "it is by another key than the token is bound to";
+    return why == NULL || play_fail(play, "the DPoP proof: %s", why);
+}
+
+static bool check_nonce(struct play *play, const struct proof *proof)
+{
+    struct bytes want;
+
+    if (!play_word(play, &want))
+        return false;
+    const char *is = proof->jkt[0] == '\0'     ? "unproved"
+                     : proof->nonce[0] == '\0' ? "none"
+                                               : proof->nonce;
+    bool fine = strcmp(is, want.ptr) == 0;
+    if (!fine)
+        play_fail(play, "expected a proof with the nonce %s, but it is %s", want.ptr, is);
+    bytes_fini(&want);
+    return fine;
+}
+
 /* One condition that an expected message must meet, if that is the next word. */
 static bool check_condition(struct play *play, struct message *message)
 {
@@ -105,6 +182,7 @@ static void enter(struct peer *peer, const struct message *message)
 static bool expect_message(struct play *play, struct peer *peer, bool head_only)
 {
     struct message message;
+    struct proof proof = {{0}, {0}};
     struct bytes start;
     const char *why = "";
 
@@ -121,8 +199,11 @@ static bool expect_message(struct play *play, struct peer *peer, bool head_only)
         play_fail(play, "%s expected a message\n    %s\n  but has got%s%s\n    %s", peer->name,
                   start.ptr, state == MESSAGE_WHOLE ? "" : ", where ",
                   state == MESSAGE_WHOLE ? "" : why, show(rest));
+    if (fine && peer->side == PEER_ORIGIN)
+        fine = check_proof(play, &message, &proof);
     while (fine && play_more(play))
-        fine = check_condition(play, &message);
+        fine =
+            play_take(play, "nonce") ? check_nonce(play, &proof) : check_condition(play, &message);
     if (fine) {
         peer->used += head_only ? message.head_len : message.len;
         peer->inside = false;

@@ -18,6 +18,17 @@ static struct th_fetch *current(struct play *play)
     return ask != NULL && ask_waits(ask) ? ask : NULL;
 }
 
+/* nonce=N: the request bears a proof with this nonce; nonce=none: one without; nonce=unproved: no proof. */
+static bool expect_nonce(struct play *play, const struct th_fetch *ask, const char *want)
+{
+    const char *is = ask->dpop.ptr == NULL         ? "unproved"
+                     : ask->proof.nonce[0] == '\0' ? "none"
+                                                   : ask->proof.nonce;
+
+    return strcmp(is, want) == 0 ||
+           play_fail(play, "the server expected nonce=%s, but it is %s", want, is);
+}
+
 /* name=value: a parameter of the request; `subject` is short for subject_token, with a token's name. */
 static bool expect_param(struct play *play, const struct th_fetch *ask)
 {
@@ -30,6 +41,11 @@ static bool expect_param(struct play *play, const struct th_fetch *ask)
     snprintf(name, sizeof name, "%.*s", (int)(equal - word), word);
     if (!play_option(play, name, &want))
         return false;
+    if (strcmp(name, "nonce") == 0) {
+        bool is_as_expected = expect_nonce(play, ask, want.ptr);
+        bytes_fini(&want);
+        return is_as_expected;
+    }
     bool is_subject = strcmp(name, "subject") == 0;
     struct th_str value = ask_param(ask, is_subject ? "subject_token" : name);
     struct th_str wanted = bytes_str(&want);
@@ -83,6 +99,26 @@ static void set_member(json_t *answer, const char *name, const char *value)
     json_decref(json);
 }
 
+/* nonce=N: what the answer gives for proofs to come. */
+static bool take_nonce(struct play *play, struct th_fetch *ask)
+{
+    struct bytes nonce = {0};
+
+    if (!play_option(play, "nonce", &nonce))
+        return false;
+    snprintf(ask->nonce, sizeof ask->nonce, "%s", nonce.ptr);
+    bytes_fini(&nonce);
+    return true;
+}
+
+static json_t *bound_to(const char *jkt, json_t *changes)
+{
+    json_t *claims = changes != NULL ? changes : json_object();
+
+    json_object_set_new(claims, "cnf", json_pack("{s:s}", "jkt", jkt));
+    return claims;
+}
+
 static const char *const members[] = {"expires_in", "scope", "token_type", "issued_token_type"};
 
 /* answers id_jag|access_token [NAME] [opaque] [expires_in=..] [scope=..] [token_type=..] [{claims that are not as they should be}] */
@@ -91,9 +127,9 @@ static bool answer_well(struct play *play, struct th_fetch *ask, bool first_leg)
     char name[64] = "";
     struct bytes values[TH_COUNT_OF(members)] = {{0}};
     json_t *changes = NULL;
-    bool opaque = false, fine = true;
+    bool opaque = false, bound = false, fine = true;
 
-    if (strcmp(ask_kind(ask), first_leg ? "id_jag" : "jwt_bearer") != 0)
+    if ((strcmp(ask_kind(ask), "id_jag") == 0) != first_leg)
         return play_fail(play, "it was asked for %s", ask_kind(ask));
     while (fine && play_more(play)) {
         size_t i = 0;
@@ -101,7 +137,12 @@ static bool answer_well(struct play *play, struct th_fetch *ask, bool first_leg)
             i++;
         if (i < TH_COUNT_OF(members))
             continue;
-        if (play_take(play, "opaque")) {
+        if (take_nonce(play, ask))
+            continue;
+        if (play_take(play, "bound")) {
+            bound = true;
+            changes = bound_to(ask->proof.jkt, changes);
+        } else if (play_take(play, "opaque")) {
             opaque = true;
         } else if (play_peek(play)[0] == '{') {
             changes = play_json(play);
@@ -119,6 +160,8 @@ static bool answer_well(struct play *play, struct th_fetch *ask, bool first_leg)
         fine = play_fail(play, "no token can be issued for what was asked");
     if (fine) {
         json_t *answer = server_good_answer(ask, token);
+        if (bound && !first_leg)
+            set_member(answer, "token_type", "DPoP");
         for (size_t i = 0; i < TH_COUNT_OF(members); i++)
             if (values[i].ptr != NULL)
                 set_member(answer, members[i], values[i].ptr);
@@ -140,7 +183,8 @@ static bool answer_raw(struct play *play, struct th_fetch *ask)
     bool fine = play_number(play, &status);
 
     while (fine && play_more(play)) {
-        if (play_option_number(play, "retry_after", &seconds) || play_option(play, "type", &type))
+        if (play_option_number(play, "retry_after", &seconds) || play_option(play, "type", &type) ||
+            take_nonce(play, ask))
             continue;
         bytes_fini(&body);
         fine = play_word(play, &body);

@@ -8,6 +8,7 @@
 
 #define TOKEN_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#define JWT_DPOP "urn:ietf:params:oauth:grant-type:jwt-dpop"
 #define ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
 
 static void TH_PRINTF(2, 3) violate(struct server *server, const char *format, ...)
@@ -47,6 +48,8 @@ static int start(struct th_fetcher *base, const struct th_fetch_request *request
     ask->url = copy_text(request->url.ptr, request->url.len);
     ask->timeout_ms = request->timeout_ms;
     bytes_add_str(&ask->body, request->body);
+    if (request->dpop.ptr != NULL)
+        bytes_add_str(&ask->dpop, request->dpop);
     while (*end != NULL)
         end = &(*end)->next;
     *end = ask;
@@ -96,12 +99,14 @@ void server_fini(struct server *server)
             free(ask->params[i].value);
         }
         bytes_fini(&ask->body);
+        bytes_fini(&ask->dpop);
         bytes_fini(&ask->answer);
         free(ask->url);
         free(ask);
     }
     for (size_t i = 0; i < server->n_jtis; i++)
         free(server->seen_jtis[i]);
+    proofs_fini(&server->proofs);
     th_key_unref(server->agent_key);
 }
 
@@ -167,6 +172,8 @@ const char *ask_kind(const struct th_fetch *ask)
     if (th_str_equal(grant, TH_STR(TOKEN_EXCHANGE)) &&
         th_str_equal(ask_param(ask, "requested_token_type"), TH_STR(ID_JAG)))
         return "id_jag";
+    if (th_str_equal(grant, TH_STR(JWT_DPOP)))
+        return "jwt_dpop";
     return th_str_equal(grant, TH_STR(JWT_BEARER)) ? "jwt_bearer" : "other";
 }
 
@@ -203,6 +210,17 @@ static void check_assertion(struct server *server, struct th_fetch *ask)
     th_jwt_fini(&jwt);
 }
 
+static void check_proof(struct server *server, struct th_fetch *ask)
+{
+    struct th_str url = th_str_of(ask->url);
+
+    url.len = strcspn(ask->url, "?#");
+    const char *why = proof_check(&server->proofs, bytes_str(&ask->dpop), "POST", url, TH_STR_NONE,
+                                  th_clock_wall_ms(server->clock), &ask->proof);
+    if (why != NULL)
+        violate(server, "the DPoP proof at %s: %s", ask->url, why);
+}
+
 static void check_ask(struct server *server, struct th_fetch *ask)
 {
     const char *kind = ask_kind(ask);
@@ -211,6 +229,8 @@ static void check_ask(struct server *server, struct th_fetch *ask)
     const struct token *token = token_find_text(server->tokens, given);
 
     check_assertion(server, ask);
+    if (ask->dpop.ptr != NULL)
+        check_proof(server, ask);
     for (size_t i = 0; i < ask->n_params; i++)
         for (size_t k = 0; k < i; k++)
             if (strcmp(ask->params[i].name, ask->params[k].name) == 0)
@@ -345,6 +365,7 @@ void server_answer(struct th_fetch *ask, int status, struct th_str body, const c
     snprintf(ask->content_type, sizeof ask->content_type, "%s", content_type);
     ask->response = (struct th_fetch_response){.status = status,
                                                .content_type = th_str_of(ask->content_type),
+                                               .dpop_nonce = th_str_of(ask->nonce),
                                                .retry_after_ms = retry_after_ms,
                                                .rate_limit_reset_ms = -1,
                                                .body = bytes_str(&ask->answer)};

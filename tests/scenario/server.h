@@ -3,6 +3,7 @@
 #ifndef TOKENHOP_TESTS_SCENARIO_SERVER_H
 #define TOKENHOP_TESTS_SCENARIO_SERVER_H
 
+#include "proof.h"
 #include "token.h"
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/worker.h"
@@ -22,6 +23,8 @@ struct th_fetch {
     struct th_soon soon;
     char *url;
     struct bytes body;
+    struct bytes dpop; /* the field's value; ptr NULL: none */
+    struct proof proof;
     int64_t timeout_ms;
     bool checked, claimed, answered, cancelled;
     struct {
@@ -34,6 +37,7 @@ struct th_fetch {
     struct th_fetch_response response;
     struct bytes answer;
     char content_type[64];
+    char nonce[128]; /* DPoP-Nonce of the answer; empty: none */
 };
 
 struct fake_fetcher {
@@ -48,6 +52,7 @@ struct server {
     struct th_key *agent_key; /* public or private: the agents' assertions verify with it */
     struct th_fetch *asks;    /* oldest first */
     struct th_fetch *current; /* the last that was claimed */
+    struct proofs proofs;
     char *seen_jtis[4096];
     size_t n_jtis;
     char violation[512]; /* of what must always hold; empty: none */

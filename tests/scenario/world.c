@@ -164,6 +164,8 @@ static int make_shared(struct world *world)
     if (error == 0)
         error = th_breakers_new(&world->breakers);
     if (error == 0)
+        error = th_dpop_keys_new(&world->dpop_keys);
+    if (error == 0)
         error = th_proxy_new(world->config, &world->proxy);
     return error;
 }
@@ -202,6 +204,8 @@ static int make_place(struct world *world, size_t index)
     server_make_fetcher(&world->server, place->worker, &place->fetcher);
     error =
         th_exchanger_new(place->worker, &place->fetcher.base, world->breakers, &place->exchanger);
+    if (error == 0)
+        th_exchanger_share_dpop_keys(place->exchanger, world->dpop_keys);
     if (error == 0)
         error = th_broker_desk_new(world->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
@@ -419,6 +423,7 @@ void world_fini(struct world *world)
     th_proxy_free(world->proxy);
     th_broker_free(world->broker);
     th_breakers_unref(world->breakers);
+    th_dpop_keys_unref(world->dpop_keys);
     th_log_free(world->log);
     th_writer_free(world->writer, 5000);
     th_metrics_free(world->metrics);

@@ -48,6 +48,7 @@ struct world {
     struct th_writer_file *access_file;
     struct th_broker *broker;
     struct th_breakers *breakers;
+    struct th_dpop_keys *dpop_keys;
     struct th_proxy *proxy;
     int log_fd, access_fd; /* in memory */
     size_t fds_before;
