@@ -140,3 +140,16 @@ void th_hash_table_remove(struct th_hash_table *table, struct th_hash_node *node
     node->next = NULL;
     table->n_items--;
 }
+
+struct th_hash_node *th_hash_table_chain(const struct th_hash_table *table, uint64_t cursor)
+{
+    return table->n_buckets != 0 ? *bucket_of(table, cursor) : NULL;
+}
+
+uint64_t th_hash_table_after(const struct th_hash_table *table, uint64_t cursor)
+{
+    uint64_t bit = table->n_buckets / 2;
+    for (; (cursor & bit) != 0; bit /= 2)
+        cursor ^= bit;
+    return cursor | bit;
+}

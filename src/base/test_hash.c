@@ -126,13 +126,56 @@ static void memory_is_short(void **state)
 #endif
 }
 
+static uint64_t walk_on(const struct th_hash_table *table, uint64_t cursor, unsigned *met)
+{
+    for (struct th_hash_node *node = th_hash_table_chain(table, cursor); node != NULL;
+         node = node->next)
+        met[TH_CONTAINER_OF(node, struct item, node)->value]++;
+    return th_hash_table_after(table, cursor);
+}
+
+/* While it grows from a few buckets to many, at every moment of the walk. */
+static void a_walk_meets_each_once(void **state)
+{
+    (void)state;
+    enum { FIRST = 40, ALL = 3000 };
+    static struct item items[ALL];
+    struct th_hash_key key = {1, 2};
+    for (unsigned grows_at = 0; grows_at < 70; grows_at++) {
+        struct th_hash_table table;
+        unsigned met[ALL] = {0}, n = 0, steps = 0;
+        th_hash_table_init(&table);
+        assert_null(th_hash_table_chain(&table, 0));
+        assert_int_equal(th_hash_table_after(&table, 0), 0);
+        for (; n < FIRST; n++) {
+            items[n].value = n;
+            assert_int_equal(
+                th_hash_table_insert(&table, &items[n].node, th_hash_bytes(&key, &n, sizeof n)), 0);
+        }
+        uint64_t cursor = 0;
+        do {
+            unsigned until = steps < grows_at ? FIRST : steps == grows_at ? 200 : ALL;
+            for (; n < until; n++) {
+                items[n].value = n;
+                assert_int_equal(
+                    th_hash_table_insert(&table, &items[n].node, th_hash_bytes(&key, &n, sizeof n)),
+                    0);
+            }
+            cursor = walk_on(&table, cursor, met);
+            steps++;
+        } while (cursor != 0);
+        for (unsigned i = 0; i < ALL; i++)
+            assert_true(i < FIRST ? met[i] == 1 : met[i] <= 1);
+        th_hash_table_fini(&table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_papers_vector),
-        cmocka_unit_test(as_openssl_has_it),
-        cmocka_unit_test(finds_what_is_in),
-        cmocka_unit_test(memory_is_short),
+        cmocka_unit_test(the_papers_vector),      cmocka_unit_test(as_openssl_has_it),
+        cmocka_unit_test(finds_what_is_in),       cmocka_unit_test(memory_is_short),
+        cmocka_unit_test(a_walk_meets_each_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

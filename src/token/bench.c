@@ -32,7 +32,7 @@ static int start(void *exchanger, const struct th_exchange_request *request, th_
 
 static void cancel(struct th_exchange *exchange) {}
 
-static const struct th_exchange_ops ops = {start, cancel};
+static const struct th_exchange_ops ops = {.start = start, .cancel = cancel};
 
 static void on_told(struct th_broker_waiter *waiter, struct th_credential *credential,
                     struct th_refusal *refusal)

@@ -10,6 +10,7 @@ int th_broker_new(const struct th_broker_options *options, struct th_broker **re
     broker->max_lifetime_ms = options->max_lifetime_ms;
     broker->max_waiting = options->max_waiting;
     broker->clock = options->clock != NULL ? options->clock : &th_clock_system;
+    TH_REQUIRE(pthread_mutex_init(&broker->directory_lock, NULL) == 0);
     broker->no_memory = th_refusal_new(TH_E_NOMEM, -1);
     broker->stopped = th_refusal_new(TH_E_EXCHANGE_DOWN, -1);
     int error = th_cache_init(&broker->cache, options->max_entries, options->max_bytes);
@@ -31,6 +32,8 @@ struct th_broker *th_broker_free(struct th_broker *broker)
     th_cache_fini(&broker->cache);
     th_refusal_unref(broker->no_memory);
     th_refusal_unref(broker->stopped);
+    th_directory_unref(broker->directory);
+    pthread_mutex_destroy(&broker->directory_lock);
     th_free(broker);
     return NULL;
 }
@@ -423,11 +426,6 @@ bool th_broker_reject(struct th_broker_desk *desk, const struct th_cache_key *ke
     th_cache_waste_empty(&waste);
     th_setback_free(spare);
     return again;
-}
-
-size_t th_broker_purge(struct th_broker *broker, const uint8_t *scope)
-{
-    return th_cache_purge(&broker->cache, scope);
 }
 
 void th_broker_count(const struct th_broker *broker, struct th_broker_figures *ret_figures)

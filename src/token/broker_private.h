@@ -16,8 +16,9 @@
  * message carries the party's handle and one counted outcome. A party that nobody waits in any
  * more goes at once, and the message finds nothing.
  *
- * Locks. A shard's lock is a leaf. Exchanges are started and cancelled, messages posted, waiters
- * told and memory given back without it. */
+ * Locks. A shard's lock is a leaf, and so is that of the directory; no two are held at once.
+ * Exchanges are started and cancelled, messages posted, waiters told and memory given back without
+ * any. */
 #ifndef TOKENHOP_SRC_TOKEN_BROKER_PRIVATE_H
 #define TOKENHOP_SRC_TOKEN_BROKER_PRIVATE_H
 
@@ -36,6 +37,9 @@ struct th_broker {
     struct th_refusal
         *no_memory;             /* made beforehand: for those who must be told when there is none */
     struct th_refusal *stopped; /* likewise */
+    pthread_mutex_t directory_lock;
+    struct th_directory
+        *directory; /* counted; of the configuration in force; NULL before there is one */
     atomic_uint n_desks;
     atomic_uint_least64_t n_waiting;
     atomic_uint_least64_t n_flights;
@@ -78,6 +82,9 @@ struct th_broker_party {
     uint64_t handle; /* of the desk's worker */
     struct th_list waiters;
 };
+
+/* broker_drop.c: the directory in force, a new reference; may be NULL. */
+struct th_directory *th_broker_directory(struct th_broker *broker);
 
 /* desk.c */
 void th_desk_wake_tick(

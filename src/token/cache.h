@@ -167,8 +167,34 @@ size_t th_cache_make_room(struct th_cache *cache, struct th_cache_shard *shard);
 /* Drops what has ended in the next `n_shards` shards, at most `max` credentials looked at in
  * each. */
 size_t th_cache_sweep(struct th_cache *cache, int64_t now_ms, unsigned n_shards, unsigned max);
-/* Drops the entries of one scope, or all; of those whose exchange runs what they serve, and what
- * the exchange will bring. */
+
+/* cache_walk.c; no lock held. */
+
+/* A way through all entries, a step at a time, so that no lock is held for long. Zeroed, it is at the
+ * beginning. What is there all the time is met once (see hash.h). */
+struct th_cache_walk {
+    unsigned shard; /* TH_CACHE_SHARDS: at the end */
+    uint64_t cursor;
+};
+#define TH_CACHE_STEP 64 /* entries under one lock */
+
+/* Under the lock of the shard. May move the entry it is given. False: no more in this step, and the
+ * entry is met again. */
+typedef bool th_cache_meet_fn(void *arg, struct th_cache_shard *shard,
+                              struct th_cache_entry *entry);
+/* One step: TH_CACHE_STEP entries at most, unless one bucket alone holds more. False at the end. */
+bool th_cache_step(struct th_cache *cache, struct th_cache_walk *walk, th_cache_meet_fn *fn,
+                   void *arg);
+
+/* Under the lock of its shard. */
+typedef bool th_cache_match_fn(void *arg, const struct th_cache_entry *entry);
+/* Drops the entries that match; of those whose exchange runs what they serve, and what the exchange
+ * will bring. Returns how many went. `ret_dropped`: the list that they are put on, ABSENT, with all
+ * they still hold; NULL: they are given back. `ret_lost`: of those which memory was too short to be
+ * put there. */
+size_t th_cache_drop(struct th_cache *cache, th_cache_match_fn *match, void *arg,
+                     struct th_list *ret_dropped, size_t *ret_lost);
+/* Drops the entries of one scope, or all (NULL). */
 size_t th_cache_purge(struct th_cache *cache, const uint8_t *scope);
 
 #endif

@@ -230,6 +230,25 @@ static void say_failure(const struct th_flight *flight, const struct th_exchange
            TH_LOG_TEXT("detail", result->detail));
 }
 
+/* It was made by a configuration that is not in force any more: the next exchange may go another way. */
+static bool is_outdated(const struct th_flight *flight)
+{
+    struct th_directory *directory = th_broker_directory(flight->desk->broker);
+    bool outdated = directory != NULL && th_directory_config(directory) != flight->config;
+    th_directory_unref(directory);
+    return outdated;
+}
+
+/* What it gets would never be asked for again, and be dropped by nobody. */
+static bool has_no_place(const struct th_flight *flight)
+{
+    struct th_directory *directory = th_broker_directory(flight->desk->broker);
+    bool placed = directory == NULL || /* in tests */
+                  th_directory_find(directory, flight->entry->key.scope) != NULL;
+    th_directory_unref(directory);
+    return !placed;
+}
+
 static void end_with_failure(struct th_flight *flight, const struct th_exchange_result *result)
 {
     struct th_broker *broker = flight->desk->broker;
@@ -240,7 +259,8 @@ static void end_with_failure(struct th_flight *flight, const struct th_exchange_
     /* What a breaker says is known here anyway, to the millisecond, and subject tokens that cost the
      * server nothing must not fill the cache. */
     outcome.held_off = result->was_held_off;
-    outcome.remember = outcome.failure->is_remembered && !outcome.held_off;
+    outcome.remember = outcome.failure->is_remembered && !outcome.held_off &&
+                       !(outcome.failure->is_ours && is_outdated(flight)) && !has_no_place(flight);
     outcome.refusal = th_refusal_of_result(result);
     if (outcome.refusal == NULL) {
         outcome.refusal = th_refusal_ref(broker->no_memory);
@@ -309,6 +329,7 @@ static void on_exchange_end(void *arg, const struct th_exchange_result *result)
         end_without_memory(flight);
         return;
     }
+    outcome.keep = outcome.keep && !has_no_place(flight);
     struct th_credential *credential = outcome.credential;
     flight_end(flight, &outcome);
     th_credential_unref(credential);

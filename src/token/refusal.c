@@ -6,28 +6,28 @@
 #include "tokenhop/base/mem.h"
 
 /* Reference, sections 8 and 13. A refusal of the subject is its own affair; one that the user can
- * mend at any moment is kept just long enough that those who ask together share it. What went
+ * mend at any moment reaches those who wait for it, and nobody after them. What went
  * wrong with our form is not remembered: a changed configuration shall show at once. */
 static const struct th_failure failures[] = {
-    /* error                 withdraws remembered retry-after first   max    level */
-    {TH_E_SUBJECT_MALFORMED, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
-    {TH_E_SUBJECT_EXPIRED, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
-    {TH_E_SUBJECT_AUDIENCE, true, true, false, 1000, 30000, TH_LEVEL_DEBUG},
-    {TH_E_SUBJECT_UNTRUSTED, true, true, false, 1000, 30000, TH_LEVEL_INFO},
-    {TH_E_SUBJECT_REFUSED, true, true, false, 1000, 30000, TH_LEVEL_INFO},
-    {TH_E_ACCESS_DENIED, true, true, false, 1000, 30000, TH_LEVEL_INFO},
-    {TH_E_INTERACTION, true, true, false, 3000, 3000, TH_LEVEL_INFO},
-    {TH_E_EXCHANGE_DOWN, false, true, true, 1000, 30000, TH_LEVEL_WARN},
-    {TH_E_EXCHANGE_TIMEOUT, false, true, true, 1000, 30000, TH_LEVEL_WARN},
-    {TH_E_EXCHANGE_FAILED, false, true, true, 1000, 30000, TH_LEVEL_WARN},
-    {TH_E_EXCHANGE_MISMATCH, false, true, false, 1000, 30000, TH_LEVEL_ERROR},
-    {TH_E_EXCHANGE_CLIENT, false, true, false, 1000, 30000, TH_LEVEL_ERROR},
-    {TH_E_EXCHANGE_REQUEST, false, false, false, 1000, 30000, TH_LEVEL_ERROR},
+    /* error                 withdraws remembered ours  retry-after first max  level */
+    {TH_E_SUBJECT_MALFORMED, true, true, false, false, 1000, 30000, TH_LEVEL_DEBUG},
+    {TH_E_SUBJECT_EXPIRED, true, true, false, false, 1000, 30000, TH_LEVEL_DEBUG},
+    {TH_E_SUBJECT_AUDIENCE, true, true, false, false, 1000, 30000, TH_LEVEL_DEBUG},
+    {TH_E_SUBJECT_UNTRUSTED, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
+    {TH_E_SUBJECT_REFUSED, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
+    {TH_E_ACCESS_DENIED, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
+    {TH_E_INTERACTION, true, false, false, false, 1000, 1000, TH_LEVEL_INFO},
+    {TH_E_EXCHANGE_DOWN, false, true, false, true, 1000, 30000, TH_LEVEL_WARN},
+    {TH_E_EXCHANGE_TIMEOUT, false, true, false, true, 1000, 30000, TH_LEVEL_WARN},
+    {TH_E_EXCHANGE_FAILED, false, true, true, true, 1000, 30000, TH_LEVEL_WARN},
+    {TH_E_EXCHANGE_MISMATCH, false, true, true, false, 1000, 30000, TH_LEVEL_ERROR},
+    {TH_E_EXCHANGE_CLIENT, false, true, true, false, 1000, 30000, TH_LEVEL_ERROR},
+    {TH_E_EXCHANGE_REQUEST, false, false, true, false, 1000, 30000, TH_LEVEL_ERROR},
 };
 
 /* NOMEM, OVERLOADED, DRAINING, CANCELLED, EXCHANGE_QUEUE ...: this process's trouble of the
  * moment. The pause is that of a renewal ahead of time, which always has one. */
-static const struct th_failure other = {0, false, false, false, 1000, 30000, TH_LEVEL_WARN};
+static const struct th_failure other = {0, false, false, false, false, 1000, 30000, TH_LEVEL_WARN};
 
 const struct th_failure *th_failure_get(int error)
 {

@@ -13,6 +13,7 @@ struct th_failure {
     int error;
     bool withdraws; /* the authorization server has said no: what was got before is not served on */
     bool is_remembered;
+    bool is_ours; /* the agent's or configuration's fault: forgotten when another one is in force */
     bool heeds_retry_after;
     int64_t first_ms; /* the pause; doubled by each further failure of the key, up to max_ms */
     int64_t max_ms;

@@ -244,6 +244,34 @@ static void end_one(struct lane *lane)
     office_end(exchange, fails ? &bad : &good, fails ? NULL : exchange->subject);
 }
 
+static bool on_listed(void *arg, const struct th_broker_listed *listed)
+{
+    unsigned *n = arg;
+    TH_REQUIRE(strlen(listed->subject) == TH_FINGERPRINT_LEN && listed->agent == NULL);
+    ++*n;
+    return true;
+}
+
+/* What one subject has; and shows what is left. */
+static void drop_and_list(struct lane *lane, const struct held *held)
+{
+    struct th_broker *broker = lane->hall->broker;
+    struct th_broker_request request = request_of("one", held->subject);
+    char print[TH_FINGERPRINT_LEN + 1];
+    struct th_dropped dropped;
+    unsigned n = 0;
+    th_secret_fingerprint(request.key.subject, sizeof request.key.subject, print);
+    const struct th_broker_filter subject = {.subject = th_str_of(print)}, all = {0};
+    (void)th_broker_drop(broker, &subject, &dropped);
+    for (const struct th_list *it = dropped.entries.next; it != &dropped.entries; it = it->next) {
+        struct th_cache_entry *entry = TH_LIST_ENTRY(it, struct th_cache_entry, link);
+        if (entry->credential != NULL)
+            check_value(held, entry->credential);
+    }
+    th_dropped_fini(&dropped);
+    TH_REQUIRE(th_broker_list(broker, &all, N_KEYS, on_listed, &n) == n);
+}
+
 static void act(struct lane *lane, struct held *held)
 {
     unsigned what = roll(lane, 100);
@@ -258,6 +286,8 @@ static void act(struct lane *lane, struct held *held)
         (void)th_broker_reject(lane->desk, &request.key, held->asker.credential);
     } else if (what < 91)
         (void)th_broker_purge(lane->hall->broker, NULL);
+    else if (what < 92)
+        drop_and_list(lane, held);
     else if (what < 95)
         atomic_fetch_add(&lane->hall->clock.now_ms, 200);
     else

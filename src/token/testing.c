@@ -31,6 +31,17 @@ static int office_start(void *exchanger, const struct th_exchange_request *reque
     return 0;
 }
 
+/* Told apart by what is to be revoked. */
+static int office_revoke(void *exchanger, const struct th_exchange_request *request,
+                         th_exchange_fn *fn, void *arg, struct th_exchange **ret_exchange,
+                         struct th_errinfo *reterr)
+{
+    int error = office_start(exchanger, request, fn, arg, ret_exchange, reterr);
+    if (error == 0)
+        (*ret_exchange)->revokes = true;
+    return error;
+}
+
 static void office_cancel(struct th_exchange *exchange)
 {
     exchange->office->n_cancelled++;
@@ -38,7 +49,8 @@ static void office_cancel(struct th_exchange *exchange)
     th_free(exchange);
 }
 
-const struct th_exchange_ops office_ops = {.start = office_start, .cancel = office_cancel};
+const struct th_exchange_ops office_ops = {
+    .start = office_start, .revoke = office_revoke, .cancel = office_cancel};
 
 struct th_exchange *office_oldest(struct office *office)
 {

@@ -21,6 +21,7 @@ struct th_exchange {
     struct th_exchange_request request;
     char subject[64];
     char rejected[64]; /* "": none */
+    bool revokes;      /* that, and nothing else */
     th_exchange_fn *fn;
     void *arg;
     struct office *office;

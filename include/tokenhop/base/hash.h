@@ -37,4 +37,11 @@ int th_hash_table_insert(struct th_hash_table *table, struct th_hash_node *node,
                          uint64_t hash) TH_MUST;
 void th_hash_table_remove(struct th_hash_table *table, struct th_hash_node *node);
 
+/* A walk over the table in steps, between which it may change: a cursor, from 0 until it is 0 again. Every
+ * item that is there all the time is met exactly once, also when the table grows, as buckets are taken in
+ * the order of their reversed bits: those that one bucket is split into follow each other. */
+struct th_hash_node *th_hash_table_chain(const struct th_hash_table *table,
+                                         uint64_t cursor); /* the first; NULL: none there */
+uint64_t th_hash_table_after(const struct th_hash_table *table, uint64_t cursor);
+
 #endif

@@ -79,10 +79,12 @@ int th_broker_new(const struct th_broker_options *options, struct th_broker **re
 struct th_broker *th_broker_free(struct th_broker *broker); /* after all desks */
 
 /* How a desk runs plans: the real one is the exchanger's; tests script it. Same meaning as
- * th_exchange_start/cancel. */
+ * th_exchange_start/revoke/cancel. */
 struct th_exchange_ops {
     int (*start)(void *exchanger, const struct th_exchange_request *request, th_exchange_fn *fn,
                  void *arg, struct th_exchange **ret_exchange, struct th_errinfo *reterr);
+    int (*revoke)(void *exchanger, const struct th_exchange_request *request, th_exchange_fn *fn,
+                  void *arg, struct th_exchange **ret_exchange, struct th_errinfo *reterr);
     void (*cancel)(struct th_exchange *exchange);
 };
 extern const struct th_exchange_ops th_exchange_ops_real;
@@ -151,7 +153,7 @@ size_t th_broker_drop(struct th_broker *broker, const struct th_broker_filter *f
                       struct th_dropped *ret_dropped);
 
 /* The directory of the configuration that is in force from now on: before the first request, and on
- * every reload once all workers have been told. Drops the entries that have no place in it: those of
+ * every reload before the workers are told. Drops the entries that have no place in it: those of
  * connections that were removed or changed, and of agents that may use one no more; and the refusals
  * that another configuration may mend (our own client was refused). What an exchange for such a key
  * brings later is not kept. Takes a reference of its own. `ret_dropped` as above; it names them by the
