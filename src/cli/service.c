@@ -72,6 +72,17 @@ static int open_logs(struct th_service *service, struct th_errinfo *reterr)
     return service->log != NULL ? 0 : TH_E_NOMEM;
 }
 
+/* What has no place in the configuration that is in force from now on is dropped from the cache. */
+static void enforce(struct th_service *service, struct th_directory *directory)
+{
+    size_t n_dropped = th_broker_set_directory(service->broker, directory, NULL);
+
+    if (n_dropped > 0)
+        TH_LOG(service->log, TH_LEVEL_INFO, "cache.outdated",
+               "Credentials of connections that were removed or changed were dropped",
+               TH_LOG_UINT("entries", n_dropped));
+}
+
 static int make_shared(struct th_service *service)
 {
     const struct th_config_view *config = th_config_get(service->config);
@@ -81,6 +92,7 @@ static int make_shared(struct th_service *service)
                                         .max_lifetime_ms = config->cache.max_lifetime_ms,
                                         .max_waiting = config->limits.waiting_exchanges,
                                         .clock = &th_clock_system};
+    struct th_directory *directory = NULL;
     int error = th_helpers_new(HELPERS, HELPERS_WAITING, &service->helpers);
 
     service->metrics = th_metrics_new((unsigned)config->workers);
@@ -96,6 +108,11 @@ static int make_shared(struct th_service *service)
         error = th_dpop_keys_new(&service->dpop_keys);
     if (error == 0)
         error = th_proxy_new(service->config, &service->proxy);
+    if (error == 0)
+        error = th_directory_new(service->config, &directory);
+    if (error == 0)
+        enforce(service, directory);
+    th_directory_unref(directory);
     return error;
 }
 
@@ -208,8 +225,15 @@ static void on_switch(struct th_worker *worker, const struct th_message *message
 int th_service_reload(struct th_service *service, struct th_config *config)
 {
     struct th_snapshot *snapshot;
-    int error = th_proxy_reload(service->proxy, config, &snapshot);
+    struct th_directory *directory;
+    int error = th_directory_new(config, &directory);
 
+    if (error < 0)
+        return error;
+    error = th_proxy_reload(service->proxy, config, &snapshot);
+    if (error == 0)
+        enforce(service, directory);
+    th_directory_unref(directory);
     if (error < 0)
         return error;
     for (size_t i = 0; i < service->n_places; i++) {
