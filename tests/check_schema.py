@@ -38,6 +38,9 @@ def set_at(document, path, value):
 ONE_LEG = {"name": "x", "url": "https://x.example/", "type": "service_account", "agents": ["agent1"],
            "resource": "an administrator's own string"}
 
+STATIC = {"name": "x", "url": "https://x.example/", "type": "static", "agents": ["agent1"]}
+PASSTHROUGH = dict(STATIC, type="passthrough")
+
 # what an editor must underline: (path, value)
 REFUSED = [
     (["nonsense"], 1),
@@ -65,6 +68,22 @@ REFUSED = [
     (["connections", 0, "url"], []),
     (["connections", 0, "url"], "agent2.example.com"),
     (["connections", 0, "type"], "static"),
+    (["connections", 0, "type"], "passthrough"),
+    (["connections", 0, "value_file"], "api.key"),
+    (["connections", 0], STATIC),
+    (["connections", 0], dict(STATIC, value_file="a", value={"env": "A"})),
+    (["connections", 0], dict(STATIC, value_file="a", values={"a": {"file": "a"}})),
+    (["connections", 0], dict(STATIC, value_file="a", without_subject="refuse")),
+    (["connections", 0], dict(STATIC, values={})),
+    (["connections", 0], dict(STATIC, values={"a": {}})),
+    (["connections", 0], dict(STATIC, values={"a": {"file": "a", "env": "A"}})),
+    (["connections", 0], dict(STATIC, values={"a": "inline"})),
+    (["connections", 0], dict(PASSTHROUGH, value_file="a")),
+    (["connections", 0], dict(PASSTHROUGH, inject={"scheme": "bearer"})),
+    (["connections", 0], dict(PASSTHROUGH, subject={"from": "authorization"})),
+    (["connections", 0, "subject"], {"from": "file"}),
+    (["connections", 0, "subject"], {"from": "file", "file": "t", "name": "X"}),
+    (["connections", 0, "subject"], {"from": "header", "file": "t", "name": "X"}),
     (["connections", 0, "type"], "secret"),
     (["connections", 0, "resource"], None),
     (["connections", 0, "authorization_server"], None),
@@ -106,6 +125,12 @@ ACCEPTED = [
     (["connections", 0], ONE_LEG),
     (["connections", 0], dict(ONE_LEG, type="resource_server")),
     (["connections", 0], dict(ONE_LEG, type="secret", inject={"scheme": "basic"})),
+    (["connections", 0], dict(STATIC, value_file="a", public=[])),
+    (["connections", 0], dict(STATIC, value={"env": "A"})),
+    (["connections", 0], dict(STATIC, values={"a": {"file": "a"}, "b": {"env": "B"}},
+                              inject={"header": "X", "template": "{a}:{b}"})),
+    (["connections", 0], dict(PASSTHROUGH, without_subject="forward", cookies="drop")),
+    (["connections", 0, "subject"], {"from": "file", "file": "t"}),
     (["unmatched"], "forward"),
     (["unmatched"], [{"url": "https://example.com", "action": "deny"}]),
     (["egress", "allow"], ["10.1.0.0/16", "127.0.0.1:9001", "[::1]:80", "fd00::/8"]),

@@ -111,7 +111,8 @@ static struct destination destination_of(const struct question *q,
     to.scheme = decision->route.scheme;
     to.port = decision->route.port;
     to.matched = true;
-    to.bears_credential = decision->action == TH_GATE_CREDENTIAL;
+    to.bears_credential =
+        decision->action == TH_GATE_CREDENTIAL || decision->action == TH_GATE_PASSTHROUGH;
     to.allow_cleartext = decision->route.connection->allow_cleartext;
     return to;
 }
@@ -251,6 +252,11 @@ static void show_legs(const struct th_config_agent *agent,
 {
     const struct th_plan *plan = th_plan_get(connection->type);
 
+    if (plan->n_legs == 0) {
+        puts("  legs: none, the credential is of the configuration");
+        show_value("  sent in the field: ", connection->inject.header);
+        return;
+    }
     printf("  legs, unless the cache has the credential (%s)\n", plan->name);
     for (size_t i = 0; i < plan->n_legs; i++) {
         const struct th_plan_leg *leg = &plan->legs[i];
@@ -324,6 +330,17 @@ static void show_without_subject(const struct question *q, const struct th_confi
         puts("  without a subject token: carried without a credential");
 }
 
+static void show_subject(const struct question *q, const struct th_config_agent *agent,
+                         const struct th_config_connection *connection)
+{
+    if (connection->type == TH_TYPE_STATIC)
+        puts("  subject token: none is asked for");
+    else if (connection->subject_token != NULL)
+        puts("  subject token: the one of the file in the configuration, for every caller");
+    else
+        show_without_subject(q, agent);
+}
+
 static void show_unmatched_rule(const struct question *q)
 {
     for (size_t i = 0; i < q->view->n_unmatched_rules; i++) {
@@ -359,6 +376,12 @@ static int show_carried(const struct question *q, const struct th_config_agent *
     switch (decision->action) {
     case TH_GATE_CREDENTIAL:
         printf("  carried: by connection \"%.*s\", with a credential\n",
+               TH_STR_ARGS(connection->name));
+        show_subject(q, agent, connection);
+        break;
+    case TH_GATE_PASSTHROUGH:
+        printf("  carried: by connection \"%.*s\", with the caller's own Authorization, a subject "
+               "token too\n",
                TH_STR_ARGS(connection->name));
         show_without_subject(q, agent);
         break;

@@ -232,20 +232,10 @@ static void check_resource(struct th_loader *l, const struct th_raw_connection *
 }
 
 /* The name of the field, where one is given. */
-static void build_source(struct th_loader *l, const struct th_raw_subject *subject, uint32_t place,
-                         struct th_config_connection *connection)
+static void build_field(struct th_loader *l, struct th_str name, uint32_t place,
+                        struct th_config_connection *connection)
 {
-    struct th_str name = subject->name;
-    if (name.ptr == NULL)
-        return;
-    bool is_said = th_source_find_member(&l->source, place, "from") != TH_SOURCE_NONE;
-    place = th_loader_member(l, place, "name");
-    if (subject->from != TH_SUBJECT_FROM_HEADER && is_said)
-        return; /* reported already */
-    if (subject->from != TH_SUBJECT_FROM_HEADER)
-        th_loader_report(l, place, "add \"from\": \"header\"",
-                         "this field is not looked at: the token comes from Authorization");
-    else if (!th_config_may_inject(name))
+    if (!th_config_may_inject(name))
         th_loader_report(l, place, "name a field that callers send their token in",
                          "this field belongs to HTTP itself and cannot bear a subject token");
     else if (th_str_equal_nocase(name, TH_STR("Authorization")))
@@ -253,6 +243,26 @@ static void build_source(struct th_loader *l, const struct th_raw_subject *subje
                          "Authorization is a source of its own");
     else
         connection->subject_header = name;
+}
+
+/* Where it comes from. What is said for another source was reported already, unless none is. */
+static void build_source(struct th_loader *l, const struct th_raw_subject *subject, uint32_t place,
+                         struct th_config_connection *connection)
+{
+    if (place == TH_SOURCE_NONE)
+        return;
+    if (subject->from == TH_SUBJECT_FROM_HEADER && subject->name.ptr != NULL)
+        build_field(l, subject->name, th_loader_member(l, place, "name"), connection);
+    if (subject->from == TH_SUBJECT_FROM_FILE && subject->file.ptr != NULL)
+        connection->subject_token = th_build_subject_token(l, subject->file, place);
+    if (th_source_find_member(&l->source, place, "from") != TH_SOURCE_NONE)
+        return;
+    if (subject->name.ptr != NULL)
+        th_loader_report(l, th_loader_member(l, place, "name"), "add \"from\": \"header\"",
+                         "this field is not looked at: the token comes from Authorization");
+    if (subject->file.ptr != NULL)
+        th_loader_report(l, th_loader_member(l, place, "file"), "add \"from\": \"file\"",
+                         "this file is not looked at: the token comes from Authorization");
 }
 
 /* All names of such fields, each once. */
@@ -317,6 +327,14 @@ static void build_dpop(struct th_loader *l, const struct th_raw_connection *raw,
                          "this type of connection has no ID-JAG that could be bound");
 }
 
+static void check_without_subject(struct th_loader *l, const struct th_raw_connection *raw)
+{
+    uint32_t place = th_source_find_member(&l->source, raw->head.place, "without_subject");
+    if (place != TH_SOURCE_NONE && raw->subject.from == TH_SUBJECT_FROM_FILE)
+        th_loader_report_key(l, place, "leave it out",
+                             "with a subject token from a file, no request is without one");
+}
+
 static void build_connection(struct th_loader *l, const struct th_raw_connection *raw,
                              struct th_config_connection *connection)
 {
@@ -335,6 +353,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     check_resource(l, raw);
     th_build_inject(l, raw, &connection->inject);
     build_dpop(l, raw, connection);
+    th_build_values(l, raw, connection);
     check_scopes(l, raw, &raw->scopes, "scopes");
     check_scopes(l, raw, &raw->second_leg_scopes, "second_leg_scopes");
     check_second_leg(l, raw);
@@ -344,6 +363,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     connection->second_leg_scope_text = join(l, &raw->second_leg_scopes);
     build_subject(l, raw, connection);
     connection->without_subject = (enum th_without_subject)raw->without_subject;
+    check_without_subject(l, raw);
     connection->cookies = (enum th_cookies)raw->cookies;
     connection->allow_cleartext = raw->allow_cleartext;
     connection->public_paths = raw->public_paths.items;

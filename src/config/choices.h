@@ -58,14 +58,14 @@ static const struct th_config_key_choice resource_types[] = {
     {"token_exchange", TH_CHOICE_PLANNED},
     {"on_behalf_of", TH_CHOICE_PLANNED},
     {"client_credentials", TH_CHOICE_PLANNED},
-    {"static", TH_CHOICE_PLANNED},
-    {"passthrough", TH_CHOICE_PLANNED},
+    {"static", TH_TYPE_STATIC},
+    {"passthrough", TH_TYPE_PASSTHROUGH},
     {NULL, 0}};
 
 static const struct th_config_key_choice subject_sources[] = {
     {"authorization", TH_SUBJECT_FROM_AUTHORIZATION},
     {"header", TH_SUBJECT_FROM_HEADER},
-    {"file", TH_CHOICE_PLANNED},
+    {"file", TH_SUBJECT_FROM_FILE},
     {"client_credentials", TH_CHOICE_PLANNED},
     {NULL, 0}};
 

@@ -17,6 +17,8 @@ static const struct type_row {
     [TH_TYPE_SECRET] = {"secret", false, true, TH_INJECT_TEMPLATE},
     [TH_TYPE_SERVICE_ACCOUNT] = {"service_account", false, true, TH_INJECT_BASIC},
     [TH_TYPE_RESOURCE_SERVER] = {"resource_server", true, false, TH_INJECT_BEARER},
+    [TH_TYPE_STATIC] = {"static", true, true, TH_INJECT_BEARER},
+    [TH_TYPE_PASSTHROUGH] = {"passthrough", false, false, TH_INJECT_BEARER},
 };
 
 /* Framing, hop-by-hop, routing, and what the proxy itself writes. The room of HTTP has the whole table of
@@ -92,8 +94,8 @@ void th_build_inject(struct th_loader *loader, const struct th_raw_connection *r
     uint32_t at = th_source_find_member(&loader->source, raw->head.place, "inject");
     *ret_inject = (struct th_config_inject){
         .scheme = type->scheme, .header = TH_STR("Authorization"), .is_authorization = true};
-    if (at == TH_SOURCE_NONE)
-        return; /* where it is needed, that was reported already */
+    if (at == TH_SOURCE_NONE || raw->type == TH_TYPE_PASSTHROUGH)
+        return; /* where it is needed, or not allowed, that was reported already */
     if (raw->inject.template.ptr != NULL) {
         ret_inject->scheme = TH_INJECT_TEMPLATE;
         build_template(loader, &raw->inject, at, ret_inject);

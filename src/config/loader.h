@@ -84,6 +84,13 @@ struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uin
 void th_build_inject(struct th_loader *loader, const struct th_raw_connection *raw,
                      struct th_config_inject *ret_inject);
 
+/* static_values.c: the values of a static connection, held against what `inject` makes of them. */
+void th_build_values(struct th_loader *loader, const struct th_raw_connection *raw,
+                     struct th_config_connection *connection);
+/* And the token of "subject": {"from": "file"}; `place` is the object's. */
+struct th_secret *th_build_subject_token(struct th_loader *loader, struct th_str file,
+                                         uint32_t place);
+
 /* Where a key, secret or token is said to be, and by which keys of the file. `variable_key` NULL:
  * the object itself says "env". */
 struct th_secret_names {

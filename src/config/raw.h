@@ -91,11 +91,16 @@ struct th_raw_agent {
     struct th_raw_objects registrations;
 };
 
-enum th_raw_subject_from { TH_SUBJECT_FROM_AUTHORIZATION, TH_SUBJECT_FROM_HEADER };
+enum th_raw_subject_from {
+    TH_SUBJECT_FROM_AUTHORIZATION,
+    TH_SUBJECT_FROM_HEADER,
+    TH_SUBJECT_FROM_FILE
+};
 
 struct th_raw_subject {
     unsigned from;
     struct th_str name;
+    struct th_str file;
     unsigned type;
     bool verify;
     struct th_raw_list issuers;
@@ -105,6 +110,12 @@ struct th_raw_inject {
     unsigned scheme; /* where there is no template */
     struct th_str header;
     struct th_str template;
+};
+
+struct th_raw_value {
+    struct th_raw_head head;
+    struct th_str file;
+    struct th_str env;
 };
 
 struct th_raw_connection {
@@ -120,6 +131,9 @@ struct th_raw_connection {
     struct th_raw_subject subject;
     struct th_raw_inject inject;
     unsigned dpop;
+    struct th_str value_file;
+    struct th_raw_key value;
+    struct th_raw_objects values;
     unsigned without_subject;
     struct th_raw_list public_paths;
     unsigned cookies;

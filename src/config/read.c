@@ -360,18 +360,40 @@ static bool has_seen(const struct th_section *section, uint64_t seen, const char
     return (seen >> find_key(section, name) & 1) != 0;
 }
 
-static void check_exactly_one(struct th_loader *l, const struct th_section *section,
-                              const char *const one[2], uint32_t place, uint64_t seen)
+/* "\"a\", \"b\" and \"c\"" */
+static void list_keys(const char *const keys[TH_EXACTLY_ONE_MAX], char *ret_text, size_t size)
 {
+    size_t used = 0;
+    for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && keys[i] != NULL && used < size; i++) {
+        bool last = i + 1 == TH_EXACTLY_ONE_MAX || keys[i + 1] == NULL;
+        used += (size_t)snprintf(ret_text + used, size - used, "%s\"%s\"",
+                                 i == 0 ? ""
+                                 : last ? " and "
+                                        : ", ",
+                                 keys[i]);
+    }
+}
+
+static void check_exactly_one(struct th_loader *l, const struct th_section *section,
+                              const char *const one[TH_EXACTLY_ONE_MAX], uint32_t place,
+                              uint64_t seen)
+{
+    const char *said = NULL;
+    char keys[160];
     if (one[0] == NULL)
         return;
-    bool first = has_seen(section, seen, one[0]), second = has_seen(section, seen, one[1]);
-    if (!first && !second)
-        th_loader_report(l, place, NULL, "one of the keys \"%s\" and \"%s\" is missing", one[0],
-                         one[1]);
-    else if (first && second)
-        th_loader_report_key(l, th_loader_member(l, place, one[1]), "keep one of them",
-                             "\"%s\" and \"%s\" exclude each other", one[0], one[1]);
+    for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && one[i] != NULL; i++) {
+        if (!has_seen(section, seen, one[i]))
+            continue;
+        if (said != NULL)
+            th_loader_report_key(l, th_loader_member(l, place, one[i]), "keep one of them",
+                                 "\"%s\" and \"%s\" exclude each other", said, one[i]);
+        said = one[i];
+    }
+    if (said != NULL)
+        return;
+    list_keys(one, keys, sizeof(keys));
+    th_loader_report(l, place, NULL, "one of the keys %s is missing", keys);
 }
 
 static void check_rule(struct th_loader *l, const struct th_section *section,

@@ -80,22 +80,35 @@ static void add_key(struct th_buf *out, const struct th_section *section,
     th_buf_printf(out, "\n\n%s\n", key->doc);
 }
 
+/* "exactly one of `a`, `b` and `c` is needed." */
+static void add_one_of(struct th_buf *out, const char *const keys[TH_EXACTLY_ONE_MAX])
+{
+    for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && keys[i] != NULL; i++) {
+        bool last = i + 1 == TH_EXACTLY_ONE_MAX || keys[i + 1] == NULL;
+        th_buf_printf(out, "%s`%s`", i == 0 ? "xactly one of " : last ? " and " : ", ", keys[i]);
+    }
+    th_buf_printf(out, " is needed.\n");
+}
+
 static void add_exactly_one(struct th_buf *out, const struct th_section *section, const char *name)
 {
-    if (section->exactly_one[0] != NULL && strcmp(name, section->exactly_one[0]) == 0)
-        th_buf_printf(out, "\nExactly one of `%s` and `%s` is needed.\n", name,
-                      section->exactly_one[1]);
+    if (section->exactly_one[0] != NULL && strcmp(name, section->exactly_one[0]) == 0) {
+        th_buf_printf(out, "\nE");
+        add_one_of(out, section->exactly_one);
+    }
     size_t n = 0;
-    const char *other = NULL;
+    const struct th_section_rule *last = NULL;
     for (size_t i = 0; i < section->n_rules; i++) {
         const struct th_section_rule *rule = &section->rules[i];
         if (rule->exactly_one[0] == NULL || strcmp(name, rule->exactly_one[0]) != 0)
             continue;
-        other = rule->exactly_one[1];
+        last = rule;
         th_buf_printf(out, "%s `\"%s\"`", n++ > 0 ? "," : "\nFor", rule->value);
     }
-    if (n > 0)
-        th_buf_printf(out, ": exactly one of `%s` and `%s` is needed.\n", name, other);
+    if (last == NULL)
+        return;
+    th_buf_printf(out, ": e");
+    add_one_of(out, last->exactly_one);
 }
 
 /* What stands between a key and the keys of its section. */

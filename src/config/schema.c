@@ -167,13 +167,14 @@ static json_t *name_list(struct schema *s, const char *const *names, size_t max)
     return list;
 }
 
-/* Exactly one of the two keys, if any. */
-static void put_exactly_one(struct schema *s, json_t *json, const char *const keys[2])
+/* Exactly one of the keys, if any. */
+static void put_exactly_one(struct schema *s, json_t *json,
+                            const char *const keys[TH_EXACTLY_ONE_MAX])
 {
     if (keys[0] == NULL)
         return;
     json_t *one_of = json_array();
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && keys[i] != NULL; i++) {
         json_t *choice = json_object();
         put(s, choice, "required", name_list(s, &keys[i], 1));
         append(s, one_of, choice);

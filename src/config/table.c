@@ -93,7 +93,7 @@ static const struct th_config_key environment_keys[] = {
      .required = true,
      .doc = "The name of the environment variable that holds the secret."},
 };
-static const struct th_section environment_section = {
+const struct th_section th_section_environment = {
     SECTION("environment", struct th_raw_key, environment_keys)};
 
 static const struct th_config_key next_keys[] = {
@@ -102,7 +102,7 @@ static const struct th_config_key next_keys[] = {
      TEXT(struct th_raw_next, key_file),
      .doc = "The other private key, PEM or JWK."},
     {.name = "key",
-     OBJECT(struct th_raw_next, key, environment_section),
+     OBJECT(struct th_raw_next, key, th_section_environment),
      .doc = "The same from the environment, in place of key_file."},
     {.name = "kid",
      .type = TH_KEY_STRING,
@@ -132,7 +132,7 @@ static const struct th_config_key auth_keys[] = {
      .doc = "The agent's private key, PEM or JWK. It is refused when others than its owner may "
             "read it."},
     {.name = "key",
-     OBJECT(struct th_raw_auth, key, environment_section),
+     OBJECT(struct th_raw_auth, key, th_section_environment),
      .doc = "The same from the environment, in place of key_file."},
     {.name = "kid",
      .type = TH_KEY_STRING,
@@ -155,7 +155,7 @@ static const struct th_config_key auth_keys[] = {
      .doc = "The agent's client secret; a line feed at its end does not count. The file is refused "
             "when others than its owner may read it."},
     {.name = "secret",
-     OBJECT(struct th_raw_auth, secret, environment_section),
+     OBJECT(struct th_raw_auth, secret, th_section_environment),
      .doc = "The same from the environment, in place of secret_file."},
 };
 
@@ -210,7 +210,7 @@ static const struct th_config_key agent_keys[] = {
          "connection says \"dpop\". It need not be registered anywhere, and must not be the key "
          "of auth. Unless one is named, tokenhop makes one when it starts and keeps it in memory."},
     {.name = "dpop_key",
-     OBJECT(struct th_raw_agent, dpop_key, environment_section),
+     OBJECT(struct th_raw_agent, dpop_key, th_section_environment),
      .doc = "The same from the environment, in place of dpop_key_file."},
     {.name = "dpop_alg",
      ENUM(struct th_raw_agent, dpop_alg, key_algs),
@@ -450,7 +450,7 @@ static const struct th_config_key admin_keys[] = {
          "the probes; a line feed at its end does not count. The file is refused when others "
          "than its owner may read it. It is read again by a reload."},
     {.name = "token",
-     OBJECT(struct th_raw_admin, token, environment_section),
+     OBJECT(struct th_raw_admin, token, th_section_environment),
      .doc = "The same from the environment, in place of token_file."},
 };
 static const struct th_section admin_section = {SECTION("admin", struct th_raw_admin, admin_keys)};

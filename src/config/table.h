@@ -34,6 +34,8 @@
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
 
+/* table.c: {"env": "NAME"} */
+extern const struct th_section th_section_environment;
 /* table_connection.c */
 extern const struct th_section th_section_connection;
 

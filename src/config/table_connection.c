@@ -7,13 +7,22 @@ static const struct th_config_key subject_keys[] = {
      ENUM(struct th_raw_subject, from, subject_sources),
      .default_text = "authorization",
      .doc = "Where the subject token comes from: the request's Authorization field, as a bearer "
-            "token, or another field of it (\"header\")."},
+            "token; another field of it (\"header\"); or a file, so that callers need no token "
+            "(\"file\")."},
     {.name = "name",
      .type = TH_KEY_FIELD,
      TEXT(struct th_raw_subject, name),
      .doc = "With \"header\": the field that bears the subject token, alone or after \"Bearer\". "
             "It is removed from every request that tokenhop carries, wherever that goes, and the "
             "caller's Authorization is removed with it."},
+    {.name = "file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_subject, file),
+     .doc =
+         "With \"file\": holds the subject token alone, on one line, such as the projected token "
+         "of a service account. It is read again when it changes (see files.watch), and refused "
+         "when others than its owner may read it. Every caller of this connection acts as that "
+         "one subject; what they send in Authorization is removed."},
     {.name = "type",
      ENUM(struct th_raw_subject, type, subject_types),
      .default_text = "auto",
@@ -37,8 +46,11 @@ static const struct th_config_key subject_keys[] = {
             "and port: at Okta, the org server and the custom servers of the same org."},
 };
 static const struct th_section_rule source_rules[] = {
-    {"from", "authorization", .excluded = {"name"}, .why = "that field has its name"},
-    {"from", "header", .required = {"name"}},
+    {"from", "authorization", .excluded = {"name", "file"}, .why = "that field has its name"},
+    {"from", "header", .required = {"name"}, .excluded = {"file"},
+     .why = "the caller sends the token"},
+    {"from", "file", .required = {"file"}, .excluded = {"name"},
+     .why = "no field of the request is looked at"},
 };
 static const struct th_section subject_section = {
     SECTION("subject", struct th_raw_subject, subject_keys), .rules = source_rules,
@@ -66,6 +78,21 @@ static const struct th_config_key inject_keys[] = {
 static const struct th_section inject_section = {
     SECTION("inject", struct th_raw_inject, inject_keys), .exactly_one = {"scheme", "template"},
     .together = {"header", "template"}};
+
+static const struct th_config_key value_keys[] = {
+    {.name = "file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_value, file),
+     .doc = "The file that holds it; a line feed at its end does not count. It is refused when "
+            "others than its owner may read it, and read again when it changes (see "
+            "files.watch)."},
+    {.name = "env",
+     .type = TH_KEY_VARIABLE,
+     TEXT(struct th_raw_value, env),
+     .doc = "The name of the environment variable that holds it, in place of a file."},
+};
+static const struct th_section value_section = {SECTION("value", struct th_raw_value, value_keys),
+                                                .has_head = true, .exactly_one = {"file", "env"}};
 
 static const struct th_config_key issued_checks_keys[] = {
     {.name = "audience",
@@ -113,7 +140,11 @@ static const struct th_config_key connection_keys[] = {
          "\"agent_to_agent\" (another agent) or \"authorization_server\" (an API that a custom "
          "authorization server protects), each by an ID-JAG in two legs; \"secret\" (a vaulted "
          "secret), \"service_account\" (a username and password) or \"resource_server\" (a third "
-         "party's token that the identity provider holds for the user), each in one leg."},
+         "party's token that the identity provider holds for the user), each in one leg. Two need "
+         "no exchange and no subject token: \"static\", a secret that stands in a file or the "
+         "environment, the same for every caller; and \"passthrough\", which sends the caller's own "
+         "Authorization to the destination, whatever is in it: a subject token too. It is the only "
+         "type by which a subject token leaves tokenhop for a destination."},
     {.name = "agents",
      .type = TH_KEY_REFERENCE,
      TEXTS(struct th_raw_connection, agents),
@@ -166,11 +197,30 @@ static const struct th_config_key connection_keys[] = {
             "every leg, \"bound_id_jag\" likewise and redeems the ID-JAG by the jwt-dpop grant, "
             "if it is bound. A bound token goes to the destination with a proof of its own for "
             "each request; one that comes back unbound is used as a bearer token."},
+    {.name = "value_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_connection, value_file),
+     .doc =
+         "With \"static\": the file that holds the credential, a token for the scheme "
+         "\"bearer\" (unless inject says otherwise), or {value} of a template. A line feed at "
+         "its end does not count. It is refused when others than its owner may read it, and read "
+         "again when it changes (see files.watch)."},
+    {.name = "value",
+     OBJECT(struct th_raw_connection, value, th_section_environment),
+     .doc = "The same from the environment, in place of value_file."},
+    {.name = "values",
+     .shape = TH_KEY_MAP,
+     OBJECTS(struct th_raw_connection, values, value_section),
+     .min_items = 1,
+     .max_items = 16,
+     .doc = "The same as several values, by the names that the template gives them; \"username\" "
+            "and \"password\" for the scheme \"basic\"."},
     {.name = "without_subject",
      ENUM(struct th_raw_connection, without_subject, without_subject),
      .default_text = "refuse",
-     .doc = "What becomes of a request without a subject token: \"refuse\" answers 401, "
-            "\"forward\" sends it on without a credential."},
+     .doc = "What becomes of a request without a subject token (with \"passthrough\": without an "
+            "Authorization field): \"refuse\" answers 401, \"forward\" sends it on without a "
+            "credential."},
     {.name = "public",
      .type = TH_KEY_PATH,
      TEXTS(struct th_raw_connection, public_paths),
@@ -185,24 +235,34 @@ static const struct th_config_key connection_keys[] = {
     {.name = "allow_cleartext",
      BOOLEAN(struct th_raw_connection, allow_cleartext),
      .default_text = "false",
-     .doc = "Allows the credential to be sent over http:// to addresses beyond loopback, for all "
-            "on the way to read."},
+     .doc = "Allows the credential (with \"passthrough\": what the caller sends in Authorization) "
+            "to be sent over http:// to addresses beyond loopback, for all on the way to read."},
     {.name = "issued_checks",
      OBJECT(struct th_raw_connection, issued_checks, issued_checks_section),
      .doc = "Which parts of an issued token (if it reads as a JWT) are compared with what was "
             "asked for, before it is used."},
 };
 
+#define OF_STATIC "value_file", "value", "values"
+#define OF_TOKENS                                                                                  \
+    "authorization_server", "audience", "scopes", "second_leg_scopes", "issued_checks", "dpop"
 #define ONE_LEG                                                                                    \
-    .excluded = {"authorization_server", "audience",      "scopes",                                \
-                 "second_leg_scopes",    "issued_checks", "dpop"},                                 \
+    .excluded = {OF_TOKENS, OF_STATIC},                                                            \
     .why = "its one leg goes to the agent's own authorization server, for the resource alone"
+#define GOT "its credential is got by an exchange"
 static const struct th_section_rule type_rules[] = {
-    {"type", "agent_to_agent", .required = {"authorization_server", "resource"}},
-    {"type", "authorization_server", .required = {"authorization_server"}},
+    {"type", "agent_to_agent", .required = {"authorization_server", "resource"},
+     .excluded = {OF_STATIC}, .why = GOT},
+    {"type", "authorization_server", .required = {"authorization_server"}, .excluded = {OF_STATIC},
+     .why = GOT},
     {"type", "secret", .required = {"resource", "inject"}, ONE_LEG},
     {"type", "service_account", .required = {"resource"}, ONE_LEG},
     {"type", "resource_server", .required = {"resource"}, ONE_LEG},
+    {"type", "static", .exactly_one = {OF_STATIC},
+     .excluded = {OF_TOKENS, "resource", "subject", "without_subject"},
+     .why = "nothing is exchanged, and no subject token is asked for"},
+    {"type", "passthrough", .excluded = {OF_TOKENS, OF_STATIC, "resource", "subject", "inject"},
+     .why = "nothing is exchanged, and Authorization goes on as the caller sent it"},
 };
 const struct th_section th_section_connection = {
     SECTION("connection", struct th_raw_connection, connection_keys), .has_head = true,

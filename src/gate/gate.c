@@ -89,9 +89,27 @@ static int subject_of_field(const struct th_head *head, struct th_str name,
 static int find_subject(const struct th_config_connection *connection, const struct th_head *head,
                         struct th_str *ret_token, const char **ret_detail)
 {
+    if (connection->subject_token != NULL) {
+        *ret_token = th_secret_expose(connection->subject_token);
+        return 0;
+    }
     if (connection->subject_header.len == 0)
         return th_gate_subject(head, ret_token, ret_detail);
     return subject_of_field(head, connection->subject_header, ret_token, ret_detail);
+}
+
+/* The one way by which a caller's Authorization reaches a destination that it is mapped to. Whatever
+ * is in it is the caller's and the destination's affair, but that it is one. */
+static int find_own(const struct th_head *head, const char **ret_detail)
+{
+    if (head->n_authorization == 1)
+        return 0;
+    if (head->n_authorization > 1) {
+        *ret_detail = "more than one Authorization field";
+        return TH_E_BAD_REQUEST;
+    }
+    *ret_detail = "send what the destination accepts in Authorization: it goes on as it is";
+    return TH_E_SUBJECT_MISSING;
 }
 
 static bool is_public(const struct th_config_connection *connection, struct th_str path)
@@ -275,19 +293,26 @@ static void decide_matched(const struct th_config_view *config, const struct th_
         refuse(decision, TH_E_METHOD, "TRACE would show the credential to the caller");
         return;
     }
-    decision->drop_authorization = true;
+    decision->drop_authorization = true; /* but for what is passed through */
     if (is_public(connection, url->path)) {
         decision->action = TH_GATE_PUBLIC;
         return;
     }
+    if (connection->type == TH_TYPE_STATIC) {
+        decision->action = TH_GATE_CREDENTIAL;
+        return;
+    }
+    bool passes = connection->type == TH_TYPE_PASSTHROUGH;
     const char *detail = NULL;
-    int error = find_subject(connection, head, &decision->subject_token, &detail);
+    int error = passes ? find_own(head, &detail)
+                       : find_subject(connection, head, &decision->subject_token, &detail);
     if (error == TH_E_SUBJECT_MISSING && connection->without_subject == TH_WITHOUT_SUBJECT_FORWARD)
         decision->action = TH_GATE_PUBLIC;
     else if (error < 0)
         refuse(decision, error, detail);
     else
-        decision->action = TH_GATE_CREDENTIAL;
+        decision->action = passes ? TH_GATE_PASSTHROUGH : TH_GATE_CREDENTIAL;
+    decision->drop_authorization = decision->action != TH_GATE_PASSTHROUGH;
 }
 
 void th_gate_decide(const struct th_config_view *config, const struct th_routes *routes,

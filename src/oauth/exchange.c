@@ -629,6 +629,9 @@ int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_r
     struct th_worker *worker = exchanger->worker;
     struct th_subject subject;
     json_t *claims;
+    if (TH_CHECK_FAILS(th_plan_get(request->connection->type)->n_legs > 0))
+        return th_errinfo_set(reterr, TH_E_INTERNAL, NULL, NULL,
+                              "nothing is exchanged for a connection of this type");
     int error =
         th_subject_read(request->subject_token, request->agent, request->connection->subject_type,
                         th_clock_wall_ms(worker->clock), &subject, &claims, reterr);

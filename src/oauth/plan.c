@@ -126,6 +126,8 @@ static const struct th_plan plans[] = {
     {TH_TYPE_SERVICE_ACCOUNT, "service_account", LEGS(by_account)},
     {TH_TYPE_RESOURCE_SERVER, "resource_server", LEGS(by_sts), .revocation = &forget_sts,
      .revokes_rejected = true},
+    {TH_TYPE_STATIC, "static", .n_legs = 0},
+    {TH_TYPE_PASSTHROUGH, "passthrough", .n_legs = 0},
 };
 
 _Static_assert(TH_COUNT_OF(by_id_jag) <= TH_PLAN_LEGS_MAX, "results have room for the legs");

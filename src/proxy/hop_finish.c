@@ -235,7 +235,8 @@ enum th_hop_step th_hop_state_record(struct th_hop *hop)
     count(hop, duration_us);
     if (hop->desk->access_log != NULL)
         write_access(hop, duration_us);
-    if (hop->error == TH_E_EXCHANGE_CLIENT || hop->error == TH_E_INTERNAL)
+    if (hop->error == TH_E_EXCHANGE_CLIENT || hop->error == TH_E_SUBJECT_CONFIGURED ||
+        hop->error == TH_E_INTERNAL)
         TH_LOG(hop->desk->worker->log, TH_LEVEL_ERROR, "hop.failed",
                "A hop failed for a reason that its caller cannot mend",
                TH_LOG_ERR("error", hop->error), TH_LOG_TEXT("detail", hop->detail));

@@ -267,6 +267,8 @@ static bool retry_after_401(struct th_hop *hop)
 {
     if (hop->response.status != 401 || hop->credential == NULL)
         return false;
+    if (hop->decision.route.connection->type == TH_TYPE_STATIC)
+        return false;
     bool worth_it = th_broker_reject(hop->desk->broker, &hop->key, hop->credential);
     if (!worth_it || hop->retried_401 || !can_be_sent_again(hop))
         return false;

@@ -114,8 +114,22 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
 /* --- gate --- */
 
+/* A static connection's credential lies ready: nobody is asked. */
+static enum th_hop_step begin_static(struct th_hop *hop)
+{
+    const struct th_snapshot *snapshot = hop->use->snapshot;
+    uint32_t index = hop->decision.route.connection->index;
+
+    if (TH_CHECK_FAILS(snapshot->credentials[index] != NULL))
+        return th_hop_fail(hop, TH_E_INTERNAL, NULL);
+    hop->credential = th_credential_ref(snapshot->credentials[index]);
+    return th_hop_move(hop, TH_HOP_ORIGIN);
+}
+
 static enum th_hop_step begin_credential(struct th_hop *hop)
 {
+    if (hop->decision.route.connection->type == TH_TYPE_STATIC)
+        return begin_static(hop);
     th_broker_digest(hop->decision.subject_token, hop->key.subject);
     memcpy(hop->key.scope, hop->decision.route.scope, sizeof hop->key.scope);
     hop->subject_known = true;
@@ -167,6 +181,7 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         return th_hop_move(hop, TH_HOP_ANSWER);
     case TH_GATE_CREDENTIAL:
         return begin_credential(hop);
+    case TH_GATE_PASSTHROUGH:
     case TH_GATE_PUBLIC:
     case TH_GATE_FORWARD:
         return th_hop_move(hop, TH_HOP_ORIGIN);
@@ -188,9 +203,19 @@ static void on_credential(struct th_broker_waiter *waiter, struct th_credential 
     th_hop_wake(hop);
 }
 
+/* R28: a 401 would ask the caller for another token, where the token is not the caller's. */
+static int not_the_callers(const struct th_hop *hop, int error)
+{
+    bool is_configured = hop->decision.route.connection->subject_token != NULL;
+
+    return is_configured && th_error_get(error)->status == 401 ? TH_E_SUBJECT_CONFIGURED : error;
+}
+
 static enum th_hop_step refuse(struct th_hop *hop, int error)
 {
     struct th_refusal *refusal = hop->refusal;
+
+    error = not_the_callers(hop, error);
 
     return th_hop_fail(hop, error,
                        refusal != NULL && refusal->detail[0] != '\0' ? refusal->detail : NULL);
@@ -244,12 +269,13 @@ enum th_hop_step th_hop_state_credential(struct th_hop *hop)
 
 static bool bears_credential(const struct th_hop *hop)
 {
-    return hop->decision.action == TH_GATE_CREDENTIAL;
+    return hop->decision.action == TH_GATE_CREDENTIAL ||
+           hop->decision.action == TH_GATE_PASSTHROUGH;
 }
 
 /* Asked for the very address that is connected to (R8). A credential in cleartext goes to loopback
- * only, unless the connection says otherwise; a caller's own Authorization on an unmatched request is the
- * caller's business. */
+ * only, unless the connection says otherwise, and so does the caller's own Authorization where a connection
+ * passes it through; on an unmatched request it is the caller's business. */
 static int permit(void *arg, const struct th_address *address)
 {
     const struct th_hop *hop = arg;

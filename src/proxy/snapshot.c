@@ -1,6 +1,7 @@
 #include "snapshot.h"
 
 #include "tokenhop/base/mem.h"
+#include "tokenhop/token/inject.h"
 
 static bool is_https(const struct th_config_pattern *pattern)
 {
@@ -24,6 +25,37 @@ static bool needs_tls(const struct th_config_view *view)
     return false;
 }
 
+static int make_credential(const struct th_config_connection *connection,
+                           struct th_credential **ret_credential)
+{
+    struct th_injected injected;
+    int error = th_inject_static(connection, &injected);
+
+    if (error < 0)
+        return error;
+    *ret_credential = th_credential_new(injected.value, INT64_MAX, INT64_MAX);
+    if (*ret_credential == NULL)
+        return TH_E_NOMEM;
+    (*ret_credential)->secret_at = injected.secret_at;
+    (*ret_credential)->secret_len = injected.secret_len;
+    return 0;
+}
+
+/* What static connections send is made once, so that a request only refers to it. */
+static int make_credentials(struct th_snapshot *snapshot)
+{
+    const struct th_config_view *view = snapshot->view;
+    int error = 0;
+
+    snapshot->credentials = th_calloc(view->n_connections + 1, sizeof(struct th_credential *));
+    if (snapshot->credentials == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; error == 0 && i < view->n_connections; i++)
+        if (view->connections[i].type == TH_TYPE_STATIC)
+            error = make_credential(&view->connections[i], &snapshot->credentials[i]);
+    return error;
+}
+
 int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
 {
     struct th_snapshot *snapshot = th_calloc(1, sizeof *snapshot);
@@ -34,6 +66,8 @@ int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
     snapshot->config = th_config_ref(config);
     snapshot->view = th_config_get(config);
     int error = th_routes_new(config, &snapshot->routes);
+    if (error == 0)
+        error = make_credentials(snapshot);
     if (error == 0 && needs_tls(snapshot->view))
         error = th_tls_context_new(snapshot->view->origin.ca_file, &snapshot->tls, NULL);
     if (error < 0) {
@@ -54,6 +88,9 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
 {
     if (snapshot == NULL || !th_ref_release(&snapshot->ref))
         return NULL;
+    for (size_t i = 0; snapshot->credentials != NULL && i < snapshot->view->n_connections; i++)
+        th_credential_unref(snapshot->credentials[i]);
+    th_free(snapshot->credentials);
     th_tls_context_unref(snapshot->tls);
     th_routes_free(snapshot->routes);
     th_config_unref(snapshot->config);

@@ -8,12 +8,15 @@
 #include "tokenhop/gate/route.h"
 #include "tokenhop/net/tls.h"
 #include "tokenhop/proxy/proxy.h"
+#include "tokenhop/token/credential.h"
 
 struct th_snapshot {
     struct th_ref ref;
     struct th_config *config;
     const struct th_config_view *view;
     struct th_routes *routes;
+    /* By a connection's index: what a static one sends; NULL for every other. */
+    struct th_credential **credentials;
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
 };
 

@@ -313,10 +313,28 @@ static bool play_subject(struct play *play)
         return false;
     if (play_take(play, "opaque"))
         token_add_opaque(&play->world.tokens, TOKEN_SUBJECT, name.ptr);
+    else if (play_take(play, "secret")) /* that an origin may have: configured, or passed through */
+        token_add_opaque(&play->world.tokens, TOKEN_ACCESS, name.ptr);
     else
         world_add_subject(&play->world, name.ptr, play_json(play));
     bytes_fini(&name);
     return play_end(play);
+}
+
+/* file NAME TEXT: beside the configuration, for its owner alone; it is the script's own. */
+static bool play_file(struct play *play)
+{
+    struct bytes name, text;
+
+    if (!play_word(play, &name))
+        return false;
+    bool fine = play_word(play, &text);
+    if (fine && !world_home_write(play->world.home, name.ptr, th_str_of(text.ptr)))
+        fine = play_fail(play, "the file %s cannot be written", name.ptr);
+    bytes_fini(&name);
+    if (fine)
+        bytes_fini(&text);
+    return fine && play_end(play);
 }
 
 static bool play_allocation(struct play *play)
@@ -335,12 +353,12 @@ static const struct {
     bool before; /* it may stand before the world has begun */
 } verbs[] = {
     {"config", play_config, true},  {"host", play_host, true},
+    {"file", play_file, true},      {"rest", play_end, false},
     {"token", play_subject, true},  {"client", play_client, false},
     {"origin", play_origin, false}, {"server", play_server, false},
     {"expect", play_expect, false}, {"time", play_time, false},
     {"drain", play_drain, false},   {"reload", play_reload, false},
     {"purge", play_purge, false},   {"allocation", play_allocation, false},
-    {"rest", play_end, false},
 };
 
 static bool play_line(struct play *play)
@@ -413,6 +431,7 @@ bool play_script(const struct script *script, const struct world_home *home, uns
     bool with_log = getenv("SCENARIO_LOG") != NULL;
     bool fine = !with_log || report(&play, fail_nth);
     world_fini(&play.world);
+    world_home_tidy(home);
     fine = with_log ? fine : report(&play, fail_nth);
     json_decref(play.config);
     bytes_fini(&play.complaint);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,30 +60,62 @@ void world_complain(struct world *world, const char *format, ...)
 
 /* --- home --- */
 
+#define KEY_FILE "agent1.pem"
+
+static void path_in(const struct world_home *home, const char *name, char path[PATH_MAX])
+{
+    int len = snprintf(path, PATH_MAX, "%s/%s", home->folder, name);
+    TH_REQUIRE(len > 0 && len < PATH_MAX);
+}
+
+bool world_home_write(const struct world_home *home, const char *name, struct th_str text)
+{
+    char path[PATH_MAX];
+
+    path_in(home, name, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool fine = write(fd, text.ptr, text.len) == (ssize_t)text.len;
+    return close(fd) == 0 && fine;
+}
+
+void world_home_tidy(const struct world_home *home)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    DIR *dir = opendir(home->folder);
+
+    TH_REQUIRE(dir != NULL);
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, KEY_FILE) == 0)
+            continue;
+        path_in(home, entry->d_name, path);
+        unlink(path);
+    }
+    closedir(dir);
+}
+
 void world_home_init(struct world_home *home)
 {
     const char *base = getenv("TMPDIR");
     struct th_secret *pem = NULL;
-    char path[96];
 
     int len = snprintf(home->folder, sizeof home->folder, "%s/tokenhop-scenario-XXXXXX",
                        base != NULL && strlen(base) < 32 ? base : "/tmp");
     TH_REQUIRE(len > 0 && mkdtemp(home->folder) != NULL);
     TH_REQUIRE(th_key_generate(TH_JWS_ES256, &home->key) == 0);
     TH_REQUIRE(th_key_to_private_pem(home->key, &pem) == 0);
-    snprintf(path, sizeof path, "%s/agent1.pem", home->folder);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    struct th_str text = th_secret_expose(pem);
-    TH_REQUIRE(write(fd, text.ptr, text.len) == (ssize_t)text.len);
-    close(fd);
+    TH_REQUIRE(world_home_write(home, KEY_FILE, th_secret_expose(pem)));
     th_secret_unref(pem);
 }
 
 void world_home_fini(struct world_home *home)
 {
-    char path[96];
+    char path[PATH_MAX];
 
-    snprintf(path, sizeof path, "%s/agent1.pem", home->folder);
+    world_home_tidy(home);
+    path_in(home, KEY_FILE, path);
     unlink(path);
     rmdir(home->folder);
     th_key_unref(home->key);

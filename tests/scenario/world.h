@@ -20,6 +20,10 @@ struct world_home {
     struct th_key *key;
 };
 void world_home_init(struct world_home *home);
+/* A file in it, of mode 0600, in the place of another of that name. */
+bool world_home_write(const struct world_home *home, const char *name, struct th_str text);
+/* Removes what a script has written there. */
+void world_home_tidy(const struct world_home *home);
 void world_home_fini(struct world_home *home);
 
 struct world_place {

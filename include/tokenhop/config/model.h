@@ -112,7 +112,9 @@ enum th_resource_type {
     TH_TYPE_AUTHORIZATION_SERVER,
     TH_TYPE_SECRET,
     TH_TYPE_SERVICE_ACCOUNT,
-    TH_TYPE_RESOURCE_SERVER
+    TH_TYPE_RESOURCE_SERVER,
+    TH_TYPE_STATIC,     /* a configured secret; nothing is exchanged */
+    TH_TYPE_PASSTHROUGH /* the caller's own Authorization; nothing is exchanged */
 };
 enum th_subject_type { TH_SUBJECT_AUTO, TH_SUBJECT_ID_TOKEN, TH_SUBJECT_ACCESS_TOKEN };
 /* Whether a subject token is verified before an exchange is spent on it. */
@@ -165,6 +167,12 @@ struct th_config_inject {
     size_t n_parts;
 };
 
+/* One value of a static credential. */
+struct th_config_value {
+    struct th_str name; /* "value" where it is the only one and has none */
+    struct th_secret *secret;
+};
+
 /* Checks of what was issued against what was asked (R26); all on unless switched off. */
 struct th_config_issued_checks {
     bool audience;
@@ -192,7 +200,10 @@ struct th_config_connection {
     struct th_str second_leg_scope_text; /* empty: not sent */
     enum th_subject_type subject_type;
     struct th_config_inject inject;
-    struct th_str subject_header; /* the field that bears it; empty: Authorization */
+    struct th_str subject_header;    /* the field that bears it; empty: Authorization */
+    struct th_secret *subject_token; /* the content of subject.file; NULL: the caller sends it */
+    const struct th_config_value *values; /* with TH_TYPE_STATIC alone */
+    size_t n_values;
     enum th_subject_verify subject_verify;
     /* Who may issue subject tokens; n 0: the agent's subject_issuers. */
     const struct th_config_authorization_server *const *subject_issuers;

@@ -10,7 +10,9 @@
 
 enum th_gate_action {
     TH_GATE_REFUSE,     /* `error` and `detail` say why */
-    TH_GATE_CREDENTIAL, /* to the connection, with a credential got for the subject token */
+    TH_GATE_CREDENTIAL, /* to the connection, with a credential: got for the subject token, or of the
+                           configuration (TH_TYPE_STATIC) */
+    TH_GATE_PASSTHROUGH, /* to the connection, with the Authorization field that the caller sent */
     TH_GATE_PUBLIC,  /* to the connection, without a credential: a public path, or without_subject:
                         forward */
     TH_GATE_FORWARD, /* unmatched, and allowed to go on as it is */
@@ -21,8 +23,9 @@ struct th_gate_decision {
     enum th_gate_action action;
     int error;
     const char *detail;          /* constant text for the problem body */
-    struct th_route route;       /* with CREDENTIAL and PUBLIC */
-    struct th_str subject_token; /* with CREDENTIAL: borrowed from the head */
+    struct th_route route;       /* with CREDENTIAL, PASSTHROUGH and PUBLIC */
+    struct th_str subject_token; /* with CREDENTIAL, unless the connection is static: borrowed from
+                                    the head or the configuration */
     bool drop_authorization;     /* what the caller sent there must not go on */
 };
 

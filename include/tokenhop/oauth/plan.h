@@ -67,7 +67,7 @@ struct th_plan {
     enum th_resource_type type;
     const char *name; /* as in the configuration */
     const struct th_plan_leg *legs;
-    size_t n_legs;
+    size_t n_legs; /* 0: nothing is exchanged, and no exchange may be started */
     /* How what the legs yield is revoked, at its server's revocation endpoint (RFC 7009; reference, 9).
      * NULL: it cannot be. */
     const struct th_plan_leg *revocation;

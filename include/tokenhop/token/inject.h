@@ -21,4 +21,9 @@ struct th_injected {
 int th_inject_make(const struct th_config_inject *inject, const struct th_exchange_result *result,
                    struct th_injected *ret_injected, char ret_why[TH_EXCHANGE_DETAIL_MAX]) TH_MUST;
 
+/* The same of a static connection's values, which loading has held against `inject`: 0, TH_E_CONFIG
+ * (which should not be) or TH_E_NOMEM. */
+int th_inject_static(const struct th_config_connection *connection,
+                     struct th_injected *ret_injected) TH_MUST;
+
 #endif
