@@ -403,15 +403,34 @@ static int show_carried(const struct question *q, const struct th_config_agent *
     return status;
 }
 
+/* What a CONNECT to the URL's host and port would be told. */
+static int show_tunnel(const struct question *q)
+{
+    struct th_gate_connect connect;
+
+    th_gate_decide_connect(q->view, q->routes, false, &q->url, &connect);
+    switch (connect.action) {
+    case TH_GATE_TUNNEL_REFUSE:
+        return refuse(connect.error, connect.detail, NULL);
+    case TH_GATE_TUNNEL_SERVE:
+        puts(connect.intercept ? "  a tunnel, whose TLS is intercepted: each request is a hop"
+                               : "  a tunnel for HTTP in clear: each request is a hop");
+        break;
+    case TH_GATE_TUNNEL_PLAIN:
+        puts("  a plain tunnel: bytes are passed on and not looked into");
+        break;
+    }
+    return TH_EXIT_FINE;
+}
+
 static int show_caller(const struct question *q, const struct th_config_listener *listener)
 {
-    const char *lack = th_proxy_lacks_method(q->method);
     struct th_gate_decision decision;
 
     printf("\nlistener \"%.*s\" (%.*s), as agent \"%.*s\"\n", TH_STR_ARGS(listener->name),
            TH_STR_ARGS(listener->address_text), TH_STR_ARGS(listener->agent->name));
-    if (lack != NULL)
-        return refuse(TH_E_METHOD, lack, NULL);
+    if (q->method == TH_METHOD_CONNECT)
+        return show_tunnel(q);
     ask_gate(q, listener->agent, true, &decision);
     if (decision.action != TH_GATE_REFUSE)
         return show_carried(q, listener->agent, &decision);
@@ -445,9 +464,13 @@ static int answer(struct question *q)
     }
     printf("%s ", q->order->method);
     show_value("", th_str_of(q->order->url));
-    if (q->url.scheme == TH_SCHEME_HTTPS && th_proxy_lacks_method(TH_METHOD_CONNECT) != NULL)
-        puts("note: most clients ask for https:// URLs by CONNECT, which is not served; call it by "
-             "http://");
+    if (q->url.scheme == TH_SCHEME_HTTPS && q->method != TH_METHOD_CONNECT) {
+        struct th_gate_connect connect;
+        th_gate_decide_connect(q->view, q->routes, false, &q->url, &connect);
+        if (connect.action == TH_GATE_TUNNEL_REFUSE)
+            printf("note: most clients ask for https:// URLs by CONNECT, which is refused: %s\n",
+                   connect.detail);
+    }
     show_patterns(q);
     for (size_t i = 0; i < q->view->n_listeners; i++) {
         const struct th_config_listener *listener = &q->view->listeners[i];

@@ -20,7 +20,22 @@ static void build_egress(struct th_loader *l)
         else
             used++;
     }
-    l->config->view.egress = (struct th_config_egress){allow, used};
+    l->config->view.egress.allow = allow;
+    l->config->view.egress.n_allow = used;
+}
+
+static void build_connect_ports(struct th_loader *l)
+{
+    const struct th_raw_list *raw = &l->raw.egress.connect_ports;
+    struct th_config_ports *ports = th_loader_alloc(l, raw->n, sizeof(*ports));
+    size_t used = 0;
+    for (size_t i = 0; ports != NULL && i < raw->n; i++) {
+        struct th_errinfo info = {0}; /* what was wrong was reported when it was read */
+        if (raw->items[i].ptr != NULL && th_text_to_ports(raw->items[i], &ports[used], &info) == 0)
+            used++;
+    }
+    l->config->view.egress.connect_ports = ports;
+    l->config->view.egress.n_connect_ports = used;
 }
 
 static void build_unmatched(struct th_loader *l)
@@ -59,6 +74,7 @@ void th_build_rest(struct th_loader *loader)
     struct th_config_view *view = &loader->config->view;
     const struct th_raw_root *raw = &loader->raw;
     build_egress(loader);
+    build_connect_ports(loader);
     build_unmatched(loader);
     view->origin = raw->origin;
     view->origin.ca_file =

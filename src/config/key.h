@@ -18,7 +18,7 @@
 
 /* What one value is. The comment names the field's type. */
 enum th_config_key_type {
-    TH_KEY_STRING, /* struct th_str, and so for every kind of text down to TH_KEY_NETWORK */
+    TH_KEY_STRING, /* struct th_str, and so for every kind of text down to TH_KEY_PORTS */
     TH_KEY_NAME,
     TH_KEY_REFERENCE, /* the name of an agent or authorization server */
     TH_KEY_VARIABLE,
@@ -33,6 +33,7 @@ enum th_config_key_type {
     TH_KEY_ADDRESS,
     TH_KEY_ENDPOINT, /* an address, or "unix:" and a path */
     TH_KEY_NETWORK,
+    TH_KEY_PORTS,    /* a port or a range of them; a number will do */
     TH_KEY_DURATION, /* int64_t, milliseconds */
     TH_KEY_SIZE,     /* uint64_t, bytes */
     TH_KEY_COUNT,    /* uint64_t */

@@ -149,6 +149,7 @@ struct th_raw_rule {
 
 struct th_raw_egress {
     struct th_raw_list allow;
+    struct th_raw_list connect_ports;
 };
 
 struct th_raw_admin {

@@ -56,11 +56,14 @@ static bool read_text(struct th_loader *l, const struct th_config_key *key, stru
 {
     const struct th_text_kind *kind = th_config_key_text_kind(key->type);
     struct th_errinfo info = {0};
-    if (!json_is_string(v.json)) {
+    char digits[24] = "";
+    if (key->type == TH_KEY_PORTS && json_is_integer(v.json)) {
+        snprintf(digits, sizeof(digits), "%lld", (long long)json_integer_value(v.json));
+    } else if (!json_is_string(v.json)) {
         report_kind(l, key, v, kind->name);
         return false;
     }
-    struct th_str text = text_of(v.json);
+    struct th_str text = digits[0] != '\0' ? th_str_of(digits) : text_of(v.json);
     if (text.len == 0 && !key->may_be_empty) {
         th_loader_report(l, v.place, NULL, "%s is wanted here, not an empty string", kind->name);
         return false;

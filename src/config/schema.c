@@ -31,6 +31,23 @@ static json_t *typed(struct schema *s, const char *type)
     return json;
 }
 
+static json_t *either(struct schema *s, json_t *first, json_t *second)
+{
+    json_t *json = json_object(), *both = json_array();
+    append(s, both, first);
+    append(s, both, second);
+    put(s, json, "anyOf", both);
+    return json;
+}
+
+static json_t *whole_number(struct schema *s, uint64_t min, uint64_t max)
+{
+    json_t *json = typed(s, "integer");
+    put(s, json, "minimum", json_integer((json_int_t)min));
+    put(s, json, "maximum", json_integer((json_int_t)max));
+    return json;
+}
+
 static json_t *text_schema(struct schema *s, const struct th_config_key *key)
 {
     const struct th_text_kind *kind = th_config_key_text_kind(key->type);
@@ -40,6 +57,8 @@ static json_t *text_schema(struct schema *s, const struct th_config_key *key)
     put(s, json, "maxLength", json_integer((json_int_t)th_config_key_max_len(key)));
     if (kind->pattern != NULL)
         put(s, json, "pattern", json_string(kind->pattern));
+    if (key->type == TH_KEY_PORTS)
+        return either(s, whole_number(s, 1, UINT16_MAX), json);
     return json;
 }
 
@@ -79,10 +98,7 @@ static json_t *one_schema(struct schema *s, const struct th_config_key *key)
             json_string(key->type == TH_KEY_SIZE ? TH_SIZE_PATTERN : TH_DURATION_PATTERN));
         return json;
     case TH_FORM_COUNT:
-        json = typed(s, "integer");
-        put(s, json, "minimum", json_integer((json_int_t)key->min));
-        put(s, json, "maximum", json_integer((json_int_t)key->max));
-        return json;
+        return whole_number(s, key->min, key->max);
     case TH_FORM_BOOLEAN:
         return typed(s, "boolean");
     case TH_FORM_ENUM:
@@ -115,15 +131,6 @@ static json_t *map_schema(struct schema *s, const struct th_config_key *key)
     if (key->min_items > 0)
         put(s, json, "minProperties", json_integer((json_int_t)key->min_items));
     put(s, json, "maxProperties", json_integer((json_int_t)th_config_key_max_items(key)));
-    return json;
-}
-
-static json_t *either(struct schema *s, json_t *first, json_t *second)
-{
-    json_t *json = json_object(), *both = json_array();
-    append(s, both, first);
-    append(s, both, second);
-    put(s, json, "anyOf", both);
     return json;
 }
 

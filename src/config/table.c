@@ -264,7 +264,12 @@ static const struct th_config_key egress_keys[] = {
      .doc = "Addresses that may be connected to beyond those that are allowed anyway: a network "
             "(\"10.1.0.0/16\", \"fd00::/8\"), an address, or an address and port "
             "(\"127.0.0.1:9001\", \"[::1]:80\"). Loopback destinations must be named here."},
-    PLANNED("connect_ports"),
+    {.name = "connect_ports",
+     .type = TH_KEY_PORTS,
+     TEXTS(struct th_raw_egress, connect_ports),
+     .default_text = "443",
+     .doc = "Ports that a CONNECT may name for what `unmatched` forwards: numbers and ranges "
+            "(\"8000-8999\"). Those of connections are always allowed."},
 };
 static const struct th_section egress_section = {
     SECTION("egress", struct th_raw_egress, egress_keys)};
@@ -364,7 +369,8 @@ static const struct th_config_key timeout_keys[] = {
      .default_text = "15m",
      .min = 1,
      .max = 24 * HOUR,
-     .doc = "For the next byte of a response that streams: agents think for minutes."},
+     .doc = "For the next byte of a response that streams: agents think for minutes. And for the "
+            "next one of a plain tunnel, in either direction."},
     {.name = "drain",
      DURATION(struct th_config_timeouts, drain_ms),
      .default_text = "30s",
@@ -381,6 +387,13 @@ static const struct th_config_key limit_keys[] = {
      .min = 1,
      .max = 1000000,
      .doc = "Client connections at a time, over all listeners. Beyond it: 503."},
+    {.name = "tunnels",
+     COUNT(struct th_config_limits, tunnels),
+     .default_text = "10000",
+     .min = 1,
+     .max = 1000000,
+     .doc = "CONNECT tunnels at a time, of all kinds; each is a client connection too. Beyond it: "
+            "503."},
     {.name = "head",
      SIZE(struct th_config_limits, head),
      .default_text = "64KiB",

@@ -66,7 +66,8 @@ static const char whole[] =
     "   \"inject\": {\"header\": \"X-Token\", \"template\": \"a{{{access_token}:{b}}}\"}}],\n"
     "\"unmatched\": [{\"url\": \"https://*.a.example\", \"action\": \"forward\"},\n"
     "  {\"url\": \"http://b.example/\", \"action\": \"deny\"}],\n"
-    "\"egress\": {\"allow\": [\"10.1.0.0/16\", \"127.0.0.1:9001\"]},\n"
+    "\"egress\": {\"allow\": [\"10.1.0.0/16\", \"127.0.0.1:9001\"],\n"
+    "            \"connect_ports\": [443, \"8443\", \"8000-8999\"]},\n"
     "\"origin\": {\"idle_timeout\": \"31s\", \"max_idle\": 257, \"ca_file\": \"ca.pem\"},\n"
     "\"cache\": {\"max_entries\": 7, \"max_bytes\": \"1MiB\", \"margin\": \"5s\", \"max_lifetime\": \"2h\"},\n"
     "\"timeouts\": {\"head\": \"1s\", \"idle\": \"2s\", \"body\": \"3s\", \"connect\": \"4s\",\n"
@@ -113,6 +114,9 @@ static void test_defaults(void **state)
     assert_int_equal(v->unmatched, TH_UNMATCHED_DENY);
     assert_int_equal(v->n_unmatched_rules, 0);
     assert_int_equal(v->egress.n_allow, 0);
+    assert_int_equal(v->egress.n_connect_ports, 1);
+    assert_int_equal(v->egress.connect_ports[0].first, 443);
+    assert_int_equal(v->egress.connect_ports[0].last, 443);
     assert_int_equal(v->origin.idle_timeout_ms, 30000);
     assert_int_equal(v->origin.max_idle, 256);
     assert_int_equal(v->origin.ca_file.len, 0);
@@ -333,6 +337,11 @@ static void test_rest(void **state)
     assert_int_equal(v->egress.n_allow, 2);
     assert_int_equal(v->egress.allow[0].prefix, 112);
     assert_int_equal(v->egress.allow[1].port, 9001);
+    assert_int_equal(v->egress.n_connect_ports, 3);
+    assert_int_equal(v->egress.connect_ports[0].last, 443);
+    assert_int_equal(v->egress.connect_ports[1].first, 8443);
+    assert_int_equal(v->egress.connect_ports[2].first, 8000);
+    assert_int_equal(v->egress.connect_ports[2].last, 8999);
     assert_int_equal(v->origin.idle_timeout_ms, 31000);
     assert_int_equal(v->origin.max_idle, 257);
     assert_file(v->origin.ca_file, "ca.pem");

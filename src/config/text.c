@@ -239,6 +239,38 @@ int th_text_to_address(struct th_str text, struct sockaddr_storage *ret_address,
     return 0;
 }
 
+static bool read_port(struct th_str text, uint16_t *ret_port)
+{
+    uint64_t port = 0;
+    if (text.len == 0 || text.ptr[0] == '0' || th_str_to_u64(text, UINT16_MAX, &port) < 0)
+        return false;
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+int th_text_to_ports(struct th_str text, struct th_config_ports *ret_ports,
+                     struct th_errinfo *reterr)
+{
+    const char *dash = text.len > 0 ? memchr(text.ptr, '-', text.len) : NULL;
+    struct th_str first = text, last = text;
+    if (dash != NULL) {
+        first.len = (size_t)(dash - text.ptr);
+        last = (struct th_str){dash + 1, text.len - first.len - 1};
+    }
+    if (!read_port(first, &ret_ports->first) || !read_port(last, &ret_ports->last))
+        return bad(reterr, "this is no port and no range of ports",
+                   "write a number from 1 to 65535, or two of them, \"8000-8999\"");
+    if (ret_ports->first > ret_ports->last)
+        return bad(reterr, "this range ends before it begins", "write the smaller port first");
+    return 0;
+}
+
+int th_text_check_ports(struct th_str text, struct th_errinfo *reterr)
+{
+    struct th_config_ports ports;
+    return th_text_to_ports(text, &ports, reterr);
+}
+
 static bool has_bits_beyond(const struct in6_addr *address, unsigned prefix)
 {
     for (unsigned bit = prefix; bit < 128; bit++) {

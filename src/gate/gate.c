@@ -225,7 +225,7 @@ static bool is_at(struct th_str endpoint, const struct th_url *url)
 }
 
 /* R27: what is allowed by no rule that names it does not lead to where tokens are issued. */
-static bool is_authorization_server(const struct th_config_view *config, const struct th_url *url)
+bool th_gate_is_authorization_server(const struct th_config_view *config, const struct th_url *url)
 {
     for (size_t i = 0; i < config->n_servers; i++) {
         const struct th_config_authorization_server *server = &config->servers[i];
@@ -257,7 +257,7 @@ static void decide_unmatched(const struct th_config_view *config, const struct t
         refuse(decision, TH_E_DESTINATION_DENIED, "no connection has a URL that matches");
         return;
     }
-    if (!by_rule && is_authorization_server(config, url)) {
+    if (!by_rule && th_gate_is_authorization_server(config, url)) {
         refuse(decision, TH_E_DESTINATION_DENIED,
                "an authorization server is reached only where a rule of `unmatched` names it");
         return;

@@ -311,18 +311,45 @@ static bool has_clear_place(const struct th_routes *routes, struct th_str host, 
     return find_place(routes, &key) != NULL;
 }
 
-bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_url *authority)
+static bool has_secure_place(const struct th_routes *routes, struct th_str host, uint16_t port,
+                             bool wildcard)
+{
+    struct place_key key = {TH_SCHEME_HTTPS, host, port, wildcard};
+
+    return find_place(routes, &key) != NULL;
+}
+
+typedef bool has_place_fn(const struct th_routes *routes, struct th_str host, uint16_t port,
+                          bool wildcard);
+
+static bool has_origin(const struct th_routes *routes, const struct th_url *authority,
+                       has_place_fn *has_place)
 {
     struct th_str host = authority->host;
 
-    if (has_clear_place(routes, host, authority->port, false))
+    if (has_place(routes, host, authority->port, false))
         return true;
     const char *dot = memchr(host.ptr, '.', host.len);
     if (authority->host_is_literal || dot == NULL || dot == host.ptr)
         return false;
     size_t skip = (size_t)(dot + 1 - host.ptr);
-    return has_clear_place(routes, (struct th_str){dot + 1, host.len - skip}, authority->port,
-                           true);
+    return has_place(routes, (struct th_str){dot + 1, host.len - skip}, authority->port, true);
+}
+
+bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_url *authority)
+{
+    return has_origin(routes, authority, has_clear_place);
+}
+
+bool th_route_has_secure_origin(const struct th_routes *routes, const struct th_url *authority)
+{
+    return has_origin(routes, authority, has_secure_place);
+}
+
+bool th_route_pattern_is_at(const struct th_config_pattern *pattern, const struct th_url *url)
+{
+    return pattern_scheme(pattern) == url->scheme && pattern->port == url->port &&
+           host_matches(pattern, url);
 }
 
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url)

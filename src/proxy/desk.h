@@ -17,6 +17,7 @@ struct th_proxy {
     struct th_snapshot *snapshot; /* of desks that are made from now on */
     struct th_seen *seen;
     atomic_size_t n_sessions; /* of all desks, for limits.connections */
+    atomic_size_t n_tunnels;  /* and for limits.tunnels */
     char via_name
         [TH_VIA_MAX]; /* "tokenhop-1a2b3c4d": tells our own Via from that of another tokenhop */
 };

@@ -25,9 +25,10 @@ static const uint16_t next_states[] = {
     [TH_HOP_GATE] = TO(CREDENTIAL) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_CREDENTIAL] = TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_PROVE] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_ORIGIN] = TO(SEND) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_ORIGIN] = TO(SEND) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_SEND] = TO(RELAY) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_RELAY] = TO(CREDENTIAL) | TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_TUNNEL] = TO(RECORD),
     [TH_HOP_ANSWER] = TO(RECORD),
     [TH_HOP_RECORD] = 0,
 };
@@ -95,6 +96,7 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_FIRST_BYTE:
         return timeouts->first_byte_ms;
     case TH_WAIT_RESPONSE_BODY:
+    case TH_WAIT_TUNNEL:
         return timeouts->stream_idle_ms;
     }
     return -1;
@@ -120,7 +122,8 @@ enum th_hop_step th_hop_wait(struct th_hop *hop, enum th_hop_wait wait)
         th_timer_stop(&worker->wheel, &hop->timer);
         return TH_HOP_WAIT;
     }
-    if (hop->session->half_closed && wait != TH_WAIT_REQUEST_BODY && limit_ms > HALF_CLOSED_MS)
+    if (hop->session->half_closed && wait != TH_WAIT_REQUEST_BODY && wait != TH_WAIT_TUNNEL &&
+        limit_ms > HALF_CLOSED_MS)
         limit_ms = HALF_CLOSED_MS;
     /* An event that moved nothing buys no time. */
     if (hop->timer.deadline_ms != 0 && hop->timed_wait == wait && hop->progress == progress &&
@@ -150,13 +153,14 @@ static void time_out(struct th_hop *hop)
         [TH_WAIT_FIRST_BYTE] = {TH_E_ORIGIN_FIRST_BYTE, TH_METRIC_TIMEOUTS_FIRST_BYTE},
         [TH_WAIT_RESPONSE_BODY] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_STREAM},
         [TH_WAIT_RESPONSE_TAKEN] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
+        [TH_WAIT_TUNNEL] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_STREAM},
     };
 
     if (hop->wait >= TH_COUNT_OF(rows) || rows[hop->wait].error == 0)
         return;
     if (rows[hop->wait].metric != NOT_COUNTED)
         th_metrics_count(hop->desk->metrics, rows[hop->wait].metric);
-    if (hop->session->half_closed) {
+    if (hop->session->half_closed && hop->wait != TH_WAIT_TUNNEL) {
         th_session_close(hop->session);
         return;
     }

@@ -4,6 +4,8 @@
  *                  |         |            |        |       |        ^
  *                  +---------+------------+--------+-------+-> answer (one of tokenhop's own)
  *
+ * The CONNECT of a plain tunnel goes from origin to tunnel, where bytes move both ways, and to record.
+ *
  * relay goes back to credential for the one retry after a 401, send and relay to origin for the one
  * retry after a pooled connection turned out to be dead, or the one with a destination's DPoP nonce.
  * Before origin comes prove where a DPoP key signs slowly.
@@ -35,6 +37,7 @@
     X(ORIGIN, origin, "origin")                                                                    \
     X(SEND, send, "send")                                                                          \
     X(RELAY, relay, "relay")                                                                       \
+    X(TUNNEL, tunnel, "tunnel")                                                                    \
     X(ANSWER, answer, "answer")                                                                    \
     X(RECORD, record, "record")
 
@@ -57,12 +60,13 @@ enum th_hop_wait {
     TH_WAIT_REQUEST_BODY,  /* bytes of the client */
     TH_WAIT_REQUEST_TAKEN, /* the origin takes none */
     TH_WAIT_CREDENTIAL,
-    TH_WAIT_PROOF,         /* made on a helper thread */
-    TH_WAIT_ORIGIN,        /* the dialer keeps its own deadline */
-    TH_WAIT_HANDSHAKE,     /* of TLS with the origin: what the dialer has left of that time */
-    TH_WAIT_FIRST_BYTE,    /* of the response */
-    TH_WAIT_RESPONSE_BODY, /* bytes of the origin */
-    TH_WAIT_RESPONSE_TAKEN /* the client takes none */
+    TH_WAIT_PROOF,          /* made on a helper thread */
+    TH_WAIT_ORIGIN,         /* the dialer keeps its own deadline */
+    TH_WAIT_HANDSHAKE,      /* of TLS with the origin: what the dialer has left of that time */
+    TH_WAIT_FIRST_BYTE,     /* of the response */
+    TH_WAIT_RESPONSE_BODY,  /* bytes of the origin */
+    TH_WAIT_RESPONSE_TAKEN, /* the client takes none */
+    TH_WAIT_TUNNEL          /* either side of a plain tunnel */
 };
 
 /* The body as far as it is held for a second try. */
@@ -137,6 +141,12 @@ struct th_hop {
     bool origin_keeps : 1;
     bool response_complete : 1;
     bool has_trace : 1;
+    bool is_tunnel : 1; /* a plain one: the origin is dialed, and no request sent */
+
+    /* a plain tunnel's two sides: what each has sent last, and what has been passed on of it */
+    bool client_ended : 1, origin_ended : 1;
+    bool client_end_passed : 1, origin_end_passed : 1;
+    bool client_bulk : 1, origin_bulk : 1; /* its last receive was full: more goes by pipe */
 
     /* for the record */
     int64_t started_us;
@@ -183,6 +193,8 @@ enum th_hop_step th_hop_move(struct th_hop *hop, enum th_hop_state to);
 enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail);
 /* Waits; sets the timer by what is waited for. Returns TH_HOP_WAIT. */
 enum th_hop_step th_hop_wait(struct th_hop *hop, enum th_hop_wait wait);
+/* The trace id is there from now on. */
+void th_hop_ensure_trace(struct th_hop *hop);
 /* Lets go of the origin connection: to its pool, or closed. */
 void th_hop_drop_origin(struct th_hop *hop, bool keep);
 void th_hop_drop_credential(struct th_hop *hop);

@@ -16,7 +16,7 @@ static bool can_go_on(struct th_hop *hop)
     return body->received && hop->request.keep_alive && hop->request.minor > 0;
 }
 
-static void ensure_trace(struct th_hop *hop)
+void th_hop_ensure_trace(struct th_hop *hop)
 {
     struct th_str parent = TH_STR_NONE;
 
@@ -73,7 +73,7 @@ static void write_problem(struct th_hop *hop, struct th_writer *w)
     const struct th_refusal *refusal = hop->refusal;
     char id[TH_JSONRPC_ID_MAX + 1];
 
-    ensure_trace(hop);
+    th_hop_ensure_trace(hop);
     struct th_problem problem = {
         .error = hop->error,
         .detail = th_str_of(hop->detail),
@@ -168,7 +168,7 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
     char subject[TH_FINGERPRINT_LEN + 1] = "";
     bool parsed = hop->request_body.room != NULL;
 
-    ensure_trace(hop);
+    th_hop_ensure_trace(hop);
     if (hop->origin_known)
         th_address_format(&hop->origin_address, origin);
     if (hop->subject_known)
@@ -185,7 +185,9 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
         .agent = hop->agent != NULL ? hop->agent->name : TH_STR_NONE,
         .connection = connection != NULL ? connection->name : TH_STR_NONE,
         .method = parsed ? hop->request.method_text : TH_STR_NONE,
-        .scheme = hop->url.host.len > 0 ? th_scheme_text(hop->url.scheme) : TH_STR_NONE,
+        .scheme = hop->url.host.len > 0 && hop->request.method != TH_METHOD_CONNECT
+                      ? th_scheme_text(hop->url.scheme)
+                      : TH_STR_NONE,
         .host = {authority, hop->url.host.len > 0
                                 ? th_url_write_authority(&hop->url, authority, sizeof authority)
                                 : 0},
@@ -197,6 +199,7 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
         .cache = (enum th_cache_state)hop->cache_state,
         .origin = th_str_of(origin),
         .origin_reused = hop->origin_reused,
+        .tunnel = hop->is_tunnel,
         .request_complete = parsed && hop->request_body.received,
         .response_complete = hop->response_complete,
         .client_in = hop->client_in,

@@ -137,14 +137,6 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
     return th_hop_move(hop, TH_HOP_CREDENTIAL);
 }
 
-const char *th_proxy_lacks_method(enum th_method method)
-{
-    return method == TH_METHOD_CONNECT
-               ? "CONNECT is served only where a connection is reached in clear: TLS inside of a "
-                 "tunnel is not; call http:// URLs through tokenhop (HTTP_PROXY)"
-               : NULL;
-}
-
 static int read_url(struct th_hop *hop)
 {
     struct th_str target = hop->request.target;
@@ -387,7 +379,9 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
     if (hop->origin != NULL && !hop->origin->stream.handshaking) {
         const char *reason;
         int error = th_stream_tls_error(&hop->origin->stream, &reason);
-        return error < 0 ? origin_failed(hop, error) : th_hop_move(hop, TH_HOP_SEND);
+        if (error < 0)
+            return origin_failed(hop, error);
+        return th_hop_move(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
     }
     if (hop->dialing || hop->origin != NULL) { /* just dialed, or woken by the client */
         if (!th_session_read_ahead(hop->session)) {

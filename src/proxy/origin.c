@@ -189,14 +189,14 @@ static void bury(struct th_worker *worker, struct th_grave *grave)
     th_free(TH_CONTAINER_OF(grave, struct th_origin, grave));
 }
 
-struct th_origin *th_origin_close(struct th_origin *origin)
+static struct th_origin *end(struct th_origin *origin, void (*end_stream)(struct th_stream *stream))
 {
     if (origin == NULL || !th_stream_is_open(&origin->stream))
         return NULL;
     if (origin->hop == NULL && th_list_is_linked(&origin->idle))
         forget_idle(origin);
     origin->hop = NULL;
-    th_stream_close(&origin->stream);
+    end_stream(&origin->stream);
     origin->in = th_chunk_put(&origin->desk->worker->chunks, origin->in);
     th_metrics_add(origin->desk->metrics, TH_METRIC_ORIGIN_OPEN, -1);
     th_snapshot_use_give(origin->use);
@@ -204,4 +204,14 @@ struct th_origin *th_origin_close(struct th_origin *origin)
     origin->grave.bury = bury;
     th_worker_bury(origin->desk->worker, &origin->grave);
     return NULL;
+}
+
+struct th_origin *th_origin_close(struct th_origin *origin)
+{
+    return end(origin, th_stream_close);
+}
+
+struct th_origin *th_origin_reset(struct th_origin *origin)
+{
+    return end(origin, th_stream_reset);
 }

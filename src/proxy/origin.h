@@ -76,5 +76,7 @@ int th_origin_new(struct th_proxy_desk *desk, const struct th_origin_key *key,
 void th_origin_give(struct th_origin *origin);
 /* Closes and, at the end of the turn, frees. NULL is fine. Returns NULL. */
 struct th_origin *th_origin_close(struct th_origin *origin);
+/* The same, so that the origin sees a cut. */
+struct th_origin *th_origin_reset(struct th_origin *origin);
 
 #endif

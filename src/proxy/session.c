@@ -6,6 +6,7 @@
 #include "hop.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/http/problem.h"
+#include "tunnel.h"
 
 #define SESSION_MAGIC 0x73657373u
 
@@ -33,7 +34,6 @@ static void bury(struct th_worker *worker, struct th_grave *grave)
     struct th_session *session = TH_CONTAINER_OF(grave, struct th_session, grave);
 
     (void)worker;
-    th_free(session->tunnel);
     th_free(session);
 }
 
@@ -53,6 +53,7 @@ void th_session_close(struct th_session *session)
     th_list_remove(&session->link);
     atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
     th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, -1);
+    session->tunnel = th_tunnel_free(session->tunnel, desk);
     session->grave.bury = bury;
     th_worker_bury(desk->worker, &session->grave);
     desk->n_sessions--;
@@ -80,6 +81,7 @@ static void say_goodbye(struct th_session *session)
     struct th_worker *worker = worker_of(session);
 
     session->in = th_chunk_put(&worker->chunks, session->in);
+    session->tunnel = th_tunnel_free(session->tunnel, session->listener->desk);
     if (session->half_closed || th_stream_shutdown_write(&session->stream) < 0) {
         th_session_close(session);
         return;

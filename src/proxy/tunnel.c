@@ -6,46 +6,83 @@
 
 #define TLS_HANDSHAKE 0x16 /* ContentType of a ClientHello's record (RFC 8446, 5.1) */
 
-static struct th_tunnel *make_tunnel(const struct th_url *url)
+/* 0, TH_E_NOMEM, TH_E_OVERLOADED at limits.tunnels. */
+static int make_tunnel(struct th_hop *hop)
 {
-    struct th_tunnel *tunnel = th_calloc(1, sizeof *tunnel + url->host.len + 1);
+    const struct th_url *url = &hop->url;
+    struct th_proxy *proxy = hop->desk->proxy;
+    size_t before = atomic_fetch_add_explicit(&proxy->n_tunnels, 1, memory_order_relaxed);
+    struct th_tunnel *tunnel = NULL;
 
-    if (tunnel == NULL)
-        return NULL;
+    if (before < hop->use->snapshot->view->limits.tunnels)
+        tunnel = th_calloc(1, sizeof *tunnel + url->host.len + 1);
+    if (tunnel == NULL) {
+        atomic_fetch_sub_explicit(&proxy->n_tunnels, 1, memory_order_relaxed);
+        return before < hop->use->snapshot->view->limits.tunnels ? TH_E_NOMEM : TH_E_OVERLOADED;
+    }
     tunnel->port = url->port;
     tunnel->host_len = (uint8_t)url->host.len;
     tunnel->is_ipv6 = url->host_is_ipv6;
     memcpy(tunnel->host, url->host.ptr, url->host.len);
-    return tunnel;
+    hop->session->tunnel = tunnel;
+    th_metrics_add(hop->desk->metrics, TH_METRIC_TUNNELS_OPEN, 1);
+    return 0;
+}
+
+struct th_tunnel *th_tunnel_free(struct th_tunnel *tunnel, struct th_proxy_desk *desk)
+{
+    if (tunnel == NULL)
+        return NULL;
+    atomic_fetch_sub_explicit(&desk->proxy->n_tunnels, 1, memory_order_relaxed);
+    th_metrics_add(desk->metrics, TH_METRIC_TUNNELS_OPEN, -1);
+    th_free(tunnel);
+    return NULL;
 }
 
 /* Refused: what follows is not a request (RFC 9931). */
 static enum th_hop_step refuse(struct th_hop *hop, int error, const char *detail)
 {
     hop->request.keep_alive = false;
+    th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS_REFUSED);
     return th_hop_fail(hop, error, detail);
+}
+
+static enum th_hop_step open_served(struct th_hop *hop)
+{
+    /* Connection: close, or HTTP/1.0, say nothing about what a CONNECT opens. */
+    hop->request.keep_alive = true;
+    hop->request.minor = 1;
+    th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS_CLEAR);
+    return th_hop_move(hop, TH_HOP_ANSWER);
+}
+
+static enum th_hop_step open_plain(struct th_hop *hop)
+{
+    hop->request.keep_alive = false; /* whatever becomes of it, no request follows */
+    hop->is_tunnel = true;
+    hop->fresh_only = true;
+    hop->decision.action = TH_GATE_FORWARD;
+    return th_hop_move(hop, TH_HOP_ORIGIN);
 }
 
 enum th_hop_step th_tunnel_open(struct th_hop *hop)
 {
-    struct th_head *head = &hop->request;
-    struct th_session *session = hop->session;
+    const struct th_snapshot *snapshot = hop->use->snapshot;
+    struct th_gate_connect connect;
 
-    if (session->tunnel != NULL)
+    if (hop->session->tunnel != NULL)
         return refuse(hop, TH_E_METHOD, "a CONNECT inside of a CONNECT tunnel");
-    if (th_url_parse_authority(head->target, true, &hop->url) < 0)
+    if (th_url_parse_authority(hop->request.target, true, &hop->url) < 0)
         return refuse(hop, TH_E_BAD_TARGET, "CONNECT names its target as host:port");
-    if (head->framing != TH_FRAMING_NONE)
+    if (hop->request.framing != TH_FRAMING_NONE)
         return refuse(hop, TH_E_BAD_FRAMING, "CONNECT has no body (RFC 9110, 9.3.6)");
-    if (!th_route_has_clear_origin(hop->use->snapshot->routes, &hop->url))
-        return refuse(hop, TH_E_METHOD, th_proxy_lacks_method(TH_METHOD_CONNECT));
-    session->tunnel = make_tunnel(&hop->url);
-    if (session->tunnel == NULL)
-        return refuse(hop, TH_E_NOMEM, NULL);
-    /* Connection: close, or HTTP/1.0, say nothing about what a CONNECT opens. */
-    head->keep_alive = true;
-    head->minor = 1;
-    return th_hop_move(hop, TH_HOP_ANSWER);
+    th_gate_decide_connect(snapshot->view, snapshot->routes, false, &hop->url, &connect);
+    if (connect.action == TH_GATE_TUNNEL_REFUSE)
+        return refuse(hop, connect.error, connect.detail);
+    int error = make_tunnel(hop);
+    if (error < 0)
+        return refuse(hop, error, error == TH_E_OVERLOADED ? "limits.tunnels is reached" : NULL);
+    return connect.action == TH_GATE_TUNNEL_PLAIN ? open_plain(hop) : open_served(hop);
 }
 
 static bool is_tunnels_own(const struct th_tunnel *tunnel, const struct th_url *url)

@@ -340,7 +340,7 @@ def test_explain_refuses_what_it_cannot_read(explained, sandbox):
     for url in ("agent2.example.com/a2a", "http://a@b/", "http://h/#f", "http://h/%zz"):
         done = ask(url)
         assert done.status == 1 and "refused: 400 bad_request" in done.out
-    assert "405 method_not_allowed" in ask("http://h/", "--method", "CONNECT").out
+    assert "403 destination_denied" in ask("http://h/", "--method", "CONNECT").out
     assert ask("http://h/", "--method", "A B").status == 2
     assert Done("explain", "-c", "nowhere.jsonc", "http://h/").status == 2
     assert Done("explain", "http://h/").status == 2

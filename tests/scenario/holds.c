@@ -92,7 +92,8 @@ static void check_nothing_open(struct world *world, const char *when)
 {
     static const enum th_metric gauges[] = {TH_METRIC_CONNECTIONS_OPEN, TH_METRIC_HOPS_OPEN,
                                             TH_METRIC_ORIGIN_OPEN,      TH_METRIC_ORIGIN_IDLE,
-                                            TH_METRIC_EXCHANGES_OPEN,   TH_METRIC_EXCHANGE_WAITERS};
+                                            TH_METRIC_EXCHANGES_OPEN,   TH_METRIC_EXCHANGE_WAITERS,
+                                            TH_METRIC_TUNNELS_OPEN};
     struct th_broker_figures broker;
 
     for (size_t i = 0; i < world->n_places; i++) {

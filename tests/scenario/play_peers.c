@@ -279,6 +279,24 @@ static bool expect_rest(struct play *play, struct peer *peer)
     return fine && play_end(play);
 }
 
+/* All that has come since, of no message: through a tunnel. */
+static bool expect_bytes(struct play *play, struct peer *peer)
+{
+    struct bytes want;
+
+    if (!play_word(play, &want))
+        return false;
+    play_rest(play);
+    struct th_str rest = peer_rest(peer);
+    bool fine = th_str_equal(rest, bytes_str(&want));
+    if (!fine)
+        play_fail(play, "%s expected the bytes\n    %s\n  but has got\n    %s", peer->name,
+                  show(bytes_str(&want)), show(rest));
+    peer->used += rest.len;
+    bytes_fini(&want);
+    return fine && play_end(play);
+}
+
 static bool expect_nothing(struct play *play, struct peer *peer)
 {
     play_rest(play);
@@ -293,6 +311,8 @@ static bool expect(struct play *play, struct peer *peer)
 {
     if (play_take(play, "nothing"))
         return expect_nothing(play, peer);
+    if (play_take(play, "bytes"))
+        return expect_bytes(play, peer);
     if (play_take(play, "piece"))
         return expect_piece(play, peer);
     if (play_take(play, "rest"))

@@ -238,9 +238,15 @@ enum th_config_log_level {
     TH_CONFIG_LOG_DEBUG
 };
 
+struct th_config_ports {
+    uint16_t first, last;
+};
+
 struct th_config_egress {
     const struct th_config_network *allow;
     size_t n_allow;
+    const struct th_config_ports *connect_ports; /* of CONNECT to what no connection matches */
+    size_t n_connect_ports;
 };
 
 struct th_config_origin {
@@ -269,6 +275,7 @@ struct th_config_timeouts {
 
 struct th_config_limits {
     uint64_t connections;
+    uint64_t tunnels;
     uint64_t head;
     uint64_t fields;
     uint64_t replay_body;

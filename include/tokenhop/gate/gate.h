@@ -35,6 +35,29 @@ void th_gate_decide(const struct th_config_view *config, const struct th_routes 
                     const struct th_head *head, const struct th_url *url,
                     struct th_gate_decision *ret_decision);
 
+enum th_gate_tunnel {
+    TH_GATE_TUNNEL_REFUSE, /* `error` and `detail` say why */
+    TH_GATE_TUNNEL_SERVE, /* what comes through is HTTP, and each request is decided on by itself */
+    TH_GATE_TUNNEL_PLAIN  /* unmatched, and allowed to go on as it is: bytes, not looked into */
+};
+
+struct th_gate_connect {
+    enum th_gate_tunnel action;
+    int error;
+    const char *detail; /* constant text for the problem body */
+    bool intercept;     /* with SERVE: TLS inside is for a connection */
+};
+
+/* What becomes of a CONNECT to `authority` (its scheme and path do not count). A list of `unmatched`
+ * is asked for https:// at that host and port; a rule with a path cannot be held there: it denies
+ * the whole, and forwards nothing. */
+void th_gate_decide_connect(const struct th_config_view *config, const struct th_routes *routes,
+                            bool can_intercept, const struct th_url *authority,
+                            struct th_gate_connect *ret_decision);
+
+/* R27: whether a configured authorization server is at the URL's host and port. */
+bool th_gate_is_authorization_server(const struct th_config_view *config, const struct th_url *url);
+
 /* The subject token of the Authorization field: 0; TH_E_SUBJECT_MISSING; TH_E_SUBJECT_MALFORMED
  * (another scheme, not token68); TH_E_BAD_REQUEST (several fields). */
 int th_gate_subject(const struct th_head *head, struct th_str *ret_token,

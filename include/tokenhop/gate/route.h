@@ -59,6 +59,12 @@ enum th_route_verdict th_route_judge(const struct th_config_pattern *pattern,
  * a CONNECT tunnel for HTTP in clear is opened for. */
 bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_url *authority);
 
+/* Whether TLS to that host and port, whatever the path, could: what is intercepted, and nothing
+ * else is. */
+bool th_route_has_secure_origin(const struct th_routes *routes, const struct th_url *authority);
+
+/* Whether a pattern is at the URL's origin (its scheme, host and port), whatever the path. */
+bool th_route_pattern_is_at(const struct th_config_pattern *pattern, const struct th_url *url);
 /* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
 /* Whether the pattern is at that origin, tells its paths apart, and the origin may read the URL's in

@@ -58,10 +58,6 @@ void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot *snapsh
 struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
 struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
 
-/* What this version does not carry, asked by a hop and by `tokenhop explain` alike: why not and what
- * to do instead, for the problem body; NULL: it is carried. Any thread. */
-const char *th_proxy_lacks_method(enum th_method method);
-
 struct th_proxy_figures {
     size_t sessions, hops, origins_idle;
 };
