@@ -12,7 +12,6 @@ static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request 
         return b->start_error;
     assert_null(b->fn); /* one leg at a time */
     assert_true(b->n_asked < ASKED_MAX);
-    assert_null(request->dpop.ptr);
     struct asked *asked = &b->asked[b->n_asked++];
     *asked = (struct asked){
         .url = strndup(request->url.ptr, request->url.len),
@@ -24,6 +23,7 @@ static int fake_start(struct th_fetcher *fetcher, const struct th_fetch_request 
         .authorization = request->authorization.ptr != NULL
                              ? strndup(request->authorization.ptr, request->authorization.len)
                              : NULL,
+        .dpop = request->dpop.ptr != NULL ? strndup(request->dpop.ptr, request->dpop.len) : NULL,
         .timeout_ms = request->timeout_ms,
         .allow_cleartext = request->allow_cleartext,
     };
@@ -63,6 +63,7 @@ void forget_asked(struct bench *b)
         free(asked->content_type);
         free(asked->ca_file);
         free(asked->authorization);
+        free(asked->dpop);
     }
 }
 

@@ -12,7 +12,7 @@
 
 struct asked {
     char *url, *body, *content_type, *ca_file; /* body NULL: a GET */
-    char *authorization;                       /* NULL: none */
+    char *authorization, *dpop;                /* NULL: none */
     int64_t timeout_ms;
     bool allow_cleartext;
 };
