@@ -440,6 +440,27 @@ static void r14_key_halves(void **state)
         th_broker_scope(&agent, &connections[i], other);
         assert_memory_not_equal(first, other, 16);
     }
+    /* Where tokens are bound: another key of the agent is another credential. */
+    struct th_secret *keys[] = {th_secret_new("k1", 2), th_secret_new("k2", 2)};
+    agents[0] = agents[1] = agents[2] = agent;
+    agents[0].dpop_key.key = keys[0];
+    agents[1].dpop_key.key = keys[1];
+    agents[2].dpop_key.alg = TH_ALG_ES256;
+    for (size_t i = 0; i < TH_COUNT_OF(agents); i++) {
+        th_broker_scope(&agents[i], &connection, other);
+        assert_memory_equal(first, other, 16);
+    }
+    connection.dpop = TH_DPOP_TOKEN;
+    th_broker_scope(&agent, &connection, first);
+    for (size_t i = 0; i < TH_COUNT_OF(agents); i++) {
+        th_broker_scope(&agents[i], &connection, other);
+        assert_memory_not_equal(first, other, 16);
+    }
+    th_broker_scope(&agents[0], &connection, first);
+    th_broker_scope(&agents[1], &connection, other);
+    assert_memory_not_equal(first, other, 16);
+    th_secret_unref(keys[0]);
+    th_secret_unref(keys[1]);
     /* FIPS 180-2, appendix B.1 */
     static const uint8_t abc[32] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea,
                                     0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23,

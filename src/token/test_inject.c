@@ -268,6 +268,35 @@ static void what_is_made_of_it(void **state)
         each(&cases[i]);
 }
 
+/* RFC 9449, 7.1: a scheme of its own, and no way around it. */
+static void a_bound_token_is_no_bearer_token(void **state)
+{
+    (void)state;
+    struct th_key *key;
+    const struct th_config_template_part part = {TH_STR("access_token"), true};
+    const struct th_config_inject injects[] = {
+        {.scheme = TH_INJECT_TEMPLATE, .parts = &part, .n_parts = 1}, {.scheme = TH_INJECT_BASIC}};
+    struct th_exchange_result result = {.token = th_secret_new("a.b.c", 5)};
+    struct th_injected injected = {NULL};
+    char why[TH_EXCHANGE_DETAIL_MAX];
+    assert_int_equal(th_key_generate(TH_JWS_ES256, &key), 0);
+    assert_int_equal(th_dpop_key_new(key, TH_JWS_ES256, &result.dpop_key), 0);
+    th_key_unref(key);
+    assert_int_equal(th_inject_make(NULL, &result, &injected, why), 0);
+    assert_true(th_str_equal(th_secret_expose(injected.value), TH_STR("DPoP a.b.c")));
+    assert_int_equal(injected.secret_at, 5);
+    assert_int_equal(injected.secret_len, 5);
+    th_secret_unref(injected.value);
+    for (size_t i = 0; i < TH_COUNT_OF(injects); i++) {
+        assert_int_equal(th_inject_make(&injects[i], &result, &injected, why),
+                         TH_E_EXCHANGE_FAILED);
+        assert_null(injected.value);
+        assert_non_null(strstr(why, "bound"));
+    }
+    th_secret_unref(result.token);
+    th_dpop_key_unref(result.dpop_key);
+}
+
 static void many_names_are_cut(void **state)
 {
     (void)state;
@@ -359,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_made_of_it),
+        cmocka_unit_test(a_bound_token_is_no_bearer_token),
         cmocka_unit_test(many_names_are_cut),
         cmocka_unit_test(what_is_too_long_is_refused),
         cmocka_unit_test(memory_may_run_short),
