@@ -7,7 +7,12 @@
 #include "tokenhop/base/random.h"
 #include "tokenhop/base/ref.h"
 
-enum state { CLOSED, OPEN, PROBING, RECOVERING };
+enum state {
+    CLOSED = TH_BREAKER_STATE_CLOSED,
+    OPEN = TH_BREAKER_STATE_OPEN,
+    PROBING = TH_BREAKER_STATE_PROBING,
+    RECOVERING = TH_BREAKER_STATE_RECOVERING
+};
 
 struct breaker {
     struct th_list link; /* breakers->list, the one tried last in front */
@@ -260,4 +265,20 @@ enum th_breaker_event th_breakers_leave(struct th_breakers *breakers, struct th_
     breaker_free(spare);
     breaker_free(forgotten);
     return event;
+}
+
+void th_breakers_show(struct th_breakers *breakers, th_breaker_show_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&breakers->lock);
+    TH_LIST_EACH(item, &breakers->list) {
+        const struct breaker *breaker = TH_LIST_ENTRY(item, struct breaker, link);
+        const char *query = memchr(breaker->endpoint, '?', breaker->endpoint_len);
+        struct th_breaker_shown shown = {
+            .endpoint = {breaker->endpoint, query != NULL ? (size_t)(query - breaker->endpoint)
+                                                          : breaker->endpoint_len},
+            .state = (enum th_breaker_state)breaker->state,
+        };
+        fn(arg, &shown);
+    }
+    pthread_mutex_unlock(&breakers->lock);
 }

@@ -75,4 +75,21 @@ enum th_breaker_event th_breakers_leave(struct th_breakers *breakers, struct th_
                                         enum th_breaker_verdict verdict, int64_t retry_after_ms,
                                         int64_t now_ms);
 
+/* As metrics number them. */
+enum th_breaker_state {
+    TH_BREAKER_STATE_CLOSED,
+    TH_BREAKER_STATE_OPEN,
+    TH_BREAKER_STATE_PROBING,
+    TH_BREAKER_STATE_RECOVERING
+};
+
+struct th_breaker_shown {
+    struct th_str endpoint; /* without its query, which could hold a secret */
+    enum th_breaker_state state;
+};
+typedef void th_breaker_show_fn(void *arg, const struct th_breaker_shown *shown);
+/* Those of endpoints that have failed and are not forgotten. `fn` is called with the lock held: it must
+ * not wait, nor call anything here. */
+void th_breakers_show(struct th_breakers *breakers, th_breaker_show_fn *fn, void *arg);
+
 #endif
