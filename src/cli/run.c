@@ -2,14 +2,19 @@
  *
  * SIGTERM, SIGINT  drain, then end; a second one ends at once
  * SIGHUP           read the configuration and open the log files anew */
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "options.h"
 #include "service.h"
+#include "tokenhop/admin/admin.h"
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/mem.h"
 #include "tokenhop/base/process.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/load.h"
@@ -24,13 +29,40 @@ static const char usage[] =
     "  -c, --config FILE   the configuration\n"
     "  -h, --help          this text\n";
 
-static void reload(struct th_service *service, const char *path)
+/* The admin listener stays where it is: the gate keeps hops away from where the configuration says that
+ * it is. */
+static int check_admin(const struct th_config *before, const struct th_config *after,
+                       struct th_config_mistakes *mistakes)
+{
+    const struct th_config_admin *old = &th_config_get(before)->admin;
+    const struct th_config_admin *new = &th_config_get(after)->admin;
+
+    if (th_str_equal(old->address_text, new->address_text) && old->for_group == new->for_group)
+        return 0;
+    mistakes->items = th_calloc(1, sizeof *mistakes->items);
+    if (mistakes->items == NULL)
+        return TH_E_NOMEM;
+    mistakes->count = 1;
+    mistakes->items[0] = (struct th_config_mistake){
+        .path = "$.admin",
+        .what = "the admin listener cannot be moved while tokenhop runs",
+        .mend = "restart it, or put back its address and mode",
+    };
+    return TH_E_CONFIG;
+}
+
+/* Whoever asked for it: `command` of the admin listener, or NULL for a signal. */
+static void reload(struct th_service *service, const char *path,
+                   const struct th_admin_command *command)
 {
     struct th_config_mistakes mistakes = {0};
     struct th_config *config = NULL;
     struct th_log *log = th_service_log(service);
+    struct th_admin *admin = th_service_admin(service);
     int error = th_config_load(path, &config, &mistakes);
 
+    if (error == 0)
+        error = check_admin(th_service_config(service), config, &mistakes);
     if (error == 0)
         error = th_service_reload(service, config);
     if (error == 0)
@@ -45,29 +77,76 @@ static void reload(struct th_service *service, const char *path)
     if (error != 0)
         TH_LOG(log, TH_LEVEL_ERROR, "config.kept", "The configuration was not changed",
                TH_LOG_ERR("error", error));
+    if (admin != NULL)
+        th_admin_note_reload(admin, error == 0 ? config : NULL, mistakes.count + mistakes.left_out);
+    if (command != NULL)
+        th_admin_answer(admin, command, error, &mistakes);
     th_config_mistakes_fini(&mistakes);
     th_config_unref(config);
     th_service_reopen_logs(service);
 }
 
-/* Serves until a signal asks to end. */
-static void serve(struct th_service *service, const sigset_t *signals, const char *path)
+static void drain(struct th_service *service)
+{
+    TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.draining",
+           "No more connections are taken; requests under way may end");
+    if (th_service_admin(service) != NULL)
+        th_admin_note_drain(th_service_admin(service));
+    th_service_drain(service);
+}
+
+/* What the admin listener was asked for. */
+static void run_commands(struct th_service *service, const char *path, bool *draining)
+{
+    struct th_admin *admin = th_service_admin(service);
+    struct th_admin_command command;
+
+    while (admin != NULL && th_admin_take_command(admin, &command)) {
+        switch (command.verb) {
+        case TH_ADMIN_RELOAD:
+            reload(service, path, &command);
+            break;
+        case TH_ADMIN_DRAIN:
+            if (!*draining)
+                drain(service);
+            *draining = true;
+            th_admin_answer(admin, &command, 0, NULL);
+            break;
+        }
+    }
+}
+
+/* The number of a signal, 0 when there is something else to do, or nothing for a while. */
+static int wait_for_signal(struct th_service *service, int signal_fd, bool draining)
+{
+    struct th_admin *admin = th_service_admin(service);
+    struct signalfd_siginfo signal;
+    struct pollfd fds[] = {
+        {.fd = signal_fd, .events = POLLIN},
+        {.fd = admin != NULL ? th_admin_command_fd(admin) : -1, .events = POLLIN},
+    };
+
+    (void)poll(fds, TH_COUNT_OF(fds), draining ? 20 : 1000);
+    ssize_t n = read(signal_fd, &signal, sizeof signal);
+    return n == (ssize_t)sizeof signal ? (int)signal.ssi_signo : 0;
+}
+
+/* Serves until a signal or command asks to end. */
+static void serve(struct th_service *service, int signal_fd, const char *path)
 {
     bool draining = false;
 
     while (!draining || !th_service_is_drained(service)) {
-        struct timespec wait = {draining ? 0 : 1, draining ? 20 * 1000 * 1000 : 0};
-        int signal = sigtimedwait(signals, NULL, &wait);
+        int signal = wait_for_signal(service, signal_fd, draining);
         if (signal == SIGHUP) {
-            reload(service, path);
+            reload(service, path, NULL);
         } else if (signal == SIGTERM || signal == SIGINT) {
             if (draining)
                 return;
             draining = true;
-            TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.draining",
-                   "No more connections are taken; requests under way may end");
-            th_service_drain(service);
+            drain(service);
         } else {
+            run_commands(service, path, &draining);
             th_service_tick(service);
         }
     }
@@ -80,34 +159,50 @@ static void say_ready(struct th_service *service, const struct th_config_view *c
                TH_LOG_STR("listener", config->listeners[i].name),
                TH_LOG_STR("address", config->listeners[i].address_text),
                TH_LOG_STR("agent", config->listeners[i].agent->name));
+    if (th_service_admin(service) != NULL)
+        TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.admin",
+               "The admin listener is open", TH_LOG_STR("address", config->admin.address_text));
     TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.ready", "tokenhop is ready",
            TH_LOG_TEXT("version", TH_VERSION), TH_LOG_UINT("workers", config->workers),
            TH_LOG_UINT("connections", config->n_connections), TH_LOG_INT("pid", getpid()));
+}
+
+/* Blocks the signals, before threads start, so that none gets them, and opens what they are read
+ * from. */
+static int open_signals(struct th_errinfo *reterr)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    int fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0)
+        th_errinfo_set(reterr, TH_E_IO, NULL, NULL, "signalfd: %s", strerror(errno));
+    return fd;
 }
 
 static int run_service(struct th_config *config, const char *path)
 {
     struct th_service *service = NULL;
     struct th_errinfo info = {0};
-    sigset_t signals;
     int status = TH_EXIT_FINE;
+    int signal_fd = open_signals(&info);
 
-    /* Blocked before threads start, so that only this one gets them. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    if (th_process_harden(&info) < 0 || th_service_new(config, &service, &info) < 0 ||
-        th_service_start(service, &info) < 0) {
+    if (signal_fd < 0 || th_process_harden(&info) < 0 ||
+        th_service_new(config, path, &service, &info) < 0 || th_service_start(service, &info) < 0) {
         th_options_print_error("run", &info);
         status = TH_EXIT_USAGE;
     } else {
         say_ready(service, th_config_get(config));
-        serve(service, &signals, path);
+        serve(service, signal_fd, path);
         TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.ended", "tokenhop has ended");
     }
     th_service_free(service);
+    if (signal_fd >= 0)
+        close(signal_fd);
     return status;
 }
 

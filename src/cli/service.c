@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "tokenhop/admin/admin.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/net/fetch.h"
@@ -45,6 +46,7 @@ struct th_service {
     struct th_breakers *breakers;
     struct th_dpop_keys *dpop_keys;
     struct th_proxy *proxy;
+    struct th_admin *admin; /* NULL: none is configured */
     struct place *places;
     size_t n_places;
     atomic_size_t n_drained;
@@ -156,8 +158,32 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     return error;
 }
 
-int th_service_new(struct th_config *config, struct th_service **ret_service,
-                   struct th_errinfo *reterr)
+static int make_admin(struct th_service *service, const char *config_path,
+                      struct th_errinfo *reterr)
+{
+    struct th_worker **workers = th_calloc(service->n_places, sizeof *workers);
+    struct th_admin_options options = {
+        .config = service->config,
+        .config_path = config_path,
+        .metrics = service->metrics,
+        .broker = service->broker,
+        .breakers = service->breakers,
+        .log = service->log,
+        .workers = workers,
+        .n_workers = service->n_places,
+    };
+
+    if (workers == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; i < service->n_places; i++)
+        workers[i] = service->places[i].worker;
+    int error = th_admin_new(&options, &service->admin, reterr);
+    th_free(workers);
+    return error;
+}
+
+int th_service_new(struct th_config *config, const char *config_path,
+                   struct th_service **ret_service, struct th_errinfo *reterr)
 {
     const struct th_config_view *view = th_config_get(config);
     struct th_service *service = th_calloc(1, sizeof *service);
@@ -177,6 +203,8 @@ int th_service_new(struct th_config *config, struct th_service **ret_service,
         service->n_places = i + 1;
         error = make_place(service, i, reterr);
     }
+    if (error == 0 && view->admin.address_text.len > 0)
+        error = make_admin(service, config_path, reterr);
     if (error < 0) {
         if (reterr->error == 0)
             th_errinfo_set(reterr, error, NULL, NULL, "the service could not be put together: %s",
@@ -209,7 +237,7 @@ int th_service_start(struct th_service *service, struct th_errinfo *reterr)
         snprintf(name, sizeof name, "worker-%u", (unsigned)(i % 1000));
         (void)pthread_setname_np(place->thread, name);
     }
-    return 0;
+    return service->admin != NULL ? th_admin_start(service->admin, reterr) : 0;
 }
 
 /* --- reload --- */
@@ -292,6 +320,16 @@ void th_service_tick(struct th_service *service)
     th_log_tick(service->log);
 }
 
+const struct th_config *th_service_config(const struct th_service *service)
+{
+    return service->config;
+}
+
+struct th_admin *th_service_admin(struct th_service *service)
+{
+    return service->admin;
+}
+
 struct th_log *th_service_log(struct th_service *service)
 {
     return service->log;
@@ -313,6 +351,7 @@ struct th_service *th_service_free(struct th_service *service)
 {
     if (service == NULL)
         return NULL;
+    th_admin_stop(service->admin); /* it posts to workers */
     stop_threads(service);
     /* First all that may post to another worker's mailbox, then the workers. */
     for (size_t i = 0; i < service->n_places; i++) {
@@ -328,6 +367,7 @@ struct th_service *th_service_free(struct th_service *service)
         th_helpers_stop(service->helpers);
     for (size_t i = 0; i < service->n_places; i++)
         th_worker_free(service->places[i].worker);
+    th_admin_free(service->admin);
     th_helpers_free(service->helpers);
     th_proxy_free(service->proxy);
     th_broker_free(service->broker);

@@ -10,11 +10,12 @@
 #include "tokenhop/observe/log.h"
 
 struct th_service;
+struct th_admin;
 
 /* Everything but the threads: when it returns, all listeners are bound. On failure reterr says
- * what. */
-int th_service_new(struct th_config *config, struct th_service **ret_service,
-                   struct th_errinfo *reterr) TH_MUST;
+ * what. `config_path` is for people. */
+int th_service_new(struct th_config *config, const char *config_path,
+                   struct th_service **ret_service, struct th_errinfo *reterr) TH_MUST;
 int th_service_start(struct th_service *service, struct th_errinfo *reterr) TH_MUST;
 /* Goes over to a new configuration; what it cannot change while running (listeners, workers, cache
  * bounds) is logged and stays. The caller keeps its reference. */
@@ -26,6 +27,10 @@ void th_service_drain(struct th_service *service);
 bool th_service_is_drained(const struct th_service *service);
 /* About once a second: what the logs have held back. */
 void th_service_tick(struct th_service *service);
+/* That in force; borrowed until the next reload. */
+const struct th_config *th_service_config(const struct th_service *service);
+/* NULL: none is configured. */
+struct th_admin *th_service_admin(struct th_service *service);
 struct th_log *th_service_log(struct th_service *service);
 /* Stops the threads, whatever runs, and frees all. NULL is fine. */
 struct th_service *th_service_free(struct th_service *service);
