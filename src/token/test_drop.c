@@ -1,140 +1,10 @@
 /* What is dropped, what is shown, and what another configuration leaves. */
-#include "testing.h"
+#include "scene.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "tokenhop/base/mem.h"
-#include "tokenhop/config/load.h"
-
-#define SERVERS                                                                                    \
-    "\"listeners\":[{\"name\":\"l\",\"address\":\"127.0.0.1:8080\",\"agent\":\"agent1\"}],"        \
-    "\"authorization_servers\":{\"org\":{\"issuer\":\"https://org.test\"},"                        \
-    "\"custom\":{\"issuer\":\"https://org.test/oauth2/aus1\"}},"
-#define AGENT(name)                                                                                \
-    "\"" name "\":{\"client_id\":\"" name "\",\"auth\":{\"method\":\"none\"},"                     \
-    "\"authorization_server\":\"org\"}"
-#define CONNECTION(name, agents, scope)                                                            \
-    "{\"name\":\"" name "\",\"url\":\"https://" name ".test/\",\"type\":\"authorization_server\"," \
-    "\"agents\":[" agents "],\"authorization_server\":\"custom\",\"scopes\":[\"" scope "\"]}"
-#define CONFIG(connections)                                                                        \
-    "{" SERVERS                                                                                    \
-    "\"agents\":{" AGENT("agent1") "," AGENT("agent2") "},\"connections\":[" connections "]}"
-#define BOTH "\"agent1\",\"agent2\""
-#define USUAL CONFIG(CONNECTION("one", BOTH, "read") "," CONNECTION("two", BOTH, "read"))
-
-static struct th_directory *directory_of(const char *text)
-{
-    struct th_config *config = NULL;
-    struct th_config_mistakes mistakes = {0};
-    struct th_directory *directory;
-    int error = th_config_load_text(th_str_of(text), ".", &config, &mistakes);
-    if (error != 0)
-        th_config_mistakes_print(&mistakes, "test", stderr);
-    th_config_mistakes_fini(&mistakes);
-    assert_int_equal(error, 0);
-    assert_int_equal(th_directory_new(config, &directory), 0);
-    th_config_unref(config);
-    return directory;
-}
-
-/* A house with entries of two agents, two connections and two subjects. */
-struct scene {
-    struct house house;
-    struct th_directory *directory; /* in force */
-};
-
-static void force(struct scene *scene, const char *config, struct th_dropped *ret_dropped,
-                  size_t n_expected)
-{
-    th_directory_unref(scene->directory);
-    scene->directory = directory_of(config);
-    assert_int_equal(th_broker_set_directory(scene->house.broker, scene->directory, ret_dropped),
-                     n_expected);
-}
-
-static struct th_broker_request request_for(const struct th_directory *directory,
-                                            const char *connection, size_t agent,
-                                            const char *subject)
-{
-    struct th_config *config = th_directory_config(directory);
-    const struct th_config_view *view = th_config_get(config);
-    struct th_broker_request request = {.config = config, .subject_token = th_str_of(subject)};
-    for (size_t i = 0; i < view->n_connections; i++)
-        if (th_str_equal(view->connections[i].name, th_str_of(connection)))
-            request.connection = &view->connections[i];
-    assert_non_null(request.connection);
-    request.agent = request.connection->agents[agent];
-    th_broker_scope(request.agent, request.connection, request.key.scope);
-    th_broker_digest(request.subject_token, request.key.subject);
-    return request;
-}
-
-static void on_told(struct th_broker_waiter *waiter, struct th_credential *credential,
-                    struct th_refusal *refusal)
-{
-    struct asker *asker = (struct asker *)waiter;
-    asker->n_told++;
-    asker->error = refusal != NULL ? refusal->error : 0;
-    if (credential != NULL)
-        (void)snprintf(asker->value, sizeof asker->value, "%.*s",
-                       TH_STR_ARGS(th_secret_expose(credential->value)));
-}
-
-static int ask_for(struct scene *scene, const struct th_directory *directory,
-                   const char *connection, size_t agent, const char *subject, struct asker *asker)
-{
-    struct th_broker_request request = request_for(directory, connection, agent, subject);
-    struct th_credential *credential;
-    struct th_refusal *refusal;
-    *asker = (struct asker){.waiter.fn = on_told};
-    int error = th_broker_get(scene->house.desks[0], &request, INT64_MAX, &asker->waiter,
-                              &credential, &asker->state, &refusal);
-    if (credential != NULL)
-        (void)snprintf(asker->value, sizeof asker->value, "%.*s",
-                       TH_STR_ARGS(th_secret_expose(credential->value)));
-    th_credential_unref(credential);
-    th_refusal_unref(refusal);
-    return error;
-}
-
-static void fill_for(struct scene *scene, const char *connection, size_t agent, const char *subject)
-{
-    struct asker asker;
-    struct th_exchange_result result = result_of_token(130000);
-    char token[64];
-    (void)snprintf(token, sizeof token, "%s.%zu.%s", connection, agent + 1, subject);
-    assert_int_equal(ask_for(scene, scene->directory, connection, agent, subject, &asker),
-                     TH_AGAIN);
-    office_end_all(&scene->house.offices[0], &result, token);
-    assert_int_equal(asker.n_told, 1);
-}
-
-static void scene_open(struct scene *scene)
-{
-    static const char *const connections[] = {"one", "two"}, *const subjects[] = {"alice", "bob"};
-    *scene = (struct scene){.directory = NULL};
-    house_open(&scene->house, NULL);
-    force(scene, USUAL, NULL, 0);
-    for (size_t i = 0; i < 8; i++)
-        fill_for(scene, connections[i & 1], i >> 1 & 1, subjects[i >> 2]);
-    assert_int_equal(house_count(&scene->house).entries, 8);
-}
-
-static void scene_close(struct scene *scene)
-{
-    th_directory_unref(scene->directory);
-    house_close(&scene->house);
-    assert_int_equal(th_secret_bytes_held(), 0);
-}
-
-static bool is_there(struct scene *scene, const char *connection, size_t agent, const char *subject)
-{
-    struct asker asker;
-    int error = ask_for(scene, scene->directory, connection, agent, subject, &asker);
-    th_broker_leave(&asker.waiter);
-    return error == 0;
-}
 
 static bool holds(const struct th_dropped *dropped, const char *token)
 {
@@ -203,8 +73,8 @@ static void what_the_filter_says_is_dropped(void **state)
         assert_int_equal(house_count(&scene.house).entries, 8 - cases[i].n);
         assert_int_equal(holds(&dropped, "one.1.alice"), cases[i].alice_one_1);
         assert_int_equal(holds(&dropped, "two.2.bob"), cases[i].bob_two_2);
-        assert_int_equal(is_there(&scene, "one", 0, "alice"), !cases[i].alice_one_1);
-        assert_int_equal(is_there(&scene, "two", 1, "bob"), !cases[i].bob_two_2);
+        assert_int_equal(scene_has(&scene, "one", 0, "alice"), !cases[i].alice_one_1);
+        assert_int_equal(scene_has(&scene, "two", 1, "bob"), !cases[i].bob_two_2);
         th_dropped_fini(&dropped);
         scene_close(&scene);
     }
@@ -240,14 +110,14 @@ static void r14_an_exchange_in_flight_fills_nothing(void **state)
     struct th_exchange_result result = result_of_token(130000);
     const struct th_broker_filter filter = {.connection = TH_STR("one")};
     scene_open(&scene);
-    assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "carol", &asker), TH_AGAIN);
+    assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "carol", &asker), TH_AGAIN);
     assert_int_equal(th_broker_drop(scene.house.broker, &filter, NULL), 4);
-    assert_int_equal(ask_for(&scene, scene.directory, "two", 0, "carol", &other), TH_AGAIN);
+    assert_int_equal(scene_ask(&scene, scene.directory, "two", 0, "carol", &other), TH_AGAIN);
     office_end_all(&scene.house.offices[0], &result, "t");
     assert_string_equal(asker.value, "Bearer t"); /* who waits has it */
     assert_string_equal(other.value, "Bearer t");
-    assert_false(is_there(&scene, "one", 0, "carol"));
-    assert_true(is_there(&scene, "two", 0, "carol"));
+    assert_false(scene_has(&scene, "one", 0, "carol"));
+    assert_true(scene_has(&scene, "two", 0, "carol"));
     scene_close(&scene);
 }
 
@@ -268,8 +138,8 @@ static void r14_what_is_being_renewed_goes_too(void **state)
                                                 .agent = TH_STR("agent1")};
         scene_open(&scene);
         house_turn(&scene.house, 95000);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "alice", &asker), 0);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "bob", &asker), 0);
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "alice", &asker), 0);
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "bob", &asker), 0);
         assert_int_equal(asker.state, TH_CACHE_REFRESHED);
         th_mem_fail_after(fails, 100);
         assert_int_equal(th_broker_drop(scene.house.broker, &filter, &dropped), 2);
@@ -279,11 +149,11 @@ static void r14_what_is_being_renewed_goes_too(void **state)
         assert_int_equal(holds(&dropped, "one.1.alice"), !fails);
         assert_int_equal(holds(&dropped, "one.1.bob"), !fails);
         th_dropped_fini(&dropped);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "alice", &asker), TH_AGAIN);
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "alice", &asker), TH_AGAIN);
         assert_int_equal(asker.state, TH_CACHE_JOINED);
         office_end_all(&scene.house.offices[0], &result, "new");
         assert_string_equal(asker.value, "Bearer new");
-        assert_false(is_there(&scene, "one", 0, "alice"));
+        assert_false(scene_has(&scene, "one", 0, "alice"));
         scene_close(&scene);
     }
 }
@@ -323,9 +193,9 @@ static void every_state_is_listed(void **state)
     struct th_exchange_result refused = result_of_error(TH_E_ACCESS_DENIED);
     const struct th_broker_filter filter = {.connection = TH_STR("one"), .agent = TH_STR("agent1")};
     scene_open(&scene);
-    assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "mallory", &asker), TH_AGAIN);
+    assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "mallory", &asker), TH_AGAIN);
     office_end_all(&scene.house.offices[0], &refused, NULL);
-    assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "carol", &pending), TH_AGAIN);
+    assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "carol", &pending), TH_AGAIN);
     assert_int_equal(th_broker_list(scene.house.broker, &filter, 100, on_listed, &list), 4);
     assert_int_equal(list.n, 4);
     for (size_t i = 0; i < list.n; i++) {
@@ -356,7 +226,7 @@ static void every_state_is_listed(void **state)
     struct th_exchange_result again = result_of_token(130000);
     list.n = 0;
     house_turn(&scene.house, 95000);
-    assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "alice", &asker), 0);
+    assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "alice", &asker), 0);
     assert_int_equal(th_broker_list(scene.house.broker, &filter, 100, on_listed, &list), 4);
     assert_string_equal(find_listed(&list, "alice")->state, "refreshing");
     assert_int_equal(find_listed(&list, "alice")->expires_in_ms, 5000);
@@ -465,13 +335,13 @@ static void what_has_no_place_any_more_is_dropped(void **state)
         struct th_dropped dropped;
         scene_open(&scene);
         struct th_directory *before = th_directory_ref(scene.directory);
-        force(&scene, cases[i].config, &dropped, cases[i].n);
+        scene_force(&scene, cases[i].config, &dropped, cases[i].n);
         /* Named as they were. */
         assert_ptr_equal(dropped.directory, before);
         assert_int_equal(holds(&dropped, "one.1.alice"), !cases[i].one_1);
         assert_int_equal(holds(&dropped, "one.2.alice"), !cases[i].one_2);
         assert_int_equal(holds(&dropped, "two.1.alice"), !cases[i].two_1);
-        assert_int_equal(is_there(&scene, "one", 0, "alice"), cases[i].one_1);
+        assert_int_equal(scene_has(&scene, "one", 0, "alice"), cases[i].one_1);
         th_dropped_fini(&dropped);
         th_directory_unref(before);
         scene_close(&scene);
@@ -487,13 +357,13 @@ static void what_is_got_for_a_place_that_is_gone_is_not_kept(void **state)
     struct th_exchange_result refused = result_of_error(TH_E_ACCESS_DENIED);
     scene_open(&scene);
     struct th_directory *old = th_directory_ref(scene.directory);
-    assert_int_equal(ask_for(&scene, old, "two", 0, "carol", &before), TH_AGAIN);
-    force(&scene, CONFIG(CONNECTION("one", BOTH, "read")), NULL, 4);
-    assert_int_equal(ask_for(&scene, old, "two", 1, "carol", &after), TH_AGAIN);
+    assert_int_equal(scene_ask(&scene, old, "two", 0, "carol", &before), TH_AGAIN);
+    scene_force(&scene, CONFIG(CONNECTION("one", BOTH, "read")), NULL, 4);
+    assert_int_equal(scene_ask(&scene, old, "two", 1, "carol", &after), TH_AGAIN);
     office_end_all(&scene.house.offices[0], &result, "t");
     assert_string_equal(before.value, "Bearer t");
     assert_string_equal(after.value, "Bearer t");
-    assert_int_equal(ask_for(&scene, old, "two", 0, "dave", &failed), TH_AGAIN);
+    assert_int_equal(scene_ask(&scene, old, "two", 0, "dave", &failed), TH_AGAIN);
     office_end_all(&scene.house.offices[0], &refused, NULL);
     assert_int_equal(failed.error, TH_E_ACCESS_DENIED);
     assert_int_equal(house_count(&scene.house).entries, 4);
@@ -518,19 +388,19 @@ static void our_own_failures_do_not_outlive_a_configuration(void **state)
         struct th_exchange_result result = result_of_error(cases[i].error);
         int expected = cases[i].stays ? cases[i].error : TH_AGAIN;
         scene_open(&scene);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "carol", &remembered),
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "carol", &remembered),
                          TH_AGAIN);
         office_end_all(&scene.house.offices[0], &result, NULL);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "carol", &remembered),
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "carol", &remembered),
                          cases[i].error);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "dave", &flying), TH_AGAIN);
-        force(&scene, USUAL, NULL, cases[i].stays ? 0 : 1);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "carol", &remembered),
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "dave", &flying), TH_AGAIN);
+        scene_force(&scene, USUAL, NULL, cases[i].stays ? 0 : 1);
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "carol", &remembered),
                          expected);
         th_broker_leave(&remembered.waiter);
         office_end_all(&scene.house.offices[0], &result, NULL); /* begun by the old key */
         assert_int_equal(flying.error, cases[i].error);
-        assert_int_equal(ask_for(&scene, scene.directory, "one", 0, "dave", &flying), expected);
+        assert_int_equal(scene_ask(&scene, scene.directory, "one", 0, "dave", &flying), expected);
         th_broker_leave(&flying.waiter);
         scene_close(&scene);
     }

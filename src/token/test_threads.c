@@ -1,6 +1,6 @@
 /* Workers on threads of their own: run it under the thread sanitizer. What fails here aborts, as
  * cmocka's checks are for the thread of the test. */
-#include "testing.h"
+#include "scene.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tokenhop/base/mem.h"
+#include "tokenhop/token/revoker.h"
 
 #define N_WAITERS 1000
 #define N_KEYS 24
@@ -324,11 +325,95 @@ static void r14_threads_at_random(void **state)
     hall_close(&hall);
 }
 
+/* -- revoking ------------------------------------------------------------------------------------ */
+
+#define N_DROPPED 400
+
+static atomic_uint n_batches_told;
+
+static void on_batch_told(void *arg, const struct th_revoker_outcome *outcome)
+{
+    TH_REQUIRE(outcome->n_revoked == N_DROPPED && outcome->n_skipped == 0);
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+/* Ends what runs here, one a turn, until the batch has ended. */
+static void *revoke_until_told(void *arg)
+{
+    struct lane *lane = arg;
+    const struct th_exchange_result fine = {.n_legs = 1, .legs[0].status = 200};
+    while (atomic_load(&n_batches_told) == 0) {
+        if (!th_list_is_empty(&lane->office.running))
+            office_end(office_oldest(&lane->office), &fine, NULL);
+        (void)th_worker_turn(lane->worker);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void drop_and_revoke(struct hall *hall, struct th_revoker *revoker)
+{
+    const struct th_broker_filter all = {0};
+    const struct th_revoker_batch batch = {
+        .why = "test", .limit_ms = 60000, .fn = on_batch_told, .arg = &n_batches_told};
+    struct th_dropped dropped;
+    assert_int_equal(th_broker_drop(hall->broker, &all, &dropped), N_DROPPED);
+    th_revoker_start(revoker, &dropped, &batch);
+}
+
+static void r24_threads_revoke_together(void **state)
+{
+    static struct hall hall;
+    struct th_broker_options options = usual_options(NULL);
+    struct th_directory *directory = directory_of(USUAL);
+    struct th_exchange_result result = result_of_token(300000);
+    struct th_revoker *revoker;
+    struct th_revoker_desk *desks[N_DESKS];
+    hall_open(&hall, &options);
+    atomic_store(&n_batches_told, 0);
+    const struct th_revoker_options how = {.clock = &hall.clock.clock};
+    assert_int_equal(th_revoker_new(&how, &revoker), 0);
+    assert_int_equal(th_broker_set_directory(hall.broker, directory, NULL), 0);
+    for (unsigned i = 0; i < N_DESKS; i++) {
+        struct lane *lane = &hall.lanes[i];
+        open_desk(lane, &office_ops);
+        assert_int_equal(
+            th_revoker_desk_new(revoker, lane->worker, &office_ops, &lane->office, &desks[i]), 0);
+    }
+    for (unsigned i = 0; i < N_DROPPED; i++) {
+        struct asker asker = {.waiter.fn = on_held_told};
+        struct th_refusal *refusal;
+        char subject[32];
+        (void)snprintf(subject, sizeof subject, "user%u", i);
+        struct th_broker_request request = scene_request(directory, "one", 0, subject);
+        assert_int_equal(th_broker_get(hall.lanes[0].desk, &request, INT64_MAX, &asker.waiter,
+                                       &asker.credential, &asker.state, &refusal),
+                         TH_AGAIN);
+        th_broker_leave(&asker.waiter);
+        office_end_all(&hall.lanes[0].office, &result, "t");
+    }
+    for (unsigned i = 0; i < N_DESKS; i++)
+        assert_int_equal(
+            pthread_create(&hall.lanes[i].thread, NULL, revoke_until_told, &hall.lanes[i]), 0);
+    drop_and_revoke(&hall, revoker); /* of a thread that is no worker's */
+    for (unsigned i = 0; i < N_DESKS; i++)
+        assert_int_equal(pthread_join(hall.lanes[i].thread, NULL), 0);
+    assert_int_equal(atomic_load(&n_batches_told), 1);
+    for (unsigned i = 0; i < N_DESKS; i++) {
+        th_revoker_desk_free(desks[i]);
+        th_broker_desk_free(hall.lanes[i].desk);
+    }
+    th_revoker_free(revoker);
+    th_directory_unref(directory);
+    hall_close(&hall);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(r14_a_thousand_waiters_one_exchange),
         cmocka_unit_test(r14_threads_at_random),
+        cmocka_unit_test(r24_threads_revoke_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,14 +22,20 @@
 struct th_revoker;
 struct th_revoker_desk;
 
-int th_revoker_new(const struct th_clock *clock, struct th_revoker **ret_revoker) TH_MUST;
+struct th_revoker_options {
+    const struct th_clock *clock;
+    struct th_log *log;               /* these two may be NULL */
+    struct th_metrics_shard *metrics; /* the one that all threads share */
+};
+int th_revoker_new(const struct th_revoker_options *options,
+                   struct th_revoker **ret_revoker) TH_MUST;
 struct th_revoker *th_revoker_free(struct th_revoker *revoker); /* after all desks; NULL is fine */
 
 /* Before the workers run. */
 int th_revoker_desk_new(struct th_revoker *revoker, struct th_worker *worker,
                         const struct th_exchange_ops *ops, void *exchanger,
                         struct th_revoker_desk **ret_desk) TH_MUST;
-/* After its worker has stopped, before its exchanger and any worker are freed: what it was asking is cut
+/* After all workers have stopped, and nothing is started any more; before its exchanger and any worker are freed: what it was asking is cut
  * and counts as failed. NULL is fine. */
 struct th_revoker_desk *th_revoker_desk_free(struct th_revoker_desk *desk);
 
