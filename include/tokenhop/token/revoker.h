@@ -35,8 +35,8 @@ struct th_revoker *th_revoker_free(struct th_revoker *revoker); /* after all des
 int th_revoker_desk_new(struct th_revoker *revoker, struct th_worker *worker,
                         const struct th_exchange_ops *ops, void *exchanger,
                         struct th_revoker_desk **ret_desk) TH_MUST;
-/* After all workers have stopped, and nothing is started any more; before its exchanger and any worker are freed: what it was asking is cut
- * and counts as failed. NULL is fine. */
+/* After all workers have stopped, and nothing is started any more; before its exchanger and any worker
+ * are freed: what it was asking is cut and counts as failed. NULL is fine. */
 struct th_revoker_desk *th_revoker_desk_free(struct th_revoker_desk *desk);
 
 struct th_revoker_outcome {
