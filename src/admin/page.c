@@ -51,6 +51,8 @@ static void add_value(struct th_buf *out, const json_t *value)
     size_t i;
     const json_t *item;
 
+    if (value == NULL) /* a member that is not always there */
+        return;
     switch (json_typeof(value)) {
     case JSON_STRING:
         add_text(out, json_string_value(value));
@@ -101,7 +103,8 @@ static void add_rows(struct th_buf *out, const char *before, json_t *object)
 static void add_connections(struct th_buf *out, const json_t *list)
 {
     static const char *const columns[] = {
-        "name", "type", "urls", "agents", "authorization_server", "scopes", "cached"};
+        "name",   "type",   "urls",     "agents",    "authorization_server",
+        "scopes", "cached", "requests", "last_error"};
     size_t i;
     json_t *connection;
 

@@ -134,18 +134,40 @@ static json_t *agents_to_json(const struct th_config_connection *connection)
     return list;
 }
 
-static json_t *connection_to_json(const struct th_config_connection *connection, size_t n_cached)
+/* Requests, and what went wrong last. */
+static void add_figures(json_t *json, struct th_metrics *metrics, struct th_str name)
+{
+    struct th_metrics_connection_figures figures;
+
+    th_metrics_sum_connection(metrics, name, &figures);
+    json_object_set_new(json, "requests", json_integer((json_int_t)figures.requests));
+    json_object_set_new(json, "cache_hits", json_integer((json_int_t)figures.hits));
+    json_object_set_new(json, "failed_5xx", json_integer((json_int_t)figures.classes[5]));
+    if (figures.last_error == 0)
+        return;
+    const struct th_error_row *row = th_error_get(figures.last_error);
+    json_object_set_new(json, "last_error", json_string(row->code));
+    json_object_set_new(json, "last_error_title", json_string(row->title));
+    json_object_set_new(json, "last_error_at",
+                        json_integer((json_int_t)(figures.last_error_wall_ms / 1000)));
+}
+
+static json_t *connection_to_json(struct th_metrics *metrics,
+                                  const struct th_config_connection *connection, size_t n_cached)
 {
     const struct th_config_authorization_server *server =
         connection->server != NULL ? connection->server
         : connection->n_agents > 0 ? connection->agents[0]->server
                                    : NULL;
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I}", "name", th_json_text(connection->name),
-                     "type", th_plan_get(connection->type)->name, "urls",
-                     patterns_to_json(connection), "agents", agents_to_json(connection),
-                     "authorization_server",
-                     server != NULL ? th_json_text(server->name) : json_null(), "scopes",
-                     th_json_text(connection->scope_text), "cached", (json_int_t)n_cached);
+    json_t *json =
+        json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I}", "name", th_json_text(connection->name),
+                  "type", th_plan_get(connection->type)->name, "urls", patterns_to_json(connection),
+                  "agents", agents_to_json(connection), "authorization_server",
+                  server != NULL ? th_json_text(server->name) : json_null(), "scopes",
+                  th_json_text(connection->scope_text), "cached", (json_int_t)n_cached);
+    if (json != NULL)
+        add_figures(json, metrics, connection->name);
+    return json;
 }
 
 struct tally {
@@ -179,7 +201,8 @@ json_t *th_connections_to_json(const struct th_admin_request *request)
     th_broker_list(request->admin->broker, &all, SIZE_MAX, count_entry, &tally);
     json_t *list = json_array();
     for (size_t i = 0; i < config->n_connections; i++)
-        json_array_append_new(list, connection_to_json(&config->connections[i], counts[i]));
+        json_array_append_new(
+            list, connection_to_json(request->admin->metrics, &config->connections[i], counts[i]));
     return json_pack("{s:o}", "connections", list);
 }
 

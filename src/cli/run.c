@@ -77,6 +77,7 @@ static void reload(struct th_service *service, const char *path,
     if (error != 0)
         TH_LOG(log, TH_LEVEL_ERROR, "config.kept", "The configuration was not changed",
                TH_LOG_ERR("error", error));
+    th_service_count_reload(service, error == 0);
     if (admin != NULL)
         th_admin_note_reload(admin, error == 0 ? config : NULL, mistakes.count + mistakes.left_out);
     if (command != NULL)

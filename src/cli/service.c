@@ -111,6 +111,8 @@ static int make_shared(struct th_service *service)
     if (error == 0)
         error = th_proxy_new(service->config, &service->proxy);
     if (error == 0)
+        error = th_proxy_measure(service->proxy, service->metrics);
+    if (error == 0)
         error = th_directory_new(service->config, &directory);
     if (error == 0)
         enforce(service, directory);
@@ -276,6 +278,12 @@ int th_service_reload(struct th_service *service, struct th_config *config)
     th_config_unref(service->config);
     service->config = th_config_ref(config);
     return error;
+}
+
+void th_service_count_reload(struct th_service *service, bool succeeded)
+{
+    th_metrics_count(th_metrics_shard(service->metrics, TH_METRICS_SHARED),
+                     succeeded ? TH_METRIC_RELOADS : TH_METRIC_RELOADS_FAILED);
 }
 
 void th_service_reopen_logs(struct th_service *service)

@@ -20,6 +20,8 @@ int th_service_start(struct th_service *service, struct th_errinfo *reterr) TH_M
 /* Goes over to a new configuration; what it cannot change while running (listeners, workers, cache
  * bounds) is logged and stays. The caller keeps its reference. */
 int th_service_reload(struct th_service *service, struct th_config *config) TH_MUST;
+/* For the metrics: one was made, or refused. */
+void th_service_count_reload(struct th_service *service, bool succeeded);
 /* Opens log files anew, after they were rotated. */
 void th_service_reopen_logs(struct th_service *service);
 /* Begins to drain; th_service_is_drained() tells when all workers have nothing left. */

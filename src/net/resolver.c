@@ -8,6 +8,7 @@
 #include "tokenhop/base/random.h"
 #include "tokenhop/net/helpers.h"
 #include "tokenhop/net/worker.h"
+#include "tokenhop/observe/metrics.h"
 
 #define FOUND_MS 30000
 #define NOT_FOUND_MS 2000
@@ -190,6 +191,8 @@ static void settle_entry(struct th_resolver *resolver, struct entry *entry, int 
     entry->state = found ? ENTRY_FOUND : ENTRY_NOT_FOUND;
     if (found)
         entry->addresses = *addresses;
+    th_metrics_count(resolver->worker->metrics,
+                     found ? TH_METRIC_NAMES_RESOLVED : TH_METRIC_NAMES_FAILED);
     entry->expires_ms = resolver->worker->now_ms + (found ? FOUND_MS : NOT_FOUND_MS);
 }
 

@@ -381,6 +381,9 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     ex->fetch = NULL;
     th_timer_stop(&ex->worker->wheel, &ex->share);
     report->duration_us += duration_us;
+    th_metrics_observe_us(ex->worker->metrics, TH_HISTOGRAM_LEG, duration_us);
+    if (error != 0)
+        th_metrics_count(ex->worker->metrics, TH_METRIC_LEGS_FAILED);
     if (error == 0) {
         report->status = response->status;
         th_exchange_note_nonce(ex, response);

@@ -1,11 +1,13 @@
 #include "tokenhop/observe/metrics.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "metrics_private.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/clock.h"
 #include "tokenhop/base/mem.h"
@@ -48,12 +50,6 @@ static const struct {
     {60000000, "60"}, {600000000, "600"}, {INT64_MAX, "+Inf"},
 };
 
-struct th_metrics {
-    unsigned n_workers;
-    int64_t start_wall_ms;
-    struct th_metrics_shard *shards; /* the workers', then the shared one */
-};
-
 struct th_metrics *th_metrics_new(unsigned n_workers)
 {
     struct th_metrics *metrics = th_calloc(1, sizeof *metrics);
@@ -68,12 +64,14 @@ struct th_metrics *th_metrics_new(unsigned n_workers)
         return NULL;
     }
     metrics->shards[n_workers].is_shared = true;
+    th_metrics_rows_init(&metrics->rows);
     return metrics;
 }
 
 struct th_metrics *th_metrics_free(struct th_metrics *metrics)
 {
     if (metrics != NULL) {
+        th_metrics_rows_fini(metrics);
         th_free(metrics->shards);
         th_free(metrics);
     }
@@ -85,25 +83,10 @@ struct th_metrics_shard *th_metrics_shard(struct th_metrics *metrics, unsigned w
     return &metrics->shards[worker < metrics->n_workers ? worker : metrics->n_workers];
 }
 
-static void cell_add(const struct th_metrics_shard *shard, atomic_uint_least64_t *cell, uint64_t by)
-{
-    if (shard->is_shared) {
-        atomic_fetch_add_explicit(cell, by, memory_order_relaxed);
-        return;
-    }
-    uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
-    atomic_store_explicit(cell, now + by, memory_order_relaxed);
-}
-
-static int error_index(int error)
-{
-    return error < 0 && error > -TH_ERROR_COUNT ? -error : TH_ERROR_INDEX_INTERNAL;
-}
-
 void th_metrics_count_error(struct th_metrics_shard *shard, int error)
 {
     if (shard != NULL)
-        cell_add(shard, &shard->errors[error_index(error)], 1);
+        th_metrics_cell_add(shard, &shard->errors[th_metrics_error_index(error)], 1);
 }
 
 void th_metrics_count_status(struct th_metrics_shard *shard, unsigned status)
@@ -124,8 +107,8 @@ void th_metrics_observe_us(struct th_metrics_shard *shard, enum th_histogram his
     size_t bucket = 0;
     while (us > bounds[bucket].us)
         bucket++;
-    cell_add(shard, &shard->buckets[histogram][bucket], 1);
-    cell_add(shard, &shard->sums_us[histogram], (uint64_t)us);
+    th_metrics_cell_add(shard, &shard->buckets[histogram][bucket], 1);
+    th_metrics_cell_add(shard, &shard->sums_us[histogram], (uint64_t)us);
 }
 
 int64_t th_metrics_sum(const struct th_metrics *metrics, enum th_metric metric)
@@ -140,7 +123,7 @@ uint64_t th_metrics_sum_errors(const struct th_metrics *metrics, int error)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i <= metrics->n_workers; i++)
-        sum += atomic_load_explicit(&metrics->shards[i].errors[error_index(error)],
+        sum += atomic_load_explicit(&metrics->shards[i].errors[th_metrics_error_index(error)],
                                     memory_order_relaxed);
     return sum;
 }
@@ -217,19 +200,57 @@ static void write_histogram(const struct th_metrics *metrics, enum th_histogram 
                   row->name, (unsigned long long)below);
 }
 
-/* Pages; 0 where /proc is not to be had. */
-static unsigned long resident_pages(void)
+/* Pages of memory, all and resident; 0 where /proc is not to be had. */
+static void count_pages(unsigned long *ret_all, unsigned long *ret_resident)
 {
     char text[128];
+    char *end, *line = NULL;
     FILE *file = fopen("/proc/self/statm", "re");
+    *ret_all = *ret_resident = 0;
     if (file == NULL)
-        return 0;
-    char *end, *line = fgets(text, sizeof text, file);
+        return;
+    line = fgets(text, sizeof text, file);
     (void)fclose(file);
     if (line == NULL)
+        return;
+    *ret_all = strtoul(line, &end, 10);
+    *ret_resident = strtoul(end, NULL, 10);
+}
+
+/* 0 where /proc is not to be had. */
+static unsigned long count_descriptors(void)
+{
+    unsigned long n = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL)
         return 0;
-    (void)strtoul(line, &end, 10);
-    return strtoul(end, NULL, 10);
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        n += entry->d_name[0] != '.';
+    (void)closedir(folder);
+    return n > 0 ? n - 1 : 0; /* the folder's own */
+}
+
+static void write_one(struct th_buf *buf, const char *name, const char *help,
+                      unsigned long long value)
+{
+    write_head(buf, name, "gauge", help);
+    th_buf_printf(buf, "%s %llu\n", name, value);
+}
+
+static void write_resources(struct th_buf *buf)
+{
+    unsigned long all, resident, page = (unsigned long)sysconf(_SC_PAGESIZE);
+    struct rlimit limit;
+
+    count_pages(&all, &resident);
+    write_one(buf, "process_resident_memory_bytes", "Memory held",
+              (unsigned long long)resident * page);
+    write_one(buf, "process_virtual_memory_bytes", "Addresses in use",
+              (unsigned long long)all * page);
+    write_one(buf, "process_open_fds", "Descriptors in use", count_descriptors());
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        write_one(buf, "process_max_fds", "Descriptors that may be in use",
+                  (unsigned long long)limit.rlim_cur);
 }
 
 static void write_process(const struct th_metrics *metrics, struct th_buf *buf)
@@ -248,19 +269,18 @@ static void write_process(const struct th_metrics *metrics, struct th_buf *buf)
         write_head(buf, "process_cpu_seconds_total", "counter", "Processor time used");
         th_buf_printf(buf, "process_cpu_seconds_total %lld.%06lld\n", us / 1000000, us % 1000000);
     }
-    write_head(buf, "process_resident_memory_bytes", "gauge", "Memory held");
-    th_buf_printf(buf, "process_resident_memory_bytes %llu\n",
-                  (unsigned long long)resident_pages() * (unsigned long)sysconf(_SC_PAGESIZE));
+    write_resources(buf);
     write_head(buf, "process_start_time_seconds", "gauge", "When it was started, since 1970");
     th_buf_printf(buf, "process_start_time_seconds %lld.%03d\n",
                   (long long)metrics->start_wall_ms / 1000, (int)(metrics->start_wall_ms % 1000));
 }
 
-void th_metrics_write_prometheus(const struct th_metrics *metrics, struct th_buf *buf)
+void th_metrics_write_prometheus(struct th_metrics *metrics, struct th_buf *buf)
 {
     write_rows(metrics, buf);
     write_errors(metrics, buf);
     for (enum th_histogram i = 0; i < TH_HISTOGRAM_COUNT; i++)
         write_histogram(metrics, i, buf);
+    th_metrics_write_connections(metrics, buf);
     write_process(metrics, buf);
 }

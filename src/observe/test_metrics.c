@@ -77,6 +77,74 @@ static void errors_and_classes(void **state)
     th_metrics_free(metrics);
 }
 
+static void connections_have_rows(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(2);
+    struct th_metrics_shard *first = th_metrics_shard(metrics, 0);
+    struct th_metrics_shard *second = th_metrics_shard(metrics, 1);
+    struct th_metrics_connection_figures figures;
+    unsigned a = th_metrics_connection(metrics, TH_STR("a"));
+    unsigned b = th_metrics_connection(metrics, TH_STR("b"));
+    assert_int_not_equal(a, b);
+    assert_int_equal(th_metrics_connection(metrics, TH_STR("a")), a);
+    th_metrics_count_request(first, a, 200, true, 0, 0);
+    th_metrics_count_request(second, a, 204, false, 0, 0);
+    th_metrics_count_request(second, a, 502, false, TH_E_EXCHANGE_FAILED, 5999);
+    th_metrics_count_request(first, a, 0, true, TH_E_CANCELLED, 7000);
+    th_metrics_count_request(first, a, 999, false, 0, 0); /* no status of HTTP */
+    th_metrics_count_request(NULL, a, 200, true, 0, 0);
+    th_metrics_sum_connection(metrics, TH_STR("a"), &figures);
+    assert_int_equal(figures.requests, 5);
+    assert_int_equal(figures.hits, 2);
+    assert_int_equal(figures.classes[0], 2);
+    assert_int_equal(figures.classes[2], 2);
+    assert_int_equal(figures.classes[5], 1);
+    assert_int_equal(figures.last_error, TH_E_CANCELLED);
+    assert_int_equal(figures.last_error_wall_ms, 7000);
+    th_metrics_sum_connection(metrics, TH_STR("b"), &figures);
+    assert_int_equal(figures.requests, 0);
+    assert_int_equal(figures.last_error, 0);
+    th_metrics_sum_connection(metrics, TH_STR("unknown"), &figures);
+    assert_int_equal(figures.requests, 0);
+
+    struct th_buf buf;
+    th_buf_init(&buf, 1 << 20);
+    th_metrics_write_prometheus(metrics, &buf);
+    assert_false(buf.failed);
+    assert_non_null(strstr(buf.ptr, "tokenhop_connection_requests_total{connection=\"a\","
+                                    "class=\"2xx\"} 2\n"));
+    assert_non_null(strstr(buf.ptr, "tokenhop_connection_cache_hits_total{connection=\"a\"} 2\n"));
+    assert_null(strstr(buf.ptr, "(others)"));
+    th_buf_fini(&buf);
+    th_metrics_free(metrics);
+}
+
+/* Names are without bound over the reloads of a long life; rows are not. */
+static void what_has_no_room_is_counted_together(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(1);
+    struct th_metrics_shard *shard = th_metrics_shard(metrics, 0);
+    struct th_buf buf;
+    char name[32];
+    unsigned last = 0;
+    for (unsigned i = 0; i < TH_METRICS_CONNECTIONS + 20; i++) {
+        snprintf(name, sizeof name, "connection-%u", i);
+        unsigned row = th_metrics_connection(metrics, th_str_of(name));
+        assert_int_equal(row, i < TH_METRICS_CONNECTIONS - 1 ? i : TH_METRICS_CONNECTIONS - 1);
+        th_metrics_count_request(shard, row, 200, false, 0, 0);
+        last = row;
+    }
+    assert_int_equal(last, TH_METRICS_CONNECTIONS - 1);
+    assert_int_equal(th_metrics_connection(metrics, TH_STR("connection-7")), 7);
+    th_buf_init(&buf, 1 << 20);
+    th_metrics_write_prometheus(metrics, &buf);
+    assert_non_null(strstr(buf.ptr, "{connection=\"(others)\",class=\"2xx\"} 21\n"));
+    th_buf_fini(&buf);
+    th_metrics_free(metrics);
+}
+
 enum { N_THREADS = 4, N_EACH = 50000 };
 
 static void *count_shared(void *shard)
@@ -220,9 +288,14 @@ static void memory_is_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums_the_shards),    cmocka_unit_test(errors_and_classes),
-        cmocka_unit_test(from_many_threads),  cmocka_unit_test(as_prometheus_reads_it),
-        cmocka_unit_test(families_are_whole), cmocka_unit_test(memory_is_short),
+        cmocka_unit_test(sums_the_shards),
+        cmocka_unit_test(connections_have_rows),
+        cmocka_unit_test(what_has_no_room_is_counted_together),
+        cmocka_unit_test(errors_and_classes),
+        cmocka_unit_test(from_many_threads),
+        cmocka_unit_test(as_prometheus_reads_it),
+        cmocka_unit_test(families_are_whole),
+        cmocka_unit_test(memory_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,12 @@ int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
     return 0;
 }
 
+int th_proxy_measure(struct th_proxy *proxy, struct th_metrics *metrics)
+{
+    proxy->metrics = metrics;
+    return th_snapshot_measure(proxy->snapshot, metrics);
+}
+
 struct th_proxy *th_proxy_free(struct th_proxy *proxy)
 {
     if (proxy == NULL)
@@ -53,6 +59,11 @@ int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
 
     if (error < 0)
         return error;
+    error = th_snapshot_measure(snapshot, proxy->metrics);
+    if (error < 0) {
+        th_snapshot_unref(snapshot);
+        return error;
+    }
     th_snapshot_unref(proxy->snapshot);
     proxy->snapshot = th_snapshot_ref(snapshot);
     *ret_snapshot = snapshot;
@@ -70,11 +81,20 @@ static const struct th_config_agent *find_agent(const struct th_config_view *con
     return NULL;
 }
 
+static void count_lost_lines(struct th_proxy_desk *desk)
+{
+    uint64_t n = th_access_dropped(desk->access_log);
+
+    th_metrics_add(desk->metrics, TH_METRIC_LOG_LINES_DROPPED, (int64_t)(n - desk->n_lines_lost));
+    desk->n_lines_lost = n;
+}
+
 static void on_flush(struct th_timer *timer)
 {
     struct th_proxy_desk *desk = TH_CONTAINER_OF(timer, struct th_proxy_desk, flush);
 
     th_access_flush(desk->access_log);
+    count_lost_lines(desk);
     th_timer_set(&desk->worker->wheel, timer, desk->worker->now_ms + FLUSH_MS);
 }
 

@@ -15,6 +15,7 @@
 
 struct th_proxy {
     struct th_snapshot *snapshot; /* of desks that are made from now on */
+    struct th_metrics *metrics;   /* for the rows of connections; NULL: none */
     struct th_seen *seen;
     atomic_size_t n_sessions; /* of all desks, for limits.connections */
     atomic_size_t n_tunnels;  /* and for limits.tunnels */
@@ -47,6 +48,7 @@ struct th_proxy_desk {
     struct th_timer trim;
     struct th_origin_pool origins;
     struct th_timer flush; /* of the access log */
+    uint64_t n_lines_lost; /* of it, as far as they were counted */
     struct th_timer drain;
     bool draining;
     void (*on_drained)(struct th_proxy_desk *desk, void *arg);

@@ -151,6 +151,7 @@ struct th_hop {
     /* for the record */
     int64_t started_us;
     int64_t started_wall_ms;
+    int64_t connect_started_us;
     int64_t exchange_started_us, exchange_us;
     int64_t first_byte_us;
     uint8_t cache_state; /* enum th_cache_state */

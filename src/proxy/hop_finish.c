@@ -212,6 +212,18 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
     th_access_write(hop->desk->access_log, &record);
 }
 
+static void count_connection(struct th_hop *hop)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    const unsigned *rows = hop->use != NULL ? hop->use->snapshot->metric_rows : NULL;
+
+    if (connection != NULL && rows != NULL)
+        th_metrics_count_request(
+            hop->desk->metrics, rows[connection->index], (unsigned)hop->status,
+            hop->cache_state == TH_CACHE_HIT || hop->cache_state == TH_CACHE_REFRESHED, hop->error,
+            hop->error != 0 ? th_clock_wall_ms(hop->desk->worker->clock) : 0);
+}
+
 static void count(struct th_hop *hop, int64_t duration_us)
 {
     struct th_metrics_shard *metrics = hop->desk->metrics;
@@ -222,6 +234,7 @@ static void count(struct th_hop *hop, int64_t duration_us)
         th_metrics_count_status(metrics, (unsigned)hop->status);
     if (hop->error != 0)
         th_metrics_count_error(metrics, hop->error);
+    count_connection(hop);
     th_metrics_observe_us(metrics, TH_HISTOGRAM_HOP, duration_us);
     if (hop->first_byte_us >= 0)
         th_metrics_observe_us(metrics, TH_HISTOGRAM_FIRST_BYTE, hop->first_byte_us);

@@ -359,6 +359,7 @@ static enum th_hop_step dial(struct th_hop *hop)
     int64_t connect_ms = hop->use->snapshot->view->timeouts.connect_ms;
 
     hop->connect_deadline_ms = hop->desk->worker->now_ms + connect_ms;
+    hop->connect_started_us = th_clock_precise_us();
     struct th_dial_request request = {
         .host = key.host,
         .port = key.port,
@@ -381,6 +382,8 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
         int error = th_stream_tls_error(&hop->origin->stream, &reason);
         if (error < 0)
             return origin_failed(hop, error);
+        th_metrics_observe_us(hop->desk->metrics, TH_HISTOGRAM_CONNECT,
+                              th_clock_precise_us() - hop->connect_started_us);
         return th_hop_move(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
     }
     if (hop->dialing || hop->origin != NULL) { /* just dialed, or woken by the client */

@@ -1,6 +1,7 @@
 #include "snapshot.h"
 
 #include "tokenhop/base/mem.h"
+#include "tokenhop/observe/metrics.h"
 #include "tokenhop/token/inject.h"
 
 static bool is_https(const struct th_config_pattern *pattern)
@@ -78,6 +79,21 @@ int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
     return 0;
 }
 
+int th_snapshot_measure(struct th_snapshot *snapshot, struct th_metrics *metrics)
+{
+    size_t n = snapshot->view->n_connections;
+
+    if (metrics == NULL || n == 0)
+        return 0;
+    snapshot->metric_rows = th_calloc(n, sizeof *snapshot->metric_rows);
+    if (snapshot->metric_rows == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        snapshot->metric_rows[i] =
+            th_metrics_connection(metrics, snapshot->view->connections[i].name);
+    return 0;
+}
+
 struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot)
 {
     th_ref_take(&snapshot->ref);
@@ -92,6 +108,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
         th_credential_unref(snapshot->credentials[i]);
     th_free(snapshot->credentials);
     th_tls_context_unref(snapshot->tls);
+    th_free(snapshot->metric_rows);
     th_routes_free(snapshot->routes);
     th_config_unref(snapshot->config);
     th_free(snapshot);

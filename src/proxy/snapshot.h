@@ -10,6 +10,8 @@
 #include "tokenhop/proxy/proxy.h"
 #include "tokenhop/token/credential.h"
 
+struct th_metrics;
+
 struct th_snapshot {
     struct th_ref ref;
     struct th_config *config;
@@ -17,10 +19,14 @@ struct th_snapshot {
     struct th_routes *routes;
     /* By a connection's index: what a static one sends; NULL for every other. */
     struct th_credential **credentials;
+    unsigned *metric_rows;      /* by the connection's index; NULL: they are not counted */
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
 };
 
 int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot) TH_MUST;
+
+/* Finds the rows of its connections. Before any desk uses it. */
+int th_snapshot_measure(struct th_snapshot *snapshot, struct th_metrics *metrics) TH_MUST;
 
 /* One desk's hold on a snapshot: goes when it is retired and no hop or origin connection uses it. */
 struct th_snapshot_use {

@@ -149,7 +149,34 @@ def test_connections_are_listed_with_what_is_cached(running, sandbox):
     assert listed["agent2"]["cached"] == 2 and listed["agent3"]["cached"] == 0
     assert listed["agent2"]["type"] == "agent_to_agent" and listed["agent2"]["agents"] == ["agent1"]
     assert listed["agent2"]["urls"] == [configured["agent2"]["url"]]
+    assert listed["agent2"]["requests"] == 2 and "last_error" not in listed["agent2"]
     assert listed["agent2"]["authorization_server"] == configured["agent2"]["authorization_server"]
+
+
+def test_requests_are_counted_by_connection(running, sandbox):
+    admin = running()
+    token = sandbox.mint(user="alice")
+    for _ in range(3):
+        call(admin.hop, sandbox, token)
+    sandbox.fault("org_token", "unavailable", count=10)
+    assert admin.hop.get(sandbox.url("agent3", "/a2a/whoami"), token).status_code == 503
+    harness.wait_until(lambda: "exchange_unavailable" in admin.request("GET", "/connections").text)  # once it is recorded
+    metrics = admin.metrics()
+    of = lambda name, kind: metrics[f'tokenhop_connection_requests_total{{connection="{name}",class="{kind}"}}']
+    assert (of("agent2", "2xx"), of("agent2", "5xx"), of("agent3", "2xx"), of("agent3", "5xx")) == ("3", "0", "0", "1")
+    assert metrics['tokenhop_connection_cache_hits_total{connection="agent2"}'] == "2"
+    assert int(metrics["tokenhop_leg_duration_seconds_count"]) >= 3
+    assert int(metrics["tokenhop_connect_duration_seconds_count"]) >= 1
+    assert int(metrics["process_open_fds"]) > 10 and int(metrics["process_max_fds"]) > 10
+    listed = {c["name"]: c for c in admin.get("/connections")["connections"]}
+    assert listed["agent3"]["last_error"] == "exchange_unavailable" and listed["agent3"]["failed_5xx"] == 1
+    assert abs(listed["agent3"]["last_error_at"] - time.time()) < 60
+    # They outlive a reload, also of what is not configured any more.
+    admin.hop.config["connections"] = [c for c in admin.hop.config["connections"] if c["name"] == "agent3"]
+    admin.hop.write()
+    assert admin.post("/reload").status == 200
+    metrics = admin.metrics()
+    assert of("agent2", "2xx") == "3" and metrics['tokenhop_reloads_total{result="succeeded"}'] == "1"
 
 
 def test_cache_is_listed_and_no_token_is_in_it(running, sandbox):

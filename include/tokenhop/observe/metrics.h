@@ -32,12 +32,27 @@ enum th_histogram {
 
 #define TH_HISTOGRAM_BUCKETS 18 /* the last is +Inf */
 
+/* Requests by connection: names of the configuration, so that they are bounded. Blocks of cells are made
+ * when a name is first seen. */
+#define TH_METRICS_ROWS_A_BLOCK 64
+#define TH_METRICS_BLOCKS 16
+#define TH_METRICS_CONNECTIONS (TH_METRICS_ROWS_A_BLOCK * TH_METRICS_BLOCKS)
+
+struct th_metrics_cell {
+    _Alignas(64) atomic_uint_least64_t classes[6]; /* by status / 100; 0: none was sent */
+    atomic_uint_least64_t hits;                    /* in the cache */
+    atomic_uint_least64_t last_error; /* the time in seconds times 256, and -TH_E_*; 0: never yet */
+};
+_Static_assert(sizeof(struct th_metrics_cell) == 64, "a request touches one line");
+_Static_assert((int)TH_ERROR_COUNT <= 256, "an error has room in the cell's last byte");
+
 struct th_metrics_shard {
     _Alignas(64) bool is_shared; /* more than one thread writes it */
     atomic_int_least64_t values[TH_METRIC_COUNT];
     atomic_uint_least64_t errors[TH_ERROR_COUNT];
     atomic_uint_least64_t buckets[TH_HISTOGRAM_COUNT][TH_HISTOGRAM_BUCKETS];
     atomic_uint_least64_t sums_us[TH_HISTOGRAM_COUNT];
+    struct th_metrics_cell *_Atomic blocks[TH_METRICS_BLOCKS];
 };
 
 struct th_metrics;
@@ -73,6 +88,24 @@ void th_metrics_count_error(struct th_metrics_shard *shard, int error);
 void th_metrics_count_status(struct th_metrics_shard *shard, unsigned status);
 void th_metrics_observe_us(struct th_metrics_shard *shard, enum th_histogram histogram, int64_t us);
 
+/* The row of a connection: the same name has the same one as long as the process runs. When there are
+ * more than TH_METRICS_CONNECTIONS - 1 names, or memory is short, the rest share the last row, "(others)".
+ * Any thread; hand it on to workers by a mailbox, or before they run. */
+unsigned th_metrics_connection(struct th_metrics *metrics, struct th_str name);
+/* A request that has ended: its status (0: none was sent), its TH_E_* (0: none), when. */
+void th_metrics_count_request(struct th_metrics_shard *shard, unsigned row, unsigned status,
+                              bool hit, int error, int64_t wall_ms);
+
+struct th_metrics_connection_figures {
+    uint64_t requests, hits;
+    uint64_t classes[6];
+    int last_error; /* TH_E_*; 0: none yet */
+    int64_t last_error_wall_ms;
+};
+/* All zero for a name that has no row. */
+void th_metrics_sum_connection(struct th_metrics *metrics, struct th_str name,
+                               struct th_metrics_connection_figures *ret_figures);
+
 /* Over all shards. */
 int64_t th_metrics_sum(const struct th_metrics *metrics, enum th_metric metric);
 uint64_t th_metrics_sum_errors(const struct th_metrics *metrics, int error);
@@ -80,7 +113,7 @@ uint64_t th_metrics_sum_observed(const struct th_metrics *metrics, enum th_histo
 const char *th_metrics_name(enum th_metric metric); /* "tokenhop_requests_total" */
 
 /* The Prometheus text format, version 0.0.4, with what the process itself tells: memory held in
- * secrets, failed checks, processor time, resident memory. */
-void th_metrics_write_prometheus(const struct th_metrics *metrics, struct th_buf *buf);
+ * secrets, failed checks, processor time, memory, descriptors. */
+void th_metrics_write_prometheus(struct th_metrics *metrics, struct th_buf *buf);
 
 #endif

@@ -23,6 +23,9 @@ struct th_access_log;
 
 /* Holds the configuration; makes routes and what workers share. */
 int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy) TH_MUST;
+/* Requests are counted by connection there. Before desks are made; once. */
+struct th_metrics;
+int th_proxy_measure(struct th_proxy *proxy, struct th_metrics *metrics) TH_MUST;
 struct th_proxy *th_proxy_free(struct th_proxy *proxy); /* after all desks; NULL is fine */
 
 struct th_proxy_desk_options {

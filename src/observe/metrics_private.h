@@ -1,0 +1,49 @@
+/* What the files of the metrics share. */
+#ifndef TOKENHOP_SRC_OBSERVE_METRICS_PRIVATE_H
+#define TOKENHOP_SRC_OBSERVE_METRICS_PRIVATE_H
+
+#include <pthread.h>
+
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/hash.h"
+#include "tokenhop/base/random.h"
+#include "tokenhop/observe/metrics.h"
+
+/* Connections by name. */
+struct th_metrics_rows {
+    pthread_mutex_t lock; /* a leaf: of all of it; not needed to count */
+    struct th_hash_key key;
+    struct th_hash_table table;
+    const char *named[TH_METRICS_CONNECTIONS]; /* inside of the table's elements */
+    unsigned n_named;
+    bool has_others;
+};
+
+struct th_metrics {
+    unsigned n_workers;
+    int64_t start_wall_ms;
+    struct th_metrics_shard *shards; /* the workers', then the shared one */
+    struct th_metrics_rows rows;
+};
+
+static inline void th_metrics_cell_add(const struct th_metrics_shard *shard,
+                                       atomic_uint_least64_t *cell, uint64_t by)
+{
+    if (shard->is_shared) {
+        atomic_fetch_add_explicit(cell, by, memory_order_relaxed);
+        return;
+    }
+    uint64_t now = atomic_load_explicit(cell, memory_order_relaxed);
+    atomic_store_explicit(cell, now + by, memory_order_relaxed);
+}
+
+static inline int th_metrics_error_index(int error)
+{
+    return error < 0 && error > -TH_ERROR_COUNT ? -error : TH_ERROR_INDEX_INTERNAL;
+}
+
+void th_metrics_rows_init(struct th_metrics_rows *rows);
+void th_metrics_rows_fini(struct th_metrics *metrics);
+void th_metrics_write_connections(struct th_metrics *metrics, struct th_buf *buf);
+
+#endif
