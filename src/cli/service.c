@@ -244,40 +244,29 @@ int th_service_start(struct th_service *service, struct th_errinfo *reterr)
 
 /* --- reload --- */
 
-static void on_switch(struct th_worker *worker, const struct th_message *message)
-{
-    struct th_snapshot *snapshot = message->payload;
-
-    th_proxy_desk_switch(worker->proxy, snapshot);
-    th_snapshot_unref(snapshot);
-}
-
 int th_service_reload(struct th_service *service, struct th_config *config)
 {
-    struct th_snapshot *snapshot;
     struct th_directory *directory;
+    TH_CLEANUP(th_freep)
+    struct th_snapshot_use **uses = th_calloc(service->n_places, sizeof(struct th_snapshot_use *));
+    if (uses == NULL)
+        return TH_E_NOMEM;
     int error = th_directory_new(config, &directory);
 
     if (error < 0)
         return error;
-    error = th_proxy_reload(service->proxy, config, &snapshot);
+    error = th_proxy_reload(service->proxy, config, uses, service->n_places);
     if (error == 0)
         enforce(service, directory);
     th_directory_unref(directory);
     if (error < 0)
         return error;
-    for (size_t i = 0; i < service->n_places; i++) {
-        struct th_message message = {.fn = on_switch, .payload = th_snapshot_ref(snapshot)};
-        if (th_mailbox_post(service->places[i].worker->mailbox, &message) < 0) {
-            th_snapshot_unref(snapshot);
-            error = TH_E_OVERLOADED;
-        }
-    }
-    th_snapshot_unref(snapshot);
+    for (size_t i = 0; i < service->n_places; i++)
+        th_proxy_desk_switch(service->places[i].desk, uses[i]);
     th_log_set_level(service->log, (enum th_log_level)th_config_get(config)->log.level);
     th_config_unref(service->config);
     service->config = th_config_ref(config);
-    return error;
+    return 0;
 }
 
 void th_service_count_reload(struct th_service *service, bool succeeded)

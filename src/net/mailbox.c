@@ -8,6 +8,7 @@
 #include "tokenhop/base/list.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/net/helpers.h"
+#include "tokenhop/net/worker.h"
 
 #define FIRST_MESSAGES 64
 #define KEPT_MESSAGES 1024 /* a vector that a burst has grown beyond is given back */
@@ -118,6 +119,13 @@ void th_mailbox_post_job(struct th_mailbox *mailbox, struct th_job *job)
     pthread_mutex_unlock(&mailbox->lock);
     if (!was_filled)
         th_mailbox_wake(mailbox);
+}
+
+void th_worker_post_job(struct th_worker *worker, struct th_job *job)
+{
+    job->worker = worker;
+    job->skipped = false;
+    th_mailbox_post_job(worker->mailbox, job);
 }
 
 bool th_mailbox_is_filled(const struct th_mailbox *mailbox)

@@ -52,21 +52,27 @@ struct th_proxy *th_proxy_free(struct th_proxy *proxy)
 }
 
 int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
-                    struct th_snapshot **ret_snapshot)
+                    struct th_snapshot_use **ret_uses, size_t n_uses)
 {
     struct th_snapshot *snapshot;
+    size_t n = 0;
     int error = th_snapshot_new(config, &snapshot);
 
     if (error < 0)
         return error;
     error = th_snapshot_measure(snapshot, proxy->metrics);
+    while (error == 0 && n < n_uses && (ret_uses[n] = th_snapshot_use_new(snapshot)) != NULL)
+        n++;
+    if (error == 0 && n < n_uses)
+        error = TH_E_NOMEM;
     if (error < 0) {
+        while (n > 0)
+            th_snapshot_use_retire(ret_uses[--n]);
         th_snapshot_unref(snapshot);
         return error;
     }
     th_snapshot_unref(proxy->snapshot);
-    proxy->snapshot = th_snapshot_ref(snapshot);
-    *ret_snapshot = snapshot;
+    proxy->snapshot = snapshot;
     return 0;
 }
 
@@ -117,6 +123,8 @@ static int make_listeners(struct th_proxy_desk *desk)
 }
 
 static void on_drain_deadline(struct th_timer *timer);
+static struct th_desk_post *post_new(struct th_proxy_desk *desk);
+static void post_free(struct th_desk_post *post);
 
 int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options *options,
                       struct th_proxy_desk **ret_desk)
@@ -137,7 +145,8 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     th_timer_init(&desk->drain, on_drain_deadline);
     th_origin_pool_init(&desk->origins, desk);
     desk->current = th_snapshot_use_new(proxy->snapshot);
-    if (desk->current == NULL || make_listeners(desk) < 0) {
+    desk->post = post_new(desk);
+    if (desk->current == NULL || desk->post == NULL || make_listeners(desk) < 0) {
         th_proxy_desk_free(desk);
         return TH_E_NOMEM;
     }
@@ -180,6 +189,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
         th_free(TH_LIST_ENTRY(item, struct th_hop, link));
     th_access_flush(desk->access_log);
     th_snapshot_use_retire(desk->current);
+    post_free(desk->post);
     th_free(desk->listeners);
     th_free(desk);
     return NULL;
@@ -251,18 +261,60 @@ void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
 
 /* --- reload --- */
 
-void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot *snapshot)
+static void go_over(struct th_proxy_desk *desk, struct th_snapshot_use *use)
 {
-    struct th_snapshot_use *use = th_snapshot_use_new(snapshot);
-
-    if (use == NULL)
-        return; /* goes on by the old one */
     /* What the old one permitted, the new one may not. */
     th_origin_pool_clear(&desk->origins);
     th_snapshot_use_retire(desk->current);
     desk->current = use;
     for (size_t i = 0; i < desk->n_listeners; i++)
-        desk->listeners[i].agent = find_agent(snapshot->view, desk->listeners[i].name);
+        desk->listeners[i].agent = find_agent(th_desk_config(desk), desk->listeners[i].name);
+}
+
+static void on_post(struct th_job *job)
+{
+    struct th_desk_post *post = TH_CONTAINER_OF(job, struct th_desk_post, job);
+
+    if (post->desk == NULL)
+        th_free(post);
+    else
+        go_over(post->desk, atomic_exchange_explicit(&post->next, NULL, memory_order_acq_rel));
+}
+
+void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot_use *use)
+{
+    struct th_desk_post *post = desk->post;
+    struct th_snapshot_use *before =
+        atomic_exchange_explicit(&post->next, use, memory_order_acq_rel);
+
+    if (before == NULL)
+        th_worker_post_job(desk->worker, &post->job);
+    else
+        th_snapshot_use_retire(before); /* it has not been seen, and will not be */
+}
+
+static struct th_desk_post *post_new(struct th_proxy_desk *desk)
+{
+    struct th_desk_post *post = th_calloc(1, sizeof *post);
+
+    if (post != NULL) {
+        post->desk = desk;
+        post->job.done = on_post;
+        atomic_init(&post->next, NULL);
+    }
+    return post;
+}
+
+/* The worker has stopped. */
+static void post_free(struct th_desk_post *post)
+{
+    if (post == NULL)
+        return;
+    struct th_snapshot_use *use = atomic_exchange(&post->next, NULL);
+    post->desk = NULL;
+    th_snapshot_use_retire(use);
+    if (use == NULL)
+        th_free(post); /* else its job is with the worker, and frees it */
 }
 
 void th_proxy_desk_count(const struct th_proxy_desk *desk, struct th_proxy_figures *ret_figures)

@@ -7,6 +7,7 @@
 #include "origin.h"
 #include "snapshot.h"
 #include "tokenhop/gate/seen.h"
+#include "tokenhop/net/helpers.h"
 #include "tokenhop/net/listener.h"
 #include "tokenhop/observe/metrics.h"
 #include "tokenhop/proxy/proxy.h"
@@ -32,6 +33,13 @@ struct th_desk_listener {
         *agent; /* of the current snapshot; NULL: the listener is not in it any more */
 };
 
+/* A configuration on its way to the desk. Outlives the desk where it is still under way then. */
+struct th_desk_post {
+    struct th_job job;          /* with the worker exactly while `next` is not NULL */
+    struct th_proxy_desk *desk; /* NULL: it has gone */
+    _Atomic(struct th_snapshot_use *) next;
+};
+
 struct th_proxy_desk {
     struct th_proxy *proxy;
     struct th_worker *worker;
@@ -39,6 +47,7 @@ struct th_proxy_desk {
     struct th_access_log *access_log;
     struct th_metrics_shard *metrics;
     struct th_snapshot_use *current;
+    struct th_desk_post *post;
     struct th_desk_listener *listeners;
     size_t n_listeners;
     struct th_list sessions;

@@ -23,6 +23,8 @@ struct th_snapshot {
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
 };
 
+struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
+struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
 int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot) TH_MUST;
 
 /* Finds the rows of its connections. Before any desk uses it. */
@@ -36,7 +38,7 @@ struct th_snapshot_use {
 };
 
 struct th_snapshot_use *th_snapshot_use_new(
-    struct th_snapshot *snapshot) TH_MUST; /* takes a reference of its own */
+    struct th_snapshot *snapshot) TH_MUST; /* takes a reference of its own; any thread */
 void th_snapshot_use_retire(struct th_snapshot_use *use);
 static inline void th_snapshot_use_take(struct th_snapshot_use *use)
 {

@@ -352,16 +352,15 @@ struct peer *world_connect(struct world *world, const char *name, size_t place, 
 bool world_reload(struct world *world, const json_t *json)
 {
     struct th_config *config;
-    struct th_snapshot *snapshot;
+    struct th_snapshot_use *uses[WORLD_PLACES_MAX];
 
     if (!load(world, json, &config))
         return false;
     enter_proxy(world);
-    int error = th_proxy_reload(world->proxy, config, &snapshot);
+    int error = th_proxy_reload(world->proxy, config, uses, world->n_places);
     if (error == 0) {
         for (size_t i = 0; i < world->n_places; i++)
-            th_proxy_desk_switch(world->places[i].desk, snapshot);
-        th_snapshot_unref(snapshot);
+            th_proxy_desk_switch(world->places[i].desk, uses[i]);
     }
     leave_proxy(world);
     th_config_unref(world->config);

@@ -51,15 +51,16 @@ void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,
 void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
                          void (*fn)(struct th_proxy_desk *desk, void *arg), void *arg);
 
-/* On the desk's thread: hops that begin from now on go by the new configuration. Listeners stay as
- * they are: their agents are looked up by the listener's name. The proxy must have been given it by
- * th_proxy_reload() before. */
-struct th_snapshot;
+/* A reload, in two steps of one thread that is no worker's, so that all desks go over or none does.
+ * First all that can fail: the snapshot, and `n_uses` holds on it, one for each desk. */
+struct th_snapshot_use;
 int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
-                    struct th_snapshot **ret_snapshot) TH_MUST;
-void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot *snapshot);
-struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
-struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
+                    struct th_snapshot_use **ret_uses, size_t n_uses) TH_MUST;
+/* Then, for each desk: hops that begin after its worker's next turn go by the new configuration. It
+ * arrives, however full the mailbox is; of several that were given before the turn, the last counts.
+ * Takes the use over. Listeners stay as they are: their agents are looked up by the listener's
+ * name. */
+void th_proxy_desk_switch(struct th_proxy_desk *desk, struct th_snapshot_use *use);
 
 struct th_proxy_figures {
     size_t sessions, hops, origins_idle;
