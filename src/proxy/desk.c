@@ -263,10 +263,11 @@ void th_proxy_desk_drain(struct th_proxy_desk *desk, int64_t deadline_ms,
 
 static void go_over(struct th_proxy_desk *desk, struct th_snapshot_use *use)
 {
-    /* What the old one permitted, the new one may not. */
-    th_origin_pool_clear(&desk->origins);
-    th_snapshot_use_retire(desk->current);
+    struct th_snapshot_use *before = desk->current;
+
     desk->current = use;
+    th_origin_pool_renew(&desk->origins); /* what the old one permitted, the new one may not */
+    th_snapshot_use_retire(before);
     for (size_t i = 0; i < desk->n_listeners; i++)
         desk->listeners[i].agent = find_agent(th_desk_config(desk), desk->listeners[i].name);
 }

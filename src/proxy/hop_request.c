@@ -265,26 +265,6 @@ static bool bears_credential(const struct th_hop *hop)
            hop->decision.action == TH_GATE_PASSTHROUGH;
 }
 
-/* Asked for the very address that is connected to (R8). A credential in cleartext goes to loopback
- * only, unless the connection says otherwise, and so does the caller's own Authorization where a connection
- * passes it through; on an unmatched request it is the caller's business. */
-static int permit(void *arg, const struct th_address *address)
-{
-    const struct th_hop *hop = arg;
-    const struct th_config_connection *connection = hop->decision.route.connection;
-    bool matched = hop->decision.action != TH_GATE_FORWARD;
-    int error = th_egress_permit(hop->use->snapshot->view, matched, address);
-
-    if (error < 0) {
-        th_metrics_count(hop->desk->metrics, TH_METRIC_EGRESS_REFUSED);
-        return error;
-    }
-    if (bears_credential(hop) && hop->decision.route.scheme == TH_SCHEME_HTTP &&
-        !connection->allow_cleartext && !th_address_is_loopback(address))
-        return TH_E_CLEARTEXT_DENIED;
-    return 0;
-}
-
 static struct th_origin_key key_of(const struct th_hop *hop)
 {
     struct th_origin_key key = {.scheme = hop->url.scheme,
@@ -298,6 +278,20 @@ static struct th_origin_key key_of(const struct th_hop *hop)
         key.port = hop->decision.route.port;
     }
     return key;
+}
+
+/* Asked for the very address that is connected to (R8). A credential in cleartext goes to loopback
+ * only, unless the connection says otherwise, and so does the caller's own Authorization where a connection
+ * passes it through; on an unmatched request it is the caller's business. */
+static int permit(void *arg, const struct th_address *address)
+{
+    const struct th_hop *hop = arg;
+    struct th_origin_key key = key_of(hop);
+    int error = th_origin_permit(hop->use->snapshot->view, &key, address);
+
+    if (error < 0 && error != TH_E_CLEARTEXT_DENIED)
+        th_metrics_count(hop->desk->metrics, TH_METRIC_EGRESS_REFUSED);
+    return error;
 }
 
 static void use_origin(struct th_hop *hop, struct th_origin *origin)
@@ -325,9 +319,10 @@ static int start_tls(struct th_hop *hop)
 
     if (origin->scheme != TH_SCHEME_HTTPS)
         return 0;
-    if (TH_CHECK_FAILS(hop->use->snapshot->tls != NULL))
+    origin->tls = th_snapshot_tls(hop->use->snapshot, origin->connection);
+    if (TH_CHECK_FAILS(origin->tls != NULL))
         return TH_E_INTERNAL;
-    return th_stream_start_tls(&origin->stream, hop->use->snapshot->tls,
+    return th_stream_start_tls(&origin->stream, origin->tls,
                                (struct th_str){origin->host, origin->host_len}, origin->port);
 }
 

@@ -7,6 +7,7 @@
 #include "hop.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
+#include "tokenhop/gate/egress.h"
 #include "tokenhop/observe/metrics.h"
 
 #define ORIGIN_MAGIC 0x6f726967u
@@ -60,6 +61,83 @@ void th_origin_pool_init(struct th_origin_pool *pool, struct th_proxy_desk *desk
     for (size_t i = 0; i < TH_ORIGIN_BUCKETS; i++)
         th_list_init(&pool->buckets[i]);
     th_timer_init(&pool->timer, on_pool_timer);
+}
+
+int th_origin_permit(const struct th_config_view *config, const struct th_origin_key *key,
+                     const struct th_address *address)
+{
+    const struct th_config_connection *connection = key->connection;
+    int error = th_egress_permit(config, connection != NULL, address);
+
+    if (error < 0)
+        return error;
+    return key->for_credential && key->scheme == TH_SCHEME_HTTP && !connection->allow_cleartext &&
+                   !th_address_is_loopback(address)
+               ? TH_E_CLEARTEXT_DENIED
+               : 0;
+}
+
+/* The connection of the same name there; mostly it is at the same place. */
+static const struct th_config_connection *find_alike(const struct th_config_view *config,
+                                                     const struct th_config_connection *connection)
+{
+    if (connection->index < config->n_connections &&
+        th_str_equal(config->connections[connection->index].name, connection->name))
+        return &config->connections[connection->index];
+    for (size_t i = 0; i < config->n_connections; i++)
+        if (th_str_equal(config->connections[i].name, connection->name))
+            return &config->connections[i];
+    return NULL;
+}
+
+/* Takes an origin connection over to the desk's configuration; false: it must not serve there. */
+static bool adopt(struct th_origin *origin)
+{
+    struct th_proxy_desk *desk = origin->desk;
+    const struct th_snapshot *snapshot = desk->current->snapshot;
+    struct th_origin_key key = {.scheme = (enum th_scheme)origin->scheme,
+                                .port = origin->port,
+                                .for_credential = origin->for_credential,
+                                .host = {origin->host, origin->host_len}};
+
+    if (origin->use == desk->current)
+        return true;
+    if (origin->connection != NULL) {
+        key.connection = find_alike(snapshot->view, origin->connection);
+        if (key.connection == NULL)
+            return false;
+    }
+    if (th_origin_permit(snapshot->view, &key, &origin->address) < 0 ||
+        (origin->tls != NULL && origin->tls != th_snapshot_tls(snapshot, key.connection)))
+        return false;
+    origin->connection = key.connection;
+    origin->hash = hash_key(&desk->origins, &key);
+    th_snapshot_use_take(desk->current);
+    th_snapshot_use_give(origin->use);
+    origin->use = desk->current;
+    return true;
+}
+
+static void put_into_bucket(struct th_origin *origin)
+{
+    struct th_origin_pool *pool = &origin->desk->origins;
+
+    th_list_push_front(&pool->buckets[origin->hash % TH_ORIGIN_BUCKETS], &origin->bucket);
+}
+
+void th_origin_pool_renew(struct th_origin_pool *pool)
+{
+    uint64_t max_idle = th_desk_config(pool->desk)->origin.max_idle;
+
+    TH_LIST_EACH(item, &pool->idle) { /* oldest first: they go first where fewer are kept now */
+        struct th_origin *origin = TH_LIST_ENTRY(item, struct th_origin, idle);
+        if (pool->n_idle > max_idle || !adopt(origin)) {
+            th_origin_close(origin);
+            continue;
+        }
+        th_list_remove(&origin->bucket);
+        put_into_bucket(origin);
+    }
 }
 
 void th_origin_pool_clear(struct th_origin_pool *pool)
@@ -156,8 +234,7 @@ void th_origin_give(struct th_origin *origin)
 
     origin->hop = NULL;
     origin->n_hops++;
-    /* Bytes after the response were not asked for (R4); a pool of a retired snapshot is not
-     * refilled. */
+    /* Bytes after the response were not asked for (R4). */
     if (origin->in != NULL && th_chunk_len(origin->in) > 0) {
         th_origin_close(origin);
         return;
@@ -167,7 +244,7 @@ void th_origin_give(struct th_origin *origin)
         th_origin_close(origin);
         return;
     }
-    if (desk->draining || origin->use != desk->current || config->origin.max_idle == 0) {
+    if (desk->draining || config->origin.max_idle == 0 || !adopt(origin)) {
         th_origin_close(origin);
         return;
     }
@@ -175,7 +252,7 @@ void th_origin_give(struct th_origin *origin)
         th_origin_close(TH_LIST_ENTRY(pool->idle.next, struct th_origin, idle));
     origin->idle_since_ms = desk->worker->now_ms;
     th_list_push_back(&pool->idle, &origin->idle);
-    th_list_push_front(&pool->buckets[origin->hash % TH_ORIGIN_BUCKETS], &origin->bucket);
+    put_into_bucket(origin);
     pool->n_idle++;
     th_metrics_add(desk->metrics, TH_METRIC_ORIGIN_IDLE, 1);
     if (pool->timer.deadline_ms == 0)

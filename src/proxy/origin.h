@@ -26,6 +26,13 @@ struct th_origin_key {
 };
 
 struct th_snapshot_use;
+struct th_config_view;
+
+/* Whether connections of that key may go to the address: 0, TH_E_EGRESS_DENIED, TH_E_LOOP, or
+ * TH_E_CLEARTEXT_DENIED. Asked before one is made, and again when it is to serve another
+ * configuration (R8). */
+int th_origin_permit(const struct th_config_view *config, const struct th_origin_key *key,
+                     const struct th_address *address) TH_MUST;
 
 struct th_origin {
     uint32_t magic;
@@ -36,7 +43,8 @@ struct th_origin {
     struct th_list idle;   /* in the pool's order of age */
     struct th_list bucket; /* in the pool's bucket */
     struct th_grave grave;
-    struct th_snapshot_use *use; /* holds `connection` */
+    struct th_snapshot_use *use; /* holds `connection` and `tls` */
+    struct th_tls_context *tls;  /* what it was verified by; NULL: in cleartext */
     const struct th_config_connection *connection;
     uint64_t hash;
     int64_t idle_since_ms;
@@ -64,6 +72,10 @@ struct th_origin_pool {
 void th_origin_pool_init(struct th_origin_pool *pool, struct th_proxy_desk *desk);
 /* Closes the idle ones; more may follow. */
 void th_origin_pool_clear(struct th_origin_pool *pool);
+/* The desk's configuration has changed: the idle ones that it permits as well, at the same connection
+ * and verified by the same certificates, serve on; all others are closed. Those in use are looked at
+ * when they are given back. */
+void th_origin_pool_renew(struct th_origin_pool *pool);
 
 /* Takes an idle connection for that key, or NULL. */
 struct th_origin *th_origin_take(struct th_origin_pool *pool, const struct th_origin_key *key,

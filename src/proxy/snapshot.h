@@ -23,6 +23,14 @@ struct th_snapshot {
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
 };
 
+/* What origins of that connection (NULL: unmatched ones) are verified by. */
+static inline struct th_tls_context *th_snapshot_tls(const struct th_snapshot *snapshot,
+                                                     const struct th_config_connection *connection)
+{
+    (void)connection;
+    return snapshot->tls;
+}
+
 struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
 struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
 int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot) TH_MUST;
