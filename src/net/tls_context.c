@@ -1,4 +1,6 @@
 #include <openssl/err.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
 
 #include "tls_private.h"
 #include "tokenhop/base/mem.h"
@@ -58,12 +60,35 @@ static bool set_trust(SSL_CTX *ctx, const char *ca_file)
     return X509_STORE_set_flags(store, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
 }
 
+/* Where X509_STORE_set_default_paths() looks. */
+static const char *system_path(const char *variable, const char *usual)
+{
+    const char *said = secure_getenv(variable);
+
+    return said != NULL ? said : usual;
+}
+
+static void take_sources(const char *ca_file, struct th_tls_sources *ret_sources)
+{
+    *ret_sources = (struct th_tls_sources){0};
+    th_file_mark_take(system_path(X509_get_default_cert_file_env(), X509_get_default_cert_file()),
+                      &ret_sources->system_file);
+    th_file_mark_take(system_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()),
+                      &ret_sources->system_folder);
+    if (ca_file != NULL)
+        th_file_mark_take(ca_file, &ret_sources->ca_file);
+}
+
 static int fill(struct th_tls_context *context, struct th_str ca_file, struct th_errinfo *reterr)
 {
-    TH_CLEANUP(th_freep) char *file = ca_file.len > 0 ? th_strndup(ca_file.ptr, ca_file.len) : NULL;
+    const char *file = NULL;
 
-    if (ca_file.len > 0 && file == NULL)
-        return TH_E_NOMEM;
+    if (ca_file.len > 0) {
+        file = context->ca_file = th_strndup(ca_file.ptr, ca_file.len);
+        if (file == NULL)
+            return TH_E_NOMEM;
+    }
+    take_sources(file, &context->sources);
     context->bio = th_tls_bio_method_new();
     context->ssl = SSL_CTX_new(TLS_client_method());
     if (context->bio == NULL || context->ssl == NULL || !set_versions(context->ssl) ||
@@ -99,6 +124,19 @@ int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_contex
     return 0;
 }
 
+bool th_tls_context_is_current(const struct th_tls_context *context, struct th_str ca_file)
+{
+    struct th_tls_sources now;
+    struct th_str before = th_str_of(context->ca_file);
+
+    if (!th_str_equal(before, ca_file))
+        return false;
+    take_sources(context->ca_file, &now);
+    return th_file_mark_is_alike(&now.system_file, &context->sources.system_file) &&
+           th_file_mark_is_alike(&now.system_folder, &context->sources.system_folder) &&
+           th_file_mark_is_alike(&now.ca_file, &context->sources.ca_file);
+}
+
 struct th_tls_context *th_tls_context_ref(struct th_tls_context *context)
 {
     th_ref_take(&context->ref);
@@ -112,6 +150,7 @@ struct th_tls_context *th_tls_context_unref(struct th_tls_context *context)
     th_tls_sessions_fini(&context->sessions);
     SSL_CTX_free(context->ssl);
     BIO_meth_free(context->bio);
+    th_free(context->ca_file);
     th_free(context);
     return NULL;
 }

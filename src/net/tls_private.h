@@ -13,6 +13,7 @@
 
 #include "stream_private.h"
 #include "tokenhop/base/buf.h"
+#include "tokenhop/base/file_mark.h"
 #include "tokenhop/base/hash.h"
 #include "tokenhop/base/ref.h"
 #include "tokenhop/net/tls.h"
@@ -40,8 +41,15 @@ void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, u
 SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_str host,
                                   uint16_t port, int64_t now_ms);
 
+/* The files that a context trusts, as they were before they were read. */
+struct th_tls_sources {
+    struct th_file_mark system_file, system_folder, ca_file;
+};
+
 struct th_tls_context {
     struct th_ref ref;
+    struct th_tls_sources sources;
+    char *ca_file; /* NULL: none */
     SSL_CTX *ssl;
     BIO_METHOD *bio;
     struct th_tls_sessions sessions;

@@ -22,7 +22,7 @@ int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
 
     if (proxy == NULL)
         return TH_E_NOMEM;
-    int error = th_snapshot_new(config, &proxy->snapshot);
+    int error = th_snapshot_new(config, NULL, &proxy->snapshot);
     if (error == 0)
         error = th_seen_new(&proxy->seen);
     if (error < 0) {
@@ -56,7 +56,7 @@ int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
 {
     struct th_snapshot *snapshot;
     size_t n = 0;
-    int error = th_snapshot_new(config, &snapshot);
+    int error = th_snapshot_new(config, proxy->snapshot, &snapshot);
 
     if (error < 0)
         return error;

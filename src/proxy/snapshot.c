@@ -57,7 +57,21 @@ static int make_credentials(struct th_snapshot *snapshot)
     return error;
 }
 
-int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
+/* The connections that were verified by the old one are kept only if it stays the same. */
+static int make_tls(struct th_snapshot *snapshot, const struct th_snapshot *before)
+{
+    struct th_str ca_file = snapshot->view->origin.ca_file;
+
+    if (!needs_tls(snapshot->view))
+        return 0;
+    if (before == NULL || before->tls == NULL || !th_tls_context_is_current(before->tls, ca_file))
+        return th_tls_context_new(ca_file, &snapshot->tls, NULL);
+    snapshot->tls = th_tls_context_ref(before->tls);
+    return 0;
+}
+
+int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
+                    struct th_snapshot **ret_snapshot)
 {
     struct th_snapshot *snapshot = th_calloc(1, sizeof *snapshot);
 
@@ -69,8 +83,8 @@ int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot)
     int error = th_routes_new(config, &snapshot->routes);
     if (error == 0)
         error = make_credentials(snapshot);
-    if (error == 0 && needs_tls(snapshot->view))
-        error = th_tls_context_new(snapshot->view->origin.ca_file, &snapshot->tls, NULL);
+    if (error == 0)
+        error = make_tls(snapshot, before);
     if (error < 0) {
         th_snapshot_unref(snapshot);
         return error;

@@ -33,7 +33,9 @@ static inline struct th_tls_context *th_snapshot_tls(const struct th_snapshot *s
 
 struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
 struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
-int th_snapshot_new(struct th_config *config, struct th_snapshot **ret_snapshot) TH_MUST;
+/* `before`: the one whose place it takes, or NULL; what both have alike they share. */
+int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
+                    struct th_snapshot **ret_snapshot) TH_MUST;
 
 /* Finds the rows of its connections. Before any desk uses it. */
 int th_snapshot_measure(struct th_snapshot *snapshot, struct th_metrics *metrics) TH_MUST;

@@ -28,6 +28,9 @@ struct th_tls_context;
  * that cannot be used. */
 int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_context,
                        struct th_errinfo *reterr) TH_MUST;
+/* Whether reading the certificates again, for that `ca_file`, would bring the same: neither the
+ * system's file or folder nor `ca_file` was written since. Blocking, as the above. */
+bool th_tls_context_is_current(const struct th_tls_context *context, struct th_str ca_file);
 struct th_tls_context *th_tls_context_ref(struct th_tls_context *context);
 struct th_tls_context *th_tls_context_unref(
     struct th_tls_context *context); /* NULL is fine; returns NULL */
