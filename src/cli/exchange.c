@@ -376,7 +376,9 @@ static int try_inject(struct run *run, const struct th_exchange_result *result)
     TH_CLEANUP(th_secret_unrefp) struct th_secret *value = injected.value;
 
     if (error == 0)
-        fprintf(run->out, "it is sent in the field %.*s\n", TH_STR_ARGS(inject->header));
+        fprintf(run->out, "it is sent in the field %.*s%s\n", TH_STR_ARGS(inject->header),
+                result->dpop_key != NULL ? ", by the scheme DPoP, with a proof for each request"
+                                         : "");
     fflush(run->out);
     if (error != 0) {
         show_refusal(error, why, "");

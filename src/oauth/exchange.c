@@ -392,6 +392,7 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
         th_exchange_read_revoked(ex, response);
     } else if (error == 0) {
         th_token_answer_read(response, leg_of(ex), th_exchange_server(ex)->issuer, &ex->answer);
+        th_exchange_explain_proof(ex);
         th_exchange_hide_secret(ex);
     } else {
         ex->is_unanswered = true;

@@ -50,14 +50,31 @@ static void explain(struct th_exchange *ex, const char *why)
     (void)snprintf(ex->answer.why, sizeof ex->answer.why, "%s", why);
 }
 
+static bool is_refused_for(const struct th_exchange *ex, const char *oauth_error)
+{
+    return strcmp(ex->answer.oauth_error, oauth_error) == 0;
+}
+
+void th_exchange_explain_proof(struct th_exchange *ex)
+{
+    if (ex->dpop_proof == NULL)
+        return;
+    if (is_refused_for(ex, "use_dpop_nonce"))
+        explain(ex,
+                ex->has_nonce
+                    ? "the server wants a nonce in the DPoP proof, and gives one"
+                    : "the server wants a nonce in the DPoP proof, but gives none in DPoP-Nonce");
+    else if (is_refused_for(ex, "invalid_dpop_proof"))
+        explain(ex, "the server refuses the DPoP proof: check the clock, the agent's dpop_alg, and "
+                    "that token_endpoint is the URL that the server knows itself by");
+}
+
 /* RFC 9449, 8: the proof must bear the nonce that came with the refusal. */
 static bool takes_nonce(struct th_exchange *ex)
 {
     uint8_t leg = (uint8_t)(1u << ex->leg);
-    if (!ex->has_nonce) {
-        explain(ex, "the server wants a nonce in the DPoP proof, but gives none in DPoP-Nonce");
+    if (!ex->has_nonce)
         return false;
-    }
     if ((ex->nonce_taken & leg) != 0) {
         explain(ex, "the server refuses the nonce in the DPoP proof that it has just given");
         return false;
@@ -70,17 +87,13 @@ static bool takes_nonce(struct th_exchange *ex)
 static bool proves_again(struct th_exchange *ex)
 {
     uint8_t leg = (uint8_t)(1u << ex->leg);
-    if ((ex->proved_again & leg) != 0) {
-        explain(ex, "the server refuses the DPoP proof: check the clock, the agent's dpop_alg, and "
-                    "that token_endpoint is the URL that the server knows itself by");
+    if ((ex->proved_again & leg) != 0)
         return false;
-    }
     ex->proved_again |= leg;
     TH_LOG(ex->worker->log, TH_LEVEL_WARN, "exchange.proof_refused",
            "A DPoP proof is refused, another one is made",
            TH_LOG_STR("connection", ex->connection->name),
-           TH_LOG_STR("authorization_server", th_exchange_server(ex)->name),
-           TH_LOG_TEXT("why", ex->answer.why));
+           TH_LOG_STR("authorization_server", th_exchange_server(ex)->name));
     return true;
 }
 
@@ -88,9 +101,9 @@ bool th_exchange_renew_proof(struct th_exchange *ex)
 {
     if (ex->dpop_proof == NULL)
         return false;
-    if (strcmp(ex->answer.oauth_error, "use_dpop_nonce") == 0)
+    if (is_refused_for(ex, "use_dpop_nonce"))
         return takes_nonce(ex);
-    return strcmp(ex->answer.oauth_error, "invalid_dpop_proof") == 0 && proves_again(ex);
+    return is_refused_for(ex, "invalid_dpop_proof") && proves_again(ex);
 }
 
 /* Of what comes before the credential. */

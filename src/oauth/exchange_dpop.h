@@ -15,6 +15,8 @@ int th_exchange_make_proof(struct th_dpop_key *key, struct th_str endpoint, int6
 
 /* Keeps the nonce of an answer, whatever the answer is. */
 void th_exchange_note_nonce(struct th_exchange *ex, const struct th_fetch_response *response);
+/* Of an answer that refuses the proof: says what is wrong with it in ex->answer.why. */
+void th_exchange_explain_proof(struct th_exchange *ex);
 /* After an answer that refuses: whether it refused the proof, and another one may be taken. Once for each
  * leg and reason; neither a failure of the server nor the retry after one. */
 bool th_exchange_renew_proof(struct th_exchange *ex);

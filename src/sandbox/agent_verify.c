@@ -1,19 +1,25 @@
 #include "agent_verify.h"
 
+#include <stdio.h>
+#include <strings.h>
+
 #include "chain.h"
 #include "scopes.h"
 #include "tokenhop/base/buf.h"
 #include "tokens.h"
 
 /* 401 or 403 with where this agent's metadata is (RFC 9728, 5.1). */
-static bool refuse(struct th_web_call *call, int status, const char *error, const char *reason,
-                   const char *scope)
+static bool refuse_by(struct th_web_call *call, bool by_dpop, int status, const char *error,
+                      const char *reason, const char *scope)
 {
     const struct th_sandbox_agent *agent = call->owner;
     struct th_buf text;
     th_stats_count(&agent->sandbox->stats, "agent_refused", agent->resource->row->name, reason);
     th_buf_init(&text, 2048);
-    th_buf_printf(&text, "Bearer ");
+    if (by_dpop) /* RFC 9449, 7.1 */
+        th_buf_printf(&text, "DPoP algs=\"" TH_PROOF_ALGS "\", ");
+    else
+        th_buf_printf(&text, "Bearer ");
     if (error != NULL)
         th_buf_printf(&text, "error=\"%s\", error_description=\"%s\", ", error, reason);
     if (scope != NULL)
@@ -26,6 +32,12 @@ static bool refuse(struct th_web_call *call, int status, const char *error, cons
         call, status,
         json_pack("{s:s, s:s}", "error", error != NULL ? error : "unauthorized", "reason", reason));
     return false;
+}
+
+static bool refuse(struct th_web_call *call, int status, const char *error, const char *reason,
+                   const char *scope)
+{
+    return refuse_by(call, false, status, error, reason, scope);
 }
 
 static bool is_token68(struct th_str token)
@@ -94,26 +106,79 @@ static void read_scope(struct th_verified *verified)
     th_buf_fini(&text);
 }
 
+/* RFC 9449, 7: the proof of a request that bears a bound token, and where nonces are wanted the nonce for
+ * the next one. */
+static bool check_proof(struct th_web_call *call, const struct th_verified *verified)
+{
+    const struct th_sandbox_agent *agent = call->owner;
+    struct th_idp *idp = &agent->sandbox->idp;
+    struct th_proof_desk *desk = &idp->agent_proofs[agent->resource - idp->registry->resources];
+    char url[1024], jkt[TH_PROOF_JKT_LEN + 1];
+    snprintf(url, sizeof url, "%s%s", agent->resource->url, call->path);
+    const struct th_proof_request proof = {
+        .proof = th_web_field(call, "DPoP"),
+        .n_proofs = th_web_field_count(call, "DPoP"),
+        .method = th_str_of(call->method),
+        .url = th_str_of(url),
+        .token = verified->token,
+        .now_ms = th_idp_now_ms(idp),
+        .window_s = idp->settings.dpop_window,
+        .wants_nonce = idp->settings.agent_dpop_nonce != 0,
+        .requests_of_a_nonce = idp->settings.dpop_nonce_requests,
+    };
+    const char *reason = th_proof_check(desk, &proof, jkt);
+    if (proof.wants_nonce)
+        th_web_add_field(call, "DPoP-Nonce", desk->nonces.now);
+    if (reason == NULL && strcmp(jkt, verified->jkt) != 0)
+        reason = "proof_other_key";
+    if (reason == NULL)
+        return true;
+    return refuse_by(call, true, 401,
+                     strcmp(reason, TH_PROOF_NONCE) == 0 ? "use_dpop_nonce" : "invalid_dpop_proof",
+                     reason, NULL);
+}
+
+/* Whether the token came by the scheme that it must come by (RFC 9449, 7.1 and 7.2). */
+static const char *check_scheme(const struct th_sandbox_agent *agent, struct th_verified *verified,
+                                bool by_dpop)
+{
+    verified->jkt =
+        json_string_value(json_object_get(json_object_get(verified->jwt.claims, "cnf"), "jkt"));
+    if (by_dpop && verified->jkt == NULL)
+        return "token_not_bound";
+    if (!by_dpop && verified->jkt != NULL)
+        return "token_is_bound";
+    if (!by_dpop && agent->sandbox->idp.settings.agent_dpop_required)
+        return "bearer_not_taken";
+    return NULL;
+}
+
 bool th_agent_authenticate(struct th_web_call *call, struct th_verified *ret_verified)
 {
     const struct th_sandbox_agent *agent = call->owner;
     struct th_str field = th_web_field(call, "Authorization");
-    struct th_str scheme = {field.ptr, field.len < 7 ? field.len : 7};
+    bool by_dpop = field.len > 5 && strncasecmp(field.ptr, "DPoP ", 5) == 0;
+    size_t scheme_len = by_dpop ? 5 : 7;
+    struct th_str scheme = {field.ptr, field.len < scheme_len ? field.len : scheme_len};
     memset(ret_verified, 0, sizeof *ret_verified);
     if (field.len == 0)
         return refuse(call, 401, NULL, "token_missing", NULL);
     if (th_web_field_count(call, "Authorization") != 1)
         return refuse(call, 401, "invalid_request", "authorization_twice", NULL);
     ret_verified->token = (struct th_str){field.ptr + scheme.len, field.len - scheme.len};
-    if (!th_str_equal_nocase(scheme, TH_STR("Bearer ")) || !is_token68(ret_verified->token))
+    if ((!by_dpop && !th_str_equal_nocase(scheme, TH_STR("Bearer "))) ||
+        !is_token68(ret_verified->token))
         return refuse(call, 401, "invalid_token", "authorization_malformed", NULL);
     const char *reason = check_token(agent, ret_verified);
-    if (reason == NULL) {
+    if (reason == NULL)
+        reason = check_scheme(agent, ret_verified, by_dpop);
+    if (reason == NULL && (!by_dpop || check_proof(call, ret_verified))) {
         read_scope(ret_verified);
         return true;
     }
+    bool is_answered = reason == NULL;
     th_verified_fini(ret_verified);
-    return refuse(call, 401, "invalid_token", reason, NULL);
+    return is_answered ? false : refuse_by(call, by_dpop, 401, "invalid_token", reason, NULL);
 }
 
 bool th_agent_authorize(struct th_web_call *call, const struct th_verified *verified,
@@ -143,8 +208,9 @@ json_t *th_verified_json(const struct th_sandbox_agent *agent, const struct th_v
     while (th_scopes_next(&rest, &one))
         json_array_append_new(scopes, json_stringn(one.ptr, one.len));
     th_ledger_name(verified->token, name);
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:o, s:o, s:O}", "agent", agent->resource->row->name,
-                     "token_sha256", name, "sub", subject, "user", user != NULL ? user->name : NULL,
-                     "scopes", scopes, "chain", th_chain_list(json_object_get(claims, "act")),
-                     "claims", (json_t *)claims);
+    return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:o, s:o, s:O}", "agent",
+                     agent->resource->row->name, "token_sha256", name, "bound",
+                     verified->jkt != NULL, "sub", subject, "user",
+                     user != NULL ? user->name : NULL, "scopes", scopes, "chain",
+                     th_chain_list(json_object_get(claims, "act")), "claims", (json_t *)claims);
 }

@@ -9,6 +9,7 @@ struct th_verified {
     struct th_str token;  /* borrowed from the call */
     struct th_str scope;  /* separated by spaces; borrowed from the claims or from scope_text */
     char scope_text[512]; /* from `scp` */
+    const char *jkt; /* of the key that it is bound to, which was proved; borrowed; NULL: none */
 };
 
 /* Whether the request bears a token that this agent takes. False: it was answered with 401, the call is dead. */

@@ -233,6 +233,13 @@ static void shorten_chain(const struct th_fault *fault, json_t *claims)
     json_object_del(json_object_get(claims, "act"), "act");
 }
 
+static void change_key(const struct th_fault *fault, json_t *claims)
+{
+    static const char other[] = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    json_object_set_new(claims, "cnf",
+                        json_pack("{s:s}", "jkt", th_fault_text(fault, "value", other)));
+}
+
 static void expire(const struct th_fault *fault, json_t *claims)
 {
     json_int_t iat = json_integer_value(json_object_get(claims, "iat"));
@@ -259,6 +266,7 @@ static const struct twist_row {
     {TH_FAULT_WIDE_SCOPE, NULL, NULL, false, widen_scope},
     {TH_FAULT_OTHER_ACTOR, NULL, NULL, false, change_actor},
     {TH_FAULT_CUT_CHAIN, NULL, NULL, false, shorten_chain},
+    {TH_FAULT_OTHER_KEY, NULL, NULL, false, change_key},
     {TH_FAULT_EXPIRED_TOKEN, NULL, NULL, false, expire},
     {TH_FAULT_NO_TOKEN, "access_token", NULL, true, NULL},
     {TH_FAULT_BAD_TOKEN, "access_token", "a b\r\nX-Evil: 1", false, NULL},

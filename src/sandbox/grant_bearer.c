@@ -56,6 +56,20 @@ static bool check_client(const struct th_idp_request *request, const json_t *cla
     return true;
 }
 
+/* draft-parecki-oauth-jwt-dpop-grant: a bound assertion is redeemed with a proof of the same key; the
+ * grant for such takes no other. */
+static bool check_binding(const struct th_form *form, const json_t *claims,
+                          struct th_idp_answer *answer)
+{
+    struct th_str jkt = th_jwt_text(json_object_get(claims, "cnf"), "jkt");
+    if (jkt.len == 0 && th_str_equal(th_form_get(form, "grant_type"), TH_STR(TH_GRANT_JWT_DPOP)))
+        return refuse_grant(answer, "id_jag_unbound", "The assertion is not bound to a key.");
+    if (jkt.len > 0 && !th_str_equal(jkt, th_str_of(answer->jkt)))
+        return refuse_grant(answer, "id_jag_proof",
+                            "The assertion is bound to a key that was not proved.");
+    return true;
+}
+
 static bool check_policy(const struct th_idp *idp, const struct th_idp_request *request,
                          struct th_str scope, struct th_idp_answer *answer)
 {
@@ -119,6 +133,7 @@ static void issue(struct th_idp *idp, const struct th_idp_request *request, cons
                                 : th_str_of(fallback != NULL ? fallback : request->server->issuer),
         .scope = scope,
         .act = json_object_get(jag, "act"),
+        .jkt = answer->jkt,
     };
     json_t *claims = th_token_access_claims(idp, &plan);
     int e = claims == NULL ? TH_E_NOMEM
@@ -148,7 +163,7 @@ void th_grant_jwt_bearer(struct th_idp *idp, const struct th_idp_request *reques
     }
     th_ledger_name(assertion, answer->subject);
     if (verify_assertion(idp, assertion, &jwt, answer) &&
-        check_client(request, jwt.claims, answer) &&
+        check_client(request, jwt.claims, answer) && check_binding(form, jwt.claims, answer) &&
         check_narrowing(idp, form, jwt.claims, &scope, answer) &&
         check_policy(idp, request, scope, answer) && redeem_once(idp, jwt.claims, answer))
         issue(idp, request, jwt.claims, scope, answer);

@@ -12,6 +12,8 @@ bool th_grant_answer_token(struct th_idp_answer *answer, const struct th_idp_req
                            struct th_str scope)
 {
     struct th_str text = th_secret_expose(token);
+    if (answer->jkt[0] != '\0' && strcmp(token_type, "Bearer") == 0)
+        token_type = "DPoP";
     json_decref(answer->body);
     answer->body = json_pack("{s:s, s:I, s:s%, s:s%}", "token_type", token_type, "expires_in",
                              (json_int_t)expires_in, "access_token", text.ptr, text.len, "scope",
@@ -68,6 +70,7 @@ void th_grant_client_credentials(struct th_idp *idp, const struct th_idp_request
         .sub = th_str_of(answer->client->row->client_id),
         .aud = th_str_of(resource->audience),
         .scope = th_form_get(form, "scope"),
+        .jkt = answer->jkt,
     };
     json_t *claims = th_token_access_claims(idp, &plan);
     int e = claims == NULL ? TH_E_NOMEM

@@ -128,6 +128,8 @@ static json_t *make_claims(const struct th_idp *idp, const struct exchange *exch
         json_object_set_new(claims, "client_id", json_string(answer->client->row->client_id));
     if (claims != NULL && exchange->has_resource)
         json_object_set_new(claims, "resource", json_string(exchange->resource->url));
+    if (claims != NULL && answer->jkt[0] != '\0')
+        json_object_set_new(claims, "cnf", json_pack("{s:s}", "jkt", answer->jkt));
     return claims;
 }
 

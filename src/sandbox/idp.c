@@ -17,6 +17,7 @@ static const struct grant_row {
 } grants[] = {
     {TH_GRANT_EXCHANGE, true, true, th_grant_exchange},
     {TH_GRANT_JWT_BEARER, false, true, th_grant_jwt_bearer},
+    {TH_GRANT_JWT_DPOP, false, true, th_grant_jwt_bearer},
     {TH_GRANT_CLIENT_CREDENTIALS, false, true, th_grant_client_credentials},
 };
 
@@ -30,6 +31,9 @@ int th_idp_init(struct th_idp *idp, const struct th_registry *registry,
     th_ledger_init(&idp->assertions, MAX_REMEMBERED);
     th_ledger_init(&idp->redeemed, MAX_REMEMBERED);
     th_ledger_init(&idp->issued, MAX_REMEMBERED);
+    th_proof_desk_init(&idp->proofs);
+    for (size_t i = 0; i < TH_RESOURCE_COUNT; i++)
+        th_proof_desk_init(&idp->agent_proofs[i]);
     return th_vault_init(&idp->vault);
 }
 
@@ -38,6 +42,9 @@ void th_idp_fini(struct th_idp *idp)
     th_ledger_fini(&idp->assertions);
     th_ledger_fini(&idp->redeemed);
     th_ledger_fini(&idp->issued);
+    th_proof_desk_fini(&idp->proofs);
+    for (size_t i = 0; i < TH_RESOURCE_COUNT; i++)
+        th_proof_desk_fini(&idp->agent_proofs[i]);
     th_vault_fini(&idp->vault);
 }
 
@@ -46,6 +53,9 @@ void th_idp_reset(struct th_idp *idp)
     th_ledger_clear(&idp->assertions);
     th_ledger_clear(&idp->redeemed);
     th_ledger_clear(&idp->issued);
+    th_proof_desk_clear(&idp->proofs);
+    for (size_t i = 0; i < TH_RESOURCE_COUNT; i++)
+        th_proof_desk_clear(&idp->agent_proofs[i]);
     th_vault_reset(&idp->vault);
     memset(idp->rate_count, 0, sizeof idp->rate_count);
 }
@@ -55,11 +65,43 @@ int64_t th_idp_now_ms(const struct th_idp *idp)
     return th_clock_wall_ms(idp->clock);
 }
 
+/* RFC 9449, 5 and 8. */
+static bool check_proof(struct th_idp *idp, const struct th_idp_request *request,
+                        struct th_idp_answer *answer)
+{
+    const struct th_sandbox_settings *settings = &idp->settings;
+    const struct th_proof_request proof = {
+        .proof = request->dpop,
+        .n_proofs = request->n_dpop,
+        .method = request->method,
+        .url = th_str_of(request->server->token_url),
+        .now_ms = th_idp_now_ms(idp),
+        .window_s = settings->dpop_window,
+        .wants_nonce = settings->dpop_nonce != 0,
+        .requests_of_a_nonce = settings->dpop_nonce_requests,
+    };
+    bool required = settings->dpop == 3 || (settings->dpop == 2 && !request->server->row->org);
+    if (settings->dpop == 0 || (request->n_dpop == 0 && !required))
+        return true;
+    const char *reason = th_proof_check(&idp->proofs, &proof, answer->jkt);
+    if (proof.wants_nonce)
+        memcpy(answer->nonce, idp->proofs.nonces.now, sizeof answer->nonce);
+    if (reason == NULL)
+        return true;
+    if (strcmp(reason, TH_PROOF_NONCE) == 0)
+        return th_answer_refuse(answer, "use_dpop_nonce", reason,
+                                "Authorization server requires nonce in DPoP proof.");
+    return th_answer_refuse(answer, "invalid_dpop_proof", reason,
+                            request->n_dpop == 0 ? "The DPoP proof JWT header is missing."
+                                                 : "The DPoP proof JWT is invalid.");
+}
+
 static void handle_token(struct th_idp *idp, const struct th_idp_request *request,
                          const struct th_form *form, struct th_idp_answer *answer)
 {
     struct th_str grant = th_form_get(form, "grant_type");
-    if (!th_client_auth_check(idp, request, form, request->server->token_url, answer))
+    if (!th_client_auth_check(idp, request, form, request->server->token_url, answer) ||
+        !check_proof(idp, request, answer))
         return;
     for (size_t i = 0; i < TH_COUNT_OF(grants); i++) {
         if (!th_str_equal(grant, th_str_of(grants[i].grant_type)))

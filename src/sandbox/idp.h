@@ -3,6 +3,7 @@
 #ifndef TOKENHOP_SRC_SANDBOX_IDP_H
 #define TOKENHOP_SRC_SANDBOX_IDP_H
 
+#include "dpop.h"
 #include "faults.h"
 #include "ledger.h"
 #include "registry.h"
@@ -12,6 +13,7 @@
 
 #define TH_GRANT_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define TH_GRANT_JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#define TH_GRANT_JWT_DPOP "urn:ietf:params:oauth:grant-type:jwt-dpop" /* reference, 4.8 */
 #define TH_GRANT_CLIENT_CREDENTIALS "client_credentials"
 #define TH_TYPE_ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
 #define TH_TYPE_ID_TOKEN "urn:ietf:params:oauth:token-type:id_token"
@@ -31,6 +33,8 @@ struct th_idp {
     struct th_ledger assertions; /* jti of client assertions, by client */
     struct th_ledger redeemed;   /* jti of ID-JAGs */
     struct th_ledger issued;     /* access tokens */
+    struct th_proof_desk proofs; /* at token endpoints */
+    struct th_proof_desk agent_proofs[TH_RESOURCE_COUNT];
     struct th_vault vault;
     int64_t rate_minute; /* the minute that rate_count counts */
     long rate_count[TH_CLIENT_COUNT];
@@ -51,6 +55,8 @@ struct th_idp_request {
     struct th_str method;
     struct th_str content_type;
     struct th_str authorization; /* empty: none came */
+    struct th_str dpop;
+    size_t n_dpop; /* how often that field came */
     struct th_str body;
     const struct th_fault *fault; /* of the phases CLAIMS and BODY; NULL: none */
 };
@@ -62,6 +68,8 @@ struct th_idp_answer {
     const char
         *reason; /* why it was refused: a constant name for records and tests; NULL: granted */
     bool challenge_basic;
+    char nonce[TH_PROOF_NONCE_LEN + 1]; /* for DPoP-Nonce; empty: none */
+    char jkt[TH_PROOF_JKT_LEN + 1];     /* what is issued is bound to that key; empty: to none */
     bool signed_by_stranger;
     /* for the record; borrowed from the registry's rows */
     const char *grant;

@@ -67,10 +67,12 @@ static void serve_metadata(struct th_web_call *call, const struct th_verified *v
          one = strtok_r(NULL, " ", &save))
         json_array_append_new(scopes, json_string(one));
     th_free(copy);
+    bool is_required = agent->sandbox->idp.settings.agent_dpop_required != 0;
     th_web_reply_json(call, 200,
-                      json_pack("{s:s, s:[s], s:o, s:[s]}", "resource", agent->resource->url,
+                      json_pack("{s:s, s:[s], s:o, s:[s], s:b}", "resource", agent->resource->url,
                                 "authorization_servers", server->issuer, "scopes_supported", scopes,
-                                "bearer_methods_supported", "header"));
+                                "bearer_methods_supported", "header",
+                                "dpop_bound_access_tokens_required", is_required));
 }
 
 static bool is_credential_field(const char *name)
@@ -305,8 +307,10 @@ static void serve(struct th_web_call *call, bool with_faults)
     if (with_faults) {
         char digest[TH_LEDGER_NAME_LEN + 1] = "";
         struct th_str field = th_web_field(call, "Authorization");
-        if (field.len > 7)
-            th_ledger_name((struct th_str){field.ptr + 7, field.len - 7}, digest);
+        const char *space = field.len > 0 ? memchr(field.ptr, ' ', field.len) : NULL;
+        size_t skip = space != NULL ? (size_t)(space - field.ptr) + 1 : field.len;
+        if (skip < field.len)
+            th_ledger_name((struct th_str){field.ptr + skip, field.len - skip}, digest);
         else if (th_web_field_count(call, "X-Api-Key") > 0)
             th_ledger_name(th_web_field(call, "X-Api-Key"), digest);
         th_stats_count(&sandbox->stats, "endpoints", name, "requests");

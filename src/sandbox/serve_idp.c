@@ -3,6 +3,7 @@
 
 #include "form.h"
 #include "sandbox.h"
+#include "scopes.h"
 #include "text.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
@@ -109,12 +110,16 @@ static void serve_form(struct th_web_call *call, struct th_sandbox *sandbox,
         .method = th_str_of(call->method),
         .content_type = th_web_field(call, "Content-Type"),
         .authorization = th_web_field(call, "Authorization"),
+        .dpop = th_web_field(call, "DPoP"),
+        .n_dpop = th_web_field_count(call, "DPoP"),
         .body = call->body,
         .fault = fault,
     };
     th_idp_handle(&sandbox->idp, &request, &answer);
     th_stats_add_answer(&sandbox->stats, place, th_idp_now_ms(&sandbox->idp), &answer);
     add_rate_fields(call, sandbox, answer.client);
+    if (answer.nonce[0] != '\0')
+        th_web_add_field(call, "DPoP-Nonce", answer.nonce);
     if (answer.status == 405)
         th_web_add_field(call, "Allow", "POST");
     if (answer.challenge_basic)
@@ -138,7 +143,16 @@ static json_t *make_keys(const struct th_registry_server *server)
     return json_pack("{s:[o]}", "keys", jwk);
 }
 
-static json_t *make_metadata(const struct th_registry_server *server)
+static json_t *make_algs(void)
+{
+    json_t *list = json_array();
+    struct th_str rest = TH_STR(TH_PROOF_ALGS), one;
+    while (list != NULL && th_scopes_next(&rest, &one))
+        json_array_append_new(list, json_stringn(one.ptr, one.len));
+    return list;
+}
+
+static json_t *make_metadata(const struct th_registry_server *server, bool takes_proofs)
 {
     bool org = server->row->org;
     json_t *grants = org ? json_pack("[s,s]", "authorization_code", TH_GRANT_EXCHANGE)
@@ -153,6 +167,8 @@ static json_t *make_metadata(const struct th_registry_server *server)
         "token_endpoint_auth_signing_alg_values_supported", "RS256", "RS384", "RS512", "ES256",
         "ES384", "ES512", "HS256", "HS384", "HS512", "response_types_supported", "code",
         "subject_types_supported", "public", "id_token_signing_alg_values_supported", "RS256");
+    if (metadata != NULL && takes_proofs)
+        json_object_set_new(metadata, "dpop_signing_alg_values_supported", make_algs());
     if (metadata != NULL && org)
         json_object_set_new(metadata, "identity_chaining_requested_token_types_supported",
                             json_pack("[s]", TH_TYPE_ID_JAG));
@@ -162,8 +178,8 @@ static json_t *make_metadata(const struct th_registry_server *server)
     return metadata;
 }
 
-static void serve_document(struct th_web_call *call, const struct th_registry_server *server,
-                           enum endpoint at)
+static void serve_document(struct th_web_call *call, const struct th_sandbox *sandbox,
+                           const struct th_registry_server *server, enum endpoint at)
 {
     if (strcmp(call->method, "GET") != 0 && strcmp(call->method, "HEAD") != 0) {
         th_web_add_field(call, "Allow", "GET");
@@ -171,7 +187,9 @@ static void serve_document(struct th_web_call *call, const struct th_registry_se
         return;
     }
     th_web_add_field(call, "Cache-Control", "max-age=300, must-revalidate");
-    th_web_reply_json(call, 200, at == AT_KEYS ? make_keys(server) : make_metadata(server));
+    th_web_reply_json(call, 200,
+                      at == AT_KEYS ? make_keys(server)
+                                    : make_metadata(server, sandbox->idp.settings.dpop > 0));
 }
 
 /* The page that a user opens (reference, section 7): here opening it is consenting. Each address is
@@ -224,7 +242,7 @@ static void serve(struct th_web_call *call, bool with_faults)
         serve_consent(call, sandbox);
     } else {
         th_stats_count(&sandbox->stats, "endpoints", place, "requests");
-        serve_document(call, server, at);
+        serve_document(call, sandbox, server, at);
     }
     th_fault_fini(&fault);
 }

@@ -109,6 +109,8 @@ json_t *th_token_access_claims(const struct th_idp *idp, const struct th_token_p
         json_object_set_new(claims, "cid", json_string(plan->client->row->client_id));
     if (plan->act != NULL)
         json_object_set_new(claims, "act", json_deep_copy(plan->act));
+    if (plan->jkt != NULL && plan->jkt[0] != '\0')
+        json_object_set_new(claims, "cnf", json_pack("{s:s}", "jkt", plan->jkt));
     return claims;
 }
 

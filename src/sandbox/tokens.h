@@ -32,6 +32,7 @@ struct th_token_plan {
     struct th_str aud;
     struct th_str scope;
     const json_t *act; /* NULL: none */
+    const char *jkt;   /* of the key that it is bound to; NULL or empty: none */
 };
 
 /* Claims of an access token, as documented or as measured. NULL when memory is short. */
