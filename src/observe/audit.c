@@ -3,6 +3,7 @@
 #include "lines.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/observe/writer.h"
 
 #define MAX_VALUE ((size_t)512)
 #define MAX_SCOPES ((size_t)2048)
@@ -16,13 +17,17 @@
 
 struct th_audit_log {
     struct th_lines lines;
+    bool is_strict;
+    uint64_t n_said; /* of the dropped ones */
 };
 
-struct th_audit_log *th_audit_log_new(struct th_writer_file *file)
+struct th_audit_log *th_audit_log_new(struct th_writer_file *file, bool is_strict)
 {
-    struct th_audit_log *log = th_malloc(sizeof *log);
-    if (log != NULL)
+    struct th_audit_log *log = th_calloc(1, sizeof *log);
+    if (log != NULL) {
         th_lines_init(&log->lines, file, MAX_LINE);
+        log->is_strict = is_strict;
+    }
     return log;
 }
 
@@ -130,12 +135,24 @@ static void put_end(struct th_line *line, const struct th_audit_record *r)
     put(line, TH_STR(",\"trace_id\":"), r->trace_id);
 }
 
-void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record)
+static void say_lost(struct th_audit_log *log, int64_t wall_ms)
 {
     struct th_line line;
-    TH_REQUIRE(record->cache < TH_CACHE_STATE_COUNT);
-    if (log == NULL || !th_lines_begin(&log->lines, &line, MAX_LINE, record->wall_ms))
+    uint64_t n_lost = log->lines.n_dropped - log->n_said;
+    if (n_lost == 0 || !th_lines_begin(&log->lines, &line, MAX_LINE, wall_ms))
         return;
+    th_line_put(&line, TH_STR(",\"result\":\"lost\""));
+    th_line_put_u64(&line, TH_STR(",\"lines\":"), n_lost);
+    log->n_said += n_lost;
+    th_lines_end(&log->lines, &line);
+}
+
+static bool write_line(struct th_audit_log *log, const struct th_audit_record *record)
+{
+    struct th_line line;
+    say_lost(log, record->wall_ms);
+    if (!th_lines_begin(&log->lines, &line, MAX_LINE, record->wall_ms))
+        return false;
     th_line_put(&line, record->error == 0 ? TH_STR(",\"result\":\"granted\"")
                                           : TH_STR(",\"result\":\"refused\""));
     th_line_put_error(&line, record->error);
@@ -143,4 +160,19 @@ void th_audit_write(struct th_audit_log *log, const struct th_audit_record *reco
     put_what(&line, record);
     put_end(&line, record);
     th_lines_end(&log->lines, &line);
+    return true;
+}
+
+int th_audit_write(struct th_audit_log *log, const struct th_audit_record *record)
+{
+    TH_REQUIRE(record->cache < TH_CACHE_STATE_COUNT);
+    if (log == NULL || log->lines.file == NULL)
+        return 0;
+    uint64_t n_dropped = log->lines.n_dropped;
+    bool is_written = write_line(log, record);
+    if (!log->is_strict)
+        return 0;
+    th_lines_flush(&log->lines);
+    bool is_lost = !is_written || log->lines.n_dropped != n_dropped;
+    return is_lost || th_writer_is_failing(log->lines.file) ? TH_E_AUDIT : 0;
 }

@@ -14,10 +14,10 @@ static char *write_record(const struct th_audit_record *record, unsigned n_times
     (void)unlink(file_path);
     assert_int_equal(th_writer_new(0, &writer, NULL), 0);
     assert_int_equal(th_writer_open(writer, file_path, &file, NULL), 0);
-    struct th_audit_log *log = th_audit_log_new(file);
+    struct th_audit_log *log = th_audit_log_new(file, false);
     assert_non_null(log);
     for (unsigned i = 0; i < n_times; i++)
-        th_audit_write(log, record);
+        assert_int_equal(th_audit_write(log, record), 0);
     assert_int_equal(th_audit_dropped(log), 0);
     assert_null(th_audit_log_free(log));
     th_writer_free(writer, 20000);
@@ -148,18 +148,65 @@ static void the_longest_line(void **state)
 static void writes_nothing_when_off(void **state)
 {
     (void)state;
-    struct th_audit_log *log = th_audit_log_new(NULL);
-    th_audit_write(log, &(struct th_audit_record){0});
+    struct th_audit_log *log = th_audit_log_new(NULL, true);
+    assert_int_equal(th_audit_write(log, &(struct th_audit_record){0}), 0);
     th_audit_flush(log);
     th_audit_log_free(log);
-    th_audit_write(NULL, &(struct th_audit_record){0});
+    assert_int_equal(th_audit_write(NULL, &(struct th_audit_record){0}), 0);
     th_audit_flush(NULL);
     assert_null(th_audit_log_free(NULL));
 #ifdef TH_FAIL_ALLOC
     th_mem_fail_after(1, 1);
-    assert_null(th_audit_log_new(NULL));
+    assert_null(th_audit_log_new(NULL, false));
     th_mem_fail_after(0, 0);
 #endif
+}
+
+/* A disk that is full: /dev/full plays it. */
+static void a_strict_one_that_cannot_be_written(void **state)
+{
+    (void)state;
+    struct th_writer *writer;
+    struct th_writer_file *file;
+    const struct th_audit_record record = {.issued_until_wall_ms = -1, .duration_us = -1};
+    assert_int_equal(th_writer_new(0, &writer, NULL), 0);
+    assert_int_equal(th_writer_open(writer, "/dev/full", &file, NULL), 0);
+    struct th_audit_log *strict = th_audit_log_new(file, true);
+    struct th_audit_log *lenient = th_audit_log_new(file, false);
+    assert_int_equal(th_audit_write(strict, &record), 0); /* queued: nothing is known yet */
+    assert_true(th_writer_flush(writer, 20000));
+    assert_int_equal(th_audit_write(strict, &record), TH_E_AUDIT);
+    assert_int_equal(th_audit_write(lenient, &record), 0);
+    th_audit_log_free(strict);
+    th_audit_log_free(lenient);
+    th_writer_free(writer, 20000);
+}
+
+/* The queue is full: what is lost is told by the line that fits again. */
+static void what_is_lost_leaves_a_line(void **state)
+{
+    (void)state;
+    struct th_writer *writer;
+    struct th_writer_file *file;
+    size_t len;
+    const struct th_audit_record record = {.issued_until_wall_ms = -1, .duration_us = -1};
+    (void)unlink(file_path);
+    assert_int_equal(th_writer_new(100, &writer, NULL), 0);
+    assert_int_equal(th_writer_open(writer, file_path, &file, NULL), 0);
+    struct th_audit_log *log = th_audit_log_new(file, true);
+    assert_int_equal(th_audit_write(log, &record), 0);
+    assert_true(th_writer_flush(writer, 20000));
+    struct th_audit_record large = record;
+    large.connection =
+        TH_STR("a name that makes the line longer than all of the room of the queue");
+    assert_int_equal(th_audit_write(log, &large), TH_E_AUDIT);
+    assert_int_equal(th_audit_dropped(log), 1);
+    assert_int_equal(th_audit_write(log, &large), TH_E_AUDIT);
+    th_audit_log_free(log);
+    th_writer_free(writer, 20000);
+    char *text = file_read(file_path, &len);
+    assert_null(strstr(text, "all of the room"));
+    free(text);
 }
 
 int main(void)
@@ -169,6 +216,8 @@ int main(void)
         cmocka_unit_test(a_refused_one),
         cmocka_unit_test(the_longest_line),
         cmocka_unit_test(writes_nothing_when_off),
+        cmocka_unit_test(a_strict_one_that_cannot_be_written),
+        cmocka_unit_test(what_is_lost_leaves_a_line),
     };
     return cmocka_run_group_tests(tests, directory_make, directory_remove);
 }

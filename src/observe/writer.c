@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/list.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/observe/seal.h"
 
 #define DEFAULT_MAX_QUEUED ((size_t)4 * 1024 * 1024)
 /* Blocks of at least this size are given back to whoever fills such, a few of them. */
@@ -27,6 +29,10 @@ struct th_writer_file {
     int fd;
     bool is_path; /* opened here: closed and reopened here */
     bool is_torn; /* a line was written in part: the next one begins on a line of its own */
+    bool is_sealed;
+    struct th_seal seal;          /* the thread's */
+    struct th_buf sealed;         /* its room for what is sealed; likewise */
+    atomic_bool is_failing;       /* the last write did */
     struct th_writer_stats stats; /* under the lock */
 };
 
@@ -132,21 +138,39 @@ static unsigned count_lines(const char *bytes, size_t len)
     return n;
 }
 
+/* What goes into the file: of a sealed one, the lines with their seals. Lines that are sealed and then cannot
+ * be written are missing in the file, and are seen to be. 0 or an errno. */
+static int block_seal(const struct block *block, struct th_str *ret_text)
+{
+    struct th_writer_file *file = block->file;
+    *ret_text = (struct th_str){block->ptr, block->len};
+    if (!file->is_sealed)
+        return 0;
+    th_buf_fini(&file->sealed);
+    th_buf_init(&file->sealed, block->len + block->n_lines * TH_SEAL_ROOM);
+    if (th_seal_lines(&file->seal, *ret_text, &file->sealed) != 0)
+        return ENOMEM;
+    *ret_text = th_buf_str(&file->sealed);
+    return 0;
+}
+
 static void block_write(const struct block *block)
 {
     struct th_writer_file *file = block->file;
+    struct th_str text;
     size_t written = 0;
-    int error = 0;
-    if (file->is_torn) {
+    int error = block_seal(block, &text);
+    if (error == 0 && file->is_torn) {
         error = write_all(file, "\n", 1, &written);
         file->is_torn = error != 0;
         written = 0;
     }
     if (error == 0)
-        error = write_all(file, block->ptr, block->len, &written);
-    unsigned n_written = error == 0 ? block->n_lines : count_lines(block->ptr, written);
+        error = write_all(file, text.ptr, text.len, &written);
+    unsigned n_written = error == 0 ? block->n_lines : count_lines(text.ptr, written);
     if (error != 0 && written > 0)
-        file->is_torn = block->ptr[written - 1] != '\n';
+        file->is_torn = text.ptr[written - 1] != '\n';
+    atomic_store_explicit(&file->is_failing, error != 0, memory_order_relaxed);
     lock(file->writer);
     file->stats.n_written += n_written;
     file->stats.n_failed += block->n_lines - n_written;
@@ -317,6 +341,7 @@ struct th_writer *th_writer_free(struct th_writer *writer, int timeout_ms)
         if (writer->files[i].is_path)
             (void)close(writer->files[i].fd);
         th_free(writer->files[i].name);
+        th_buf_fini(&writer->files[i].sealed);
     }
     while (writer->n_recycled > 0)
         th_free(writer->recycled[--writer->n_recycled].ptr);
@@ -349,6 +374,27 @@ static int file_add(struct th_writer *writer, int fd, bool is_path, const char *
     unlock(writer);
     *ret_file = file;
     return 0;
+}
+
+int th_writer_seal(struct th_writer_file *file, struct th_errinfo *reterr)
+{
+    struct th_seal seal;
+    bool is_torn = false;
+    th_seal_init(&seal);
+    int error = file->is_path ? th_seal_resume(&seal, file->name, &is_torn, reterr) : 0;
+    if (error != 0)
+        return error;
+    lock(file->writer);
+    file->seal = seal;
+    file->is_torn = is_torn;
+    file->is_sealed = true;
+    unlock(file->writer);
+    return 0;
+}
+
+bool th_writer_is_failing(const struct th_writer_file *file)
+{
+    return atomic_load_explicit(&file->is_failing, memory_order_relaxed);
 }
 
 int th_writer_open(struct th_writer *writer, const char *path, struct th_writer_file **ret_file,

@@ -62,12 +62,15 @@ struct th_audit_record {
     struct th_str trace_id;
 };
 
-/* `file` NULL: a log that writes nothing. NULL when memory is short. */
-struct th_audit_log *th_audit_log_new(struct th_writer_file *file) TH_MUST;
+/* `file` NULL: a log that writes nothing. `is_strict`: each line is handed over at once, so that it is known
+ * whether it will be written. NULL when memory is short. */
+struct th_audit_log *th_audit_log_new(struct th_writer_file *file, bool is_strict) TH_MUST;
 struct th_audit_log *th_audit_log_free(struct th_audit_log *log); /* flushes; NULL is fine */
 
-/* A NULL log writes nothing. */
-void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record);
+/* 0; of a strict log TH_E_AUDIT, when the line is lost, or lines before it could not be written (a full disk):
+ * then nothing may be done on the strength of it. A NULL log writes nothing. Lines that are lost leave one
+ * of their own behind, {"time":...,"result":"lost","lines":N}. */
+int th_audit_write(struct th_audit_log *log, const struct th_audit_record *record) TH_MUST;
 /* Hands over what was gathered; the worker calls it some times a second. */
 void th_audit_flush(struct th_audit_log *log);
 /* Lines lost here as memory was short, or at the writer's full queue. Owner's thread. */

@@ -34,6 +34,12 @@ int th_writer_open(struct th_writer *writer, const char *path, struct th_writer_
 int th_writer_open_fd(struct th_writer *writer, int fd, const char *name,
                       struct th_writer_file **ret_file, struct th_errinfo *reterr) TH_MUST;
 
+/* From the next line on, each is sealed (seal.h); a path goes on where its last line ends. Before anything is
+ * put. */
+int th_writer_seal(struct th_writer_file *file, struct th_errinfo *reterr) TH_MUST;
+/* Whether the last write failed. What is to be written next tells whether it still does. */
+bool th_writer_is_failing(const struct th_writer_file *file);
+
 /* Takes the bytes out of `lines` (`n_lines` whole ones, each ended by a line feed) and leaves it
  * empty, perhaps with room that an earlier block gave back. False when they had to be dropped. */
 bool th_writer_put(struct th_writer_file *file, struct th_buf *lines, unsigned n_lines);

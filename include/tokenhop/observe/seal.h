@@ -1,0 +1,56 @@
+/* Sealed lines: each line of a file carries its number and the digest of the line before, so that what
+ * was changed, taken out, put in or reordered afterwards shows. A line is a JSON object; what seals it are its
+ * last two members:
+ *
+ *     {"time":"...", ... ,"seq":42,"prev":"5f2c...64 hex digits..."}
+ *
+ * `prev` is the SHA-256 of the whole line before, without its line feed; of line 1, 64 zeros. A file that
+ * was rotated away is followed by one that goes on where it ended. Who can write the file can also make a
+ * new chain of his own: compare the last digest with one that was kept elsewhere.
+ *
+ * One thread at a time. */
+#ifndef TOKENHOP_OBSERVE_SEAL_H
+#define TOKENHOP_OBSERVE_SEAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/error.h"
+#include "tokenhop/base/str.h"
+
+#define TH_SEAL_DIGEST_LEN 64 /* hex digits */
+#define TH_SEAL_LINE_MAX ((size_t)1024 * 1024)
+#define TH_SEAL_ROOM ((size_t)128) /* that a seal adds to a line */
+
+struct th_seal {
+    uint64_t number; /* of the last line; 0: none yet */
+    char digest[TH_SEAL_DIGEST_LEN + 1];
+};
+
+void th_seal_init(struct th_seal *seal);
+
+/* Adds `lines` to `out`, each sealed: whole lines, JSON objects of at least one member. TH_E_NOMEM, and the
+ * seal is as it was. */
+int th_seal_lines(struct th_seal *seal, struct th_str lines, struct th_buf *out) TH_MUST;
+
+/* What a file's last whole line says: goes on from there. An empty file, or one whose last line is not
+ * sealed, begins anew. *ret_is_torn: it does not end with a line feed. `path` that cannot be read, although
+ * it is there: TH_E_IO. */
+int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
+                   struct th_errinfo *reterr) TH_MUST;
+
+enum th_seal_fault {
+    TH_SEAL_WHOLE,
+    TH_SEAL_UNSEALED,  /* not a line that was sealed; torn, perhaps */
+    TH_SEAL_MISSING,   /* lines before it are gone */
+    TH_SEAL_RESTARTED, /* a chain begins here that knows nothing of the one before */
+    TH_SEAL_REORDERED, /* its number is not above the one before */
+    TH_SEAL_CHANGED    /* it, or the line before, is not what it was */
+};
+
+/* Whether `line` (without its line feed) follows the last one; takes note of it in any case where it is
+ * sealed. The first line that a new seal is shown follows whatever it says, unless its number is 1. */
+enum th_seal_fault th_seal_check(struct th_seal *seal, struct th_str line);
+
+#endif

@@ -1,0 +1,266 @@
+#include "testing.h"
+
+#include "tokenhop/base/check.h"
+#include "tokenhop/observe/seal.h"
+#include "tokenhop/observe/writer.h"
+
+#define N 5
+
+static void put(struct th_writer_file *file, const char *line)
+{
+    struct th_buf lines;
+    th_buf_init(&lines, 1024);
+    th_buf_printf(&lines, "%s\n", line);
+    assert_true(th_writer_put(file, &lines, 1));
+    th_buf_fini(&lines);
+}
+
+/* Writes to the file as one process does. */
+static void write_lines(int from, int to)
+{
+    struct th_writer *writer;
+    struct th_writer_file *file;
+    assert_int_equal(th_writer_new(0, &writer, NULL), 0);
+    assert_int_equal(th_writer_open(writer, file_path, &file, NULL), 0);
+    assert_int_equal(th_writer_seal(file, NULL), 0);
+    for (int i = from; i < to; i++) {
+        char line[64];
+        (void)snprintf(line, sizeof line, "{\"n\":%d}", i);
+        put(file, line);
+    }
+    th_writer_free(writer, 20000);
+}
+
+struct text {
+    char *lines[16];
+    size_t n;
+    char *whole;
+};
+
+static void text_open(struct text *t)
+{
+    size_t len;
+    *t = (struct text){.whole = file_read(file_path, &len)};
+    for (char *at = strtok(t->whole, "\n"); at != NULL; at = strtok(NULL, "\n"))
+        t->lines[t->n++] = at;
+}
+
+/* The first line that does not follow, from 1 on; 0: all do. */
+static size_t broken_at(char *const *lines, size_t n, enum th_seal_fault *ret_fault)
+{
+    struct th_seal seal;
+    th_seal_init(&seal);
+    for (size_t i = 0; i < n; i++) {
+        *ret_fault = th_seal_check(&seal, th_str_of(lines[i]));
+        if (*ret_fault != TH_SEAL_WHOLE)
+            return i + 1;
+    }
+    return 0;
+}
+
+static void expect(char *const *lines, size_t n, size_t at, enum th_seal_fault fault)
+{
+    enum th_seal_fault found = TH_SEAL_WHOLE;
+    assert_int_equal(broken_at(lines, n, &found), at);
+    assert_int_equal(found, fault);
+}
+
+static void open_five(struct text *t)
+{
+    (void)unlink(file_path);
+    write_lines(0, N);
+    text_open(t);
+    assert_int_equal(t->n, N);
+}
+
+static void whole(void **state)
+{
+    (void)state;
+    struct text t;
+    open_five(&t);
+    expect(t.lines, N, 0, TH_SEAL_WHOLE);
+    expect(t.lines + 2, N - 2, 0, TH_SEAL_WHOLE); /* what was before was rotated away */
+    for (size_t i = 0; i < N; i++) {
+        json_t *object = json_loads(t.lines[i], 0, NULL);
+        assert_int_equal(int_of(object, "n"), i);
+        assert_int_equal(int_of(object, "seq"), i + 1);
+        assert_int_equal(strlen(string_of(object, "prev")), TH_SEAL_DIGEST_LEN);
+        json_decref(object);
+    }
+    free(t.whole);
+}
+
+static void changed(void **state)
+{
+    (void)state;
+    struct text t;
+    open_five(&t);
+    *strchr(t.lines[1], '1') = '7';
+    expect(t.lines, N, 3, TH_SEAL_CHANGED); /* what comes after does not know it */
+    free(t.whole);
+    open_five(&t);
+    char *digit = strstr(t.lines[3], "\"prev\":\"") + 8;
+    *digit = *digit == '0' ? '1' : '0';
+    expect(t.lines, N, 4, TH_SEAL_CHANGED);
+    free(t.whole);
+    open_five(&t);
+    digit = strstr(t.lines[0], "\"prev\":\"") + 8;
+    *digit = '1';
+    expect(t.lines, N, 1, TH_SEAL_CHANGED);
+    free(t.whole);
+}
+
+static void taken_out_put_in_and_reordered(void **state)
+{
+    (void)state;
+    struct text t;
+    open_five(&t);
+    char *without[] = {t.lines[0], t.lines[1], t.lines[3], t.lines[4]};
+    expect(without, 4, 3, TH_SEAL_MISSING);
+    char *twice[] = {t.lines[0], t.lines[1], t.lines[1], t.lines[2]};
+    expect(twice, 4, 3, TH_SEAL_REORDERED);
+    char *turned[] = {t.lines[0], t.lines[2], t.lines[1]};
+    expect(turned, 3, 2, TH_SEAL_MISSING);
+    char foreign[] = "{\"n\":2}";
+    char *more[] = {t.lines[0], t.lines[1], foreign, t.lines[2]};
+    expect(more, 4, 3, TH_SEAL_UNSEALED);
+    char *again[] = {t.lines[0], t.lines[1], t.lines[0]};
+    expect(again, 3, 3, TH_SEAL_RESTARTED);
+    free(t.whole);
+}
+
+static void what_is_no_seal(void **state)
+{
+    (void)state;
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+    static const char *const lines[] = {
+        "",
+        "{}",
+        "\"}",
+        "{\"n\":1,\"seq\":1,\"prev\":\"\"}",
+        "{\"n\":1,\"seq\":,\"prev\":\"" ZEROS "\"}",
+        "{\"n\":1,\"seq\":01,\"prev\":\"" ZEROS "\"}",
+        "{\"n\":1,\"seq\":0,\"prev\":\"" ZEROS "\"}",
+        "{\"n\":1,\"seq\":-1,\"prev\":\"" ZEROS "\"}",
+        "{\"n\":1,\"seq\":99999999999999999999,\"prev\":\"" ZEROS "\"}",
+        "{\"n\":1,\"seq\":1,\"prev\":\"G" ZEROS "\"}",
+        "{\"n\":1,\"seq\":1,\"prev\":\"" ZEROS "\"} ",
+        "{\"n\":1,\"seq\":1,\"prev\":\"" ZEROS,
+        "{\"n\":1,\"sequel\":1,\"prev\":\"" ZEROS "\"}",
+        "[\"n\":1,\"seq\":1,\"prev\":\"" ZEROS "\"}",
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(lines); i++) {
+        struct th_seal seal;
+        th_seal_init(&seal);
+        if (th_seal_check(&seal, th_str_of(lines[i])) != TH_SEAL_UNSEALED)
+            fail_msg("case %zu", i);
+        assert_int_equal(seal.number, 0);
+    }
+}
+
+static void goes_on_where_it_ended(void **state)
+{
+    (void)state;
+    struct text t;
+    (void)unlink(file_path);
+    write_lines(0, 2);
+    write_lines(2, 4); /* another process */
+    text_open(&t);
+    assert_int_equal(t.n, 4);
+    expect(t.lines, 4, 0, TH_SEAL_WHOLE);
+    free(t.whole);
+}
+
+/* The process was killed inside of a line. */
+static void goes_on_after_a_torn_line(void **state)
+{
+    (void)state;
+    struct text t;
+    (void)unlink(file_path);
+    write_lines(0, 2);
+    FILE *file = fopen(file_path, "ae");
+    assert_non_null(file);
+    assert_true(fputs("{\"n\":2,\"se", file) >= 0);
+    fclose(file);
+    write_lines(3, 4);
+    text_open(&t);
+    assert_int_equal(t.n, 4);
+    expect(t.lines, 4, 3, TH_SEAL_UNSEALED);
+    char *without[] = {t.lines[0], t.lines[1], t.lines[3]};
+    expect(without, 3, 0, TH_SEAL_WHOLE);
+    free(t.whole);
+}
+
+static void goes_on_over_a_rotation(void **state)
+{
+    (void)state;
+    struct th_writer *writer;
+    struct th_writer_file *file;
+    char rotated[80];
+    struct text old, new;
+    (void)unlink(file_path);
+    (void)snprintf(rotated, sizeof rotated, "%s.1", file_path);
+    assert_int_equal(th_writer_new(0, &writer, NULL), 0);
+    assert_int_equal(th_writer_open(writer, file_path, &file, NULL), 0);
+    assert_int_equal(th_writer_seal(file, NULL), 0);
+    put(file, "{\"n\":0}");
+    assert_true(th_writer_flush(writer, 20000));
+    assert_int_equal(rename(file_path, rotated), 0);
+    th_writer_reopen(writer);
+    put(file, "{\"n\":1}");
+    th_writer_free(writer, 20000);
+    text_open(&new);
+    assert_int_equal(rename(rotated, file_path), 0);
+    text_open(&old);
+    char *both[] = {old.lines[0], new.lines[0]};
+    expect(both, 2, 0, TH_SEAL_WHOLE);
+    free(old.whole);
+    free(new.whole);
+}
+
+/* What is sealed and then cannot be written is seen to be missing. */
+static void lost_lines_are_missing(void **state)
+{
+    (void)state;
+    struct th_seal seal;
+    struct th_buf out;
+    th_seal_init(&seal);
+    th_buf_init(&out, 1024);
+    assert_int_equal(th_seal_lines(&seal, TH_STR("{\"n\":0}\n{\"n\":1}\n"), &out), 0);
+    size_t first = (size_t)(strchr(out.ptr, '\n') - out.ptr);
+    th_buf_fini(&out);
+    th_buf_init(&out, first + 1 + 20);
+    const struct th_seal before = seal;
+    assert_int_equal(th_seal_lines(&seal, TH_STR("{\"n\":2}\n{\"n\":3}\n"), &out), TH_E_NOMEM);
+    assert_memory_equal(&seal, &before, sizeof seal); /* not sealed, so not missing */
+    th_buf_fini(&out);
+}
+
+static void a_file_that_cannot_be_read(void **state)
+{
+    (void)state;
+    struct th_seal seal;
+    struct th_errinfo info = {0};
+    bool is_torn;
+    assert_int_equal(th_seal_resume(&seal, directory, &is_torn, &info), 0); /* no regular file */
+    assert_int_equal(th_seal_resume(&seal, "/proc/self/mem", &is_torn, &info), TH_E_IO);
+    assert_int_equal(seal.number, 0);
+    assert_int_equal(th_seal_resume(&seal, "/dev/null/none", &is_torn, &info), TH_E_IO);
+    assert_non_null(strstr(info.what, "/dev/null/none"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole),
+        cmocka_unit_test(changed),
+        cmocka_unit_test(taken_out_put_in_and_reordered),
+        cmocka_unit_test(what_is_no_seal),
+        cmocka_unit_test(goes_on_where_it_ended),
+        cmocka_unit_test(goes_on_after_a_torn_line),
+        cmocka_unit_test(goes_on_over_a_rotation),
+        cmocka_unit_test(lost_lines_are_missing),
+        cmocka_unit_test(a_file_that_cannot_be_read),
+    };
+    return cmocka_run_group_tests(tests, directory_make, directory_remove);
+}
