@@ -12,6 +12,7 @@
 #include "tokenhop/net/helpers.h"
 #include "tokenhop/net/init.h"
 #include "tokenhop/observe/access.h"
+#include "tokenhop/observe/audit.h"
 #include "tokenhop/observe/metrics.h"
 #include "tokenhop/observe/writer.h"
 #include "tokenhop/proxy/proxy.h"
@@ -28,6 +29,7 @@ struct place {
     struct th_exchanger *exchanger;
     struct th_broker_desk *broker_desk;
     struct th_access_log *access_log;
+    struct th_audit_log *audit_log;
     struct th_proxy_desk *desk;
     pthread_t thread;
     bool started;
@@ -38,6 +40,7 @@ struct th_service {
     struct th_writer *writer;
     struct th_writer_file *error_file;
     struct th_writer_file *access_file;
+    struct th_writer_file *audit_file;
     struct th_log *log;
     struct th_metrics *metrics;
     struct th_helpers *helpers;
@@ -66,6 +69,11 @@ static int open_logs(struct th_service *service, struct th_errinfo *reterr)
     if (error == 0 && config->access_file.len > 0)
         error =
             th_writer_open(service->writer, config->access_file.ptr, &service->access_file, reterr);
+    if (error == 0 && config->audit_file.len > 0)
+        error =
+            th_writer_open(service->writer, config->audit_file.ptr, &service->audit_file, reterr);
+    if (error == 0 && service->audit_file != NULL)
+        error = th_writer_seal(service->audit_file, reterr);
     if (error < 0)
         return error;
     options.writer = service->writer;
@@ -151,8 +159,16 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
         if (place->access_log == NULL)
             error = TH_E_NOMEM;
     }
+    if (error == 0 && service->audit_file != NULL) {
+        th_exchanger_keep_delegations(place->exchanger);
+        place->audit_log = th_audit_log_new(service->audit_file,
+                                            th_config_get(service->config)->log.audit_on_failure ==
+                                                TH_CONFIG_AUDIT_REFUSE);
+        if (place->audit_log == NULL)
+            error = TH_E_NOMEM;
+    }
     struct th_proxy_desk_options desk_options = {place->worker, place->broker_desk,
-                                                 place->access_log};
+                                                 place->access_log, place->audit_log};
     if (error == 0)
         error = th_proxy_desk_new(service->proxy, &desk_options, &place->desk);
     if (error == 0)
@@ -359,6 +375,7 @@ struct th_service *th_service_free(struct th_service *service)
         if (place->fetcher != NULL)
             place->fetcher->free(place->fetcher);
         th_access_log_free(place->access_log);
+        th_audit_log_free(place->audit_log);
     }
     if (service->helpers != NULL)
         th_helpers_stop(service->helpers);

@@ -95,6 +95,9 @@ static const struct th_config_key_choice unmatched_actions[] = {
 
 static const struct th_config_key_choice admin_modes[] = {{"0600", 0}, {"0660", 1}, {NULL, 0}};
 
+static const struct th_config_key_choice audit_failures[] = {
+    {"refuse", TH_CONFIG_AUDIT_REFUSE}, {"continue", TH_CONFIG_AUDIT_CONTINUE}, {NULL, 0}};
+
 static const struct th_config_key_choice log_levels[] = {{"error", TH_CONFIG_LOG_ERROR},
                                                          {"warn", TH_CONFIG_LOG_WARN},
                                                          {"info", TH_CONFIG_LOG_INFO},

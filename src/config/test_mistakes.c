@@ -115,7 +115,6 @@ static const struct mistake_case cases[] = {
      "no port", "8000-8999"},
     {UNMATCHED, "\"egress\": {\"connect_ports\": [@true]}", "$.egress.connect_ports[0]",
      "a port or a range of ports is wanted here", ""},
-    {UNMATCHED, "\"log\": {@\"audit_file\": \"x\"}", "$.log.audit_file", "not supported", ""},
     {TYPE, TYPE ", \"subject\": {\"name\": @\"X\"}", "$.connections[0].subject.name",
      "not looked at", "\"from\": \"header\""},
     {TYPE, TYPE ", \"subject\": {\"from\": \"authorization\", @\"name\": \"X\"}",

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "delegation_private.h"
 #include "exchange_breaker.h"
 #include "exchange_dpop.h"
 #include "exchange_run.h"
@@ -93,6 +94,7 @@ struct th_exchange *th_exchange_free(struct th_exchange *ex)
     th_list_remove(&ex->link);
     th_secret_unref(ex->result.token);
     th_values_free(ex->result.values);
+    th_delegation_unref(ex->result.delegation);
     th_dpop_key_unref(ex->dpop_key);
     for (size_t i = 0; i < TH_COUNT_OF(ex->metadata); i++)
         th_metadata_unref(ex->metadata[i]); /* not before: reports name their endpoints */
@@ -433,6 +435,7 @@ static void take_result(struct th_exchange *ex, const json_t *claims)
     ex->result.lifetime_ms = th_issued_lifetime_ms(ex->answer.expires_in_ms, claims,
                                                    th_clock_wall_ms(ex->worker->clock));
     th_printable_copy(ex->result.jti, sizeof ex->result.jti, th_jwt_text(claims, "jti"));
+    th_delegation_note(ex, claims);
 }
 
 static enum th_exchange_state accept_answer(struct th_exchange *ex)
@@ -533,6 +536,7 @@ static void deliver(struct th_soon *soon)
 /* `fn` may free whatever it wants, and must not run inside th_exchange_start(). */
 static enum th_exchange_state enter_end(struct th_exchange *ex)
 {
+    th_delegation_note(ex, NULL);
     drop_all(ex);
     th_worker_soon(ex->worker, &ex->soon);
     return TH_EXCHANGE_END;

@@ -149,6 +149,7 @@ static enum th_exchange_state verify_by_keys(struct th_exchange *ex,
         return verify_by_keys(ex, issuer, jwt);
     }
     th_jwks_unref(keys);
+    ex->is_subject_verified = error == 0;
     if (error == 0)
         return TH_EXCHANGE_DISCOVER;
     if (error == TH_JWKS_UNKNOWN)

@@ -51,6 +51,7 @@ struct th_exchanger {
     struct th_cached_key keys[TH_EXCHANGER_KEYS];
     size_t n_keys;
     struct th_refused_list refused;
+    bool keeps_delegations;
 };
 
 /* The key of `auth`, a new reference. TH_E_CONFIG when it cannot be parsed or is none to sign with. */

@@ -56,6 +56,7 @@ struct th_exchange {
     const struct th_plan *plan;
     struct th_secret *subject_token;
     json_t *subject_claims; /* NULL: opaque */
+    bool is_subject_verified;
     int64_t started_wall_ms;
     struct th_document_waiter document; /* while VERIFYING or DISCOVERING */
     const struct th_jwks *lacking;      /* keys among which the subject token's was not */

@@ -54,6 +54,11 @@ int th_exchanger_new(struct th_worker *worker, struct th_fetcher *fetcher,
     return 0;
 }
 
+void th_exchanger_keep_delegations(struct th_exchanger *exchanger)
+{
+    exchanger->keeps_delegations = true;
+}
+
 static void drop_key(struct th_exchanger *exchanger, size_t index)
 {
     struct th_cached_key *cached = &exchanger->keys[index];

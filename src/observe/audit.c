@@ -66,7 +66,8 @@ static void put_actors(struct th_line *line, const struct th_audit_record *r)
             th_line_put(line, TH_STR(","));
         th_line_put_quoted(line, r->actors[i], MAX_VALUE);
     }
-    th_line_put_u64(line, TH_STR("],\"chain_length\":"), r->n_actors);
+    th_line_put_u64(line, TH_STR("],\"chain_length\":"),
+                    r->n_all_actors > r->n_actors ? r->n_all_actors : r->n_actors);
 }
 
 static void put_who(struct th_line *line, const struct th_audit_record *r)

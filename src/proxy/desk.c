@@ -9,6 +9,7 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 #include "tokenhop/observe/access.h"
+#include "tokenhop/observe/audit.h"
 
 #define FLUSH_MS 200
 #define BACKLOG 4096
@@ -101,6 +102,7 @@ static void on_flush(struct th_timer *timer)
 
     th_access_flush(desk->access_log);
     count_lost_lines(desk);
+    th_audit_flush(desk->audit_log);
     th_timer_set(&desk->worker->wheel, timer, desk->worker->now_ms + FLUSH_MS);
 }
 
@@ -137,6 +139,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     desk->worker = options->worker;
     desk->broker = options->broker;
     desk->access_log = options->access_log;
+    desk->audit_log = options->audit_log;
     desk->metrics = options->worker->metrics;
     th_list_init(&desk->sessions);
     th_list_init(&desk->free_hops);
@@ -150,7 +153,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
         th_proxy_desk_free(desk);
         return TH_E_NOMEM;
     }
-    if (desk->access_log != NULL)
+    if (desk->access_log != NULL || desk->audit_log != NULL)
         th_timer_set(&desk->worker->wheel, &desk->flush, desk->worker->now_ms + FLUSH_MS);
     desk->worker->proxy = desk;
     *ret_desk = desk;
@@ -188,6 +191,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     while ((item = th_list_pop_front(&desk->free_hops)) != NULL)
         th_free(TH_LIST_ENTRY(item, struct th_hop, link));
     th_access_flush(desk->access_log);
+    th_audit_flush(desk->audit_log);
     th_snapshot_use_retire(desk->current);
     post_free(desk->post);
     th_free(desk->listeners);

@@ -45,6 +45,7 @@ struct th_proxy_desk {
     struct th_worker *worker;
     struct th_broker_desk *broker;
     struct th_access_log *access_log;
+    struct th_audit_log *audit_log;
     struct th_metrics_shard *metrics;
     struct th_snapshot_use *current;
     struct th_desk_post *post;

@@ -147,6 +147,7 @@ struct th_hop {
     bool client_ended : 1, origin_ended : 1;
     bool client_end_passed : 1, origin_end_passed : 1;
     bool client_bulk : 1, origin_bulk : 1; /* its last receive was full: more goes by pipe */
+    bool audited : 1; /* what became of the last try to get a credential */
 
     /* for the record */
     int64_t started_us;
@@ -199,6 +200,14 @@ void th_hop_ensure_trace(struct th_hop *hop);
 /* Lets go of the origin connection: to its pool, or closed. */
 void th_hop_drop_origin(struct th_hop *hop, bool keep);
 void th_hop_drop_credential(struct th_hop *hop);
+/* Before the record, or anything else that names the trace. */
+void th_hop_ensure_trace(struct th_hop *hop);
+
+/* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
+ * TH_E_AUDIT. */
+int th_hop_audit_grant(struct th_hop *hop) TH_MUST;
+/* On its end, where it was refused a credential. */
+void th_hop_audit_refusal(struct th_hop *hop);
 /* Gives everything back, the hop to its desk's free ones; tells the session whether to go on. */
 void th_hop_release(struct th_hop *hop);
 

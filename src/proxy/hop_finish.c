@@ -251,6 +251,7 @@ enum th_hop_step th_hop_state_record(struct th_hop *hop)
     count(hop, duration_us);
     if (hop->desk->access_log != NULL)
         write_access(hop, duration_us);
+    th_hop_audit_refusal(hop);
     if (hop->error == TH_E_EXCHANGE_CLIENT || hop->error == TH_E_SUBJECT_CONFIGURED ||
         hop->error == TH_E_INTERNAL)
         TH_LOG(hop->desk->worker->log, TH_LEVEL_ERROR, "hop.failed",

@@ -213,6 +213,13 @@ static enum th_hop_step refuse(struct th_hop *hop, int error)
                        refusal != NULL && refusal->detail[0] != '\0' ? refusal->detail : NULL);
 }
 
+static enum th_hop_step grant(struct th_hop *hop)
+{
+    int error = th_hop_audit_grant(hop);
+
+    return error == 0 ? th_hop_move(hop, th_proof_next_state(hop)) : th_hop_fail(hop, error, NULL);
+}
+
 static int ask_broker(struct th_hop *hop)
 {
     struct th_broker_request request = {.config = hop->use->snapshot->config,
@@ -225,6 +232,7 @@ static int ask_broker(struct th_hop *hop)
 
     hop->waiter = (struct th_broker_waiter){.fn = on_credential};
     hop->exchange_started_us = 0;
+    hop->audited = false;
     int error = th_broker_get(hop->desk->broker, &request, hop->desk->worker->now_ms + limit_ms,
                               &hop->waiter, &hop->credential, &state, &hop->refusal);
     hop->cache_state = hop->retried_401 ? TH_CACHE_RETRIED : (uint8_t)state;
@@ -244,11 +252,11 @@ enum th_hop_step th_hop_state_credential(struct th_hop *hop)
         hop->exchange_us += th_clock_precise_us() - hop->exchange_started_us;
         if (hop->refusal != NULL)
             return refuse(hop, hop->refusal->error);
-        return th_hop_move(hop, th_proof_next_state(hop));
+        return grant(hop);
     }
     int error = ask_broker(hop);
     if (error == 0)
-        return th_hop_move(hop, th_proof_next_state(hop));
+        return grant(hop);
     if (error != TH_AGAIN)
         return refuse(hop, error);
     hop->exchange_started_us = th_clock_precise_us();

@@ -143,11 +143,18 @@ struct th_cache_entry *th_cache_find(const struct th_cache_shard *shard, uint64_
     return node != NULL ? TH_CONTAINER_OF(node, struct th_cache_entry, node) : NULL;
 }
 
+static size_t delegation_cost(const struct th_delegation *delegation)
+{
+    return delegation != NULL ? delegation->size + 16 : 0;
+}
+
 static size_t setback_cost(const struct th_setback *setback)
 {
     if (setback == NULL)
         return 0;
-    return SETBACK_COST + (setback->refusal != NULL ? REFUSAL_COST : 0);
+    if (setback->refusal == NULL)
+        return SETBACK_COST;
+    return SETBACK_COST + REFUSAL_COST + delegation_cost(setback->refusal->delegation);
 }
 
 static size_t secret_cost(const struct th_secret *secret)
@@ -161,7 +168,8 @@ size_t th_cache_cost(const struct th_cache_entry *entry)
         return 0;
     size_t cost = ENTRY_COST;
     if (is_serving(entry->state))
-        cost += CREDENTIAL_COST + secret_cost(entry->credential->value);
+        cost += CREDENTIAL_COST + secret_cost(entry->credential->value) +
+                delegation_cost(entry->credential->delegation);
     if (!is_flying(entry->state))
         cost += setback_cost(entry->of.setback);
     return cost;

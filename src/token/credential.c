@@ -31,6 +31,7 @@ struct th_credential *th_credential_unref(struct th_credential *credential)
 {
     if (credential != NULL && th_ref_release(&credential->ref)) {
         th_secret_unref(credential->value);
+        th_delegation_unref(credential->delegation);
         th_dpop_key_unref(credential->dpop_key);
         th_free(credential);
     }

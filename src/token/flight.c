@@ -93,6 +93,8 @@ static struct th_credential *make_credential(const struct th_flight *flight,
         credential->is_revocable = flight->plan != NULL && flight->plan->revocation != NULL;
         credential->revoke_if_rejected = credential->is_revocable && flight->plan->revokes_rejected;
         credential->is_renewed = flight->is_renewal;
+        if (result->delegation != NULL)
+            credential->delegation = th_delegation_ref(result->delegation);
         credential->secret_at = injected->secret_at;
         credential->secret_len = injected->secret_len;
         if (result->dpop_key != NULL)

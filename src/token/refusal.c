@@ -67,6 +67,8 @@ struct th_refusal *th_refusal_of_result(const struct th_exchange_result *result)
     struct th_refusal *refusal = th_refusal_new(result->error, result->retry_after_ms);
     if (refusal == NULL)
         return NULL;
+    if (result->delegation != NULL)
+        refusal->delegation = th_delegation_ref(result->delegation);
     (void)snprintf(refusal->oauth_error, sizeof refusal->oauth_error, "%s", result->oauth_error);
     (void)snprintf(refusal->detail, sizeof refusal->detail, "%s", result->detail);
     (void)snprintf(refusal->interaction_uri, sizeof refusal->interaction_uri, "%s",
@@ -96,7 +98,9 @@ struct th_refusal *th_refusal_ref(struct th_refusal *refusal)
 
 struct th_refusal *th_refusal_unref(struct th_refusal *refusal)
 {
-    if (refusal != NULL && th_ref_release(&refusal->ref))
+    if (refusal != NULL && th_ref_release(&refusal->ref)) {
+        th_delegation_unref(refusal->delegation);
         th_free(refusal);
+    }
     return NULL;
 }

@@ -19,6 +19,7 @@ extern const struct th_command th_command_explain;
 extern const struct th_command th_command_exchange;
 extern const struct th_command th_command_keygen;
 extern const struct th_command th_command_ctl;
+extern const struct th_command th_command_audit;
 
 /* Finds the command and runs it; `tokenhop --help`, `--version` too. */
 int th_cli_main(int argc, char **argv);

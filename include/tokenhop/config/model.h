@@ -282,9 +282,17 @@ struct th_config_limits {
     uint64_t waiting_exchanges;
 };
 
+/* While the audit log cannot be written. */
+enum th_config_audit_failure {
+    TH_CONFIG_AUDIT_REFUSE, /* no credential is given */
+    TH_CONFIG_AUDIT_CONTINUE
+};
+
 struct th_config_log {
     enum th_config_log_level level;
     struct th_str access_file; /* empty: none; "-": standard output */
+    struct th_str audit_file;  /* likewise */
+    enum th_config_audit_failure audit_on_failure;
 };
 
 /* Where a running tokenhop is looked at and steered. */

@@ -24,6 +24,7 @@
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/worker.h"
 #include "tokenhop/oauth/breaker.h"
+#include "tokenhop/oauth/delegation.h"
 #include "tokenhop/oauth/documents.h"
 #include "tokenhop/oauth/dpop.h"
 #include "tokenhop/oauth/subject.h"
@@ -55,8 +56,9 @@ struct th_exchange_result {
     char detail
         [TH_EXCHANGE_DETAIL_MAX]; /* for the problem body: what, where, how to mend; no token */
     char interaction_uri[512];
-    int64_t retry_after_ms; /* -1: none */
-    bool was_held_off;      /* by a breaker: nothing was sent */
+    int64_t retry_after_ms;           /* -1: none */
+    bool was_held_off;                /* by a breaker: nothing was sent */
+    struct th_delegation *delegation; /* borrowed; NULL: not kept, or no memory */
     struct th_subject subject;
     struct th_exchange_leg_report legs[TH_EXCHANGE_LEGS_MAX];
     unsigned n_legs; /* that were sent, retries not counted anew */
@@ -113,6 +115,8 @@ int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *docu
 /* Proves possession with these from now on, of which a reference is taken; it began with keys of its own.
  * Before anything is started. */
 void th_exchanger_share_dpop_keys(struct th_exchanger *exchanger, struct th_dpop_keys *keys);
+/* From now on results have a delegation. Before anything is started. */
+void th_exchanger_keep_delegations(struct th_exchanger *exchanger);
 struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
 
 /* 0 and `fn` later (never from inside this call); or at once TH_E_SUBJECT_* with reterr filled, TH_E_NOMEM. */

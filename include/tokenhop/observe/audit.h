@@ -43,6 +43,7 @@ struct th_audit_record {
     bool subject_verified;                      /* whether its signature was checked */
     const struct th_str *actors;                /* subs of its act chain, the latest first */
     size_t n_actors;
+    size_t n_all_actors; /* how many the chain has, where that is more; else 0 */
 
     /* what for */
     struct th_str connection, resource, audience;

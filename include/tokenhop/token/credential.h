@@ -7,6 +7,7 @@
 
 #include "tokenhop/base/ref.h"
 #include "tokenhop/base/secret.h"
+#include "tokenhop/oauth/delegation.h"
 
 struct th_dpop_key;
 
@@ -21,7 +22,8 @@ struct th_credential {
     struct th_secret *value; /* the whole field value: "Bearer eyJ..." */
     uint32_t secret_at;      /* where in it what is secret stands: "eyJ..." */
     uint32_t secret_len;
-    int64_t expires_ms; /* monotonic; not used after */
+    struct th_delegation *delegation; /* counted; NULL: not kept */
+    int64_t expires_ms;               /* monotonic; not used after */
     int64_t refresh_ms; /* monotonic; in use after this it is renewed ahead; INT64_MAX: never */
 };
 

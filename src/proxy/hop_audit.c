@@ -1,0 +1,111 @@
+/* Decisions on delegations, written to the audit log: who acts for whom, where, with what leave. */
+#include "hop.h"
+#include "tokenhop/observe/audit.h"
+
+/* Room for what a record borrows. */
+struct texts {
+    char client[TH_ADDRESS_TEXT_MAX];
+    char authority[TH_URL_HOST_MAX + 16];
+    char subject[TH_FINGERPRINT_LEN + 1];
+    struct th_audit_leg legs[TH_DELEGATION_LEGS_MAX];
+};
+
+static void add_who(const struct th_hop *hop, struct texts *texts, struct th_audit_record *record)
+{
+    th_address_format(&hop->session->peer, texts->client);
+    record->listener = th_str_of(hop->session->listener->name);
+    record->client = th_str_of(texts->client);
+    if (hop->agent != NULL)
+        record->agent = hop->agent->name;
+    if (!hop->subject_known)
+        return;
+    th_secret_fingerprint(hop->key.subject, sizeof hop->key.subject, texts->subject);
+    record->subject = th_str_of(texts->subject);
+}
+
+static void add_what(const struct th_hop *hop, struct texts *texts, struct th_audit_record *record)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    size_t len = th_url_write_authority(&hop->url, texts->authority, sizeof texts->authority);
+
+    record->method = hop->request.method_text;
+    record->host = (struct th_str){texts->authority, len};
+    if (connection == NULL)
+        return;
+    record->connection = connection->name;
+    record->resource = connection->resource;
+    record->audience = connection->audience;
+    record->scopes = connection->scope_text;
+}
+
+/* What the exchange knew. Its legs are those of the hop that it was made for, and of no other. */
+static void add_delegation(const struct th_hop *hop, const struct th_delegation *delegation,
+                           struct texts *texts, struct th_audit_record *record)
+{
+    bool is_own = hop->cache_state == TH_CACHE_MISS || hop->cache_state == TH_CACHE_RETRIED;
+
+    if (delegation == NULL)
+        return;
+    record->subject_issuer = delegation->subject_issuer;
+    record->subject_name = delegation->subject_name;
+    record->subject_verified = delegation->subject_verified;
+    record->actors = delegation->actors;
+    record->n_actors = delegation->n_actors;
+    record->n_all_actors = delegation->n_all_actors;
+    record->issued_id = delegation->issued_id;
+    record->issued_scopes = delegation->issued_scopes;
+    record->issued_until_wall_ms = delegation->issued_until_wall_ms;
+    for (size_t i = 0; is_own && i < delegation->n_legs; i++) {
+        const struct th_delegation_leg *leg = &delegation->legs[i];
+        texts->legs[record->n_legs++] = (struct th_audit_leg){.name = th_str_of(leg->name),
+                                                              .server = leg->endpoint,
+                                                              .status = (unsigned)leg->status,
+                                                              .duration_us = leg->duration_us};
+    }
+    record->legs = texts->legs;
+}
+
+static int write_record(struct th_hop *hop, int error)
+{
+    struct texts texts;
+    struct th_audit_record record = {
+        .wall_ms = th_clock_wall_ms(hop->desk->worker->clock),
+        .error = error,
+        .cache = (enum th_cache_state)hop->cache_state,
+        .issued_until_wall_ms = -1,
+        .duration_us = hop->exchange_us,
+    };
+    const struct th_refusal *refusal = hop->refusal;
+
+    th_hop_ensure_trace(hop);
+    record.trace_id = (struct th_str){hop->trace.id, TH_TRACE_ID_LEN};
+    add_who(hop, &texts, &record);
+    add_what(hop, &texts, &record);
+    if (error == 0)
+        add_delegation(hop, hop->credential->delegation, &texts, &record);
+    else if (refusal != NULL)
+        add_delegation(hop, refusal->delegation, &texts, &record);
+    if (refusal != NULL)
+        record.oauth_error = th_str_of(refusal->oauth_error);
+    hop->audited = true;
+    return th_audit_write(hop->desk->audit_log, &record);
+}
+
+int th_hop_audit_grant(struct th_hop *hop)
+{
+    return hop->desk->audit_log != NULL ? write_record(hop, 0) : 0;
+}
+
+void th_hop_audit_refusal(struct th_hop *hop)
+{
+    const struct th_gate_decision *decision = &hop->decision;
+    bool was_asked = decision->action == TH_GATE_CREDENTIAL ||
+                     (decision->action == TH_GATE_REFUSE && decision->error != 0);
+
+    /* Who leaves before anything is decided, was refused nothing. */
+    if (hop->desk->audit_log == NULL || hop->audited || hop->error == 0 || !was_asked ||
+        hop->error == TH_E_CANCELLED)
+        return;
+    if (write_record(hop, hop->error) < 0) /* it is refused anyway */
+        return;
+}

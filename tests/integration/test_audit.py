@@ -1,0 +1,195 @@
+"""The audit log: every decision, its fields as docs/audit.md has them, its seal, and what happens without it."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+import harness
+from harness import wait_until
+
+PAGE = (harness.SOURCE / "docs" / "audit.md").read_text()
+TYPES = {"string": str, "number": int, "boolean": bool, "list of strings": list, "list of objects": list, "number, string": (int, str)}
+FIELDS = {
+    name: TYPES[cells[1].strip()]
+    for line in PAGE.split("## Fields")[1].split("## The seal")[0].splitlines()
+    if line.startswith("| `") and (cells := line.strip("|").split("|"))
+    for name in re.findall(r"`(\w+)`", cells[0])
+}
+
+
+@pytest.fixture
+def audited(tokenhop, tmp_path):
+    """A running tokenhop whose audit log is .audit; audited(change) first changes its configuration."""
+
+    def start(change=None, file=None, **log):
+        path = tmp_path / "audit.jsonl" if file is None else file
+
+        def configure(config):
+            config["log"] = {"audit_file": str(path), **log}
+            if change:
+                change(config)
+
+        hop = tokenhop(configure, agents=("agent1", "agent2"), alg="ES256")
+        hop.audit = path
+        return hop
+
+    return start
+
+
+def lines_of(path):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for name, value in line.items():
+            assert isinstance(value, FIELDS[name]) and (type(value) is not bool or FIELDS[name] is bool), (name, value)
+    return lines
+
+
+def verify(*args):
+    return subprocess.run([harness.binary("tokenhop"), "audit", "verify", *args], capture_output=True, text=True)
+
+
+def whoami(sandbox):
+    return sandbox.url("agent2", "/a2a/whoami")
+
+
+def test_each_decision_is_a_line(sandbox, audited):
+    hop = audited()
+    alice, carol = sandbox.mint(user="alice"), sandbox.mint(user="carol")
+    assert hop.get(whoami(sandbox), alice).status_code == 200
+    assert hop.get(whoami(sandbox), alice).status_code == 200
+    assert hop.get(whoami(sandbox), carol).status_code == 401
+    assert hop.get(whoami(sandbox), carol).status_code == 401
+    assert hop.get(whoami(sandbox)).status_code == 401
+    assert hop.get("http://127.0.0.1:9/x", alice).status_code == 403
+    assert hop.get(whoami(sandbox), sandbox.mint(audience="agent2"), agent="agent2").status_code == 403
+    assert hop.get(sandbox.url("agent2", "/.well-known/agent-card.json")).status_code == 200  # nobody acts for anybody
+    hop.stop()
+    lines = lines_of(hop.audit)
+    assert [(line["result"], line["cache"], line.get("code")) for line in lines] == [
+        ("granted", "miss", None),
+        ("granted", "hit", None),
+        ("refused", "miss", "subject_token_invalid"),
+        ("refused", "negative", "subject_token_invalid"),
+        ("refused", "none", "subject_token_missing"),
+        ("refused", "none", "destination_denied"),
+        ("refused", "none", "destination_denied"),
+    ]
+    first, hit = lines[0], lines[1]
+    assert [leg["leg"] for leg in first["legs"]] == ["id_jag", "access_token"]
+    assert [leg["status"] for leg in first["legs"]] == [200, 200] and "legs" not in hit
+    assert (first["agent"], first["connection"], first["scopes"]) == ("agent1", "agent2", "chat.read chat.history")
+    for line in (first, hit):
+        assert line["subject_iss"] == sandbox.issuer() and line["subject_verified"] is True
+        assert line["subject_sub"] == harness.decode(alice)[1]["sub"]
+        assert line["issued_scopes"] == "chat.read chat.history"
+    assert first["issued_jti"] == hit["issued_jti"] and first["trace_id"] != hit["trace_id"]
+    assert lines[2]["oauth_error"] == lines[3]["oauth_error"] == "invalid_grant"
+    assert lines[2]["subject_sub"] == harness.decode(carol)[1]["sub"]
+    assert lines[6]["connection"] == "agent2" and lines[6]["agent"] == "agent2"
+    for token in (alice, carol):
+        assert token.rsplit(".", 1)[1] not in hop.audit.read_text()
+
+
+def test_who_acted_before(sandbox, audited):
+    hop = audited()
+    token = sandbox.mint(user="alice", audience="agent2", type="access_token", client="agent1", chain=1)
+    assert hop.get(sandbox.url("agent3", "/a2a/whoami"), token, agent="agent2").status_code == 200
+    hop.stop()
+    (line,) = lines_of(hop.audit)
+    assert line["actors"] == [sandbox.client_id("agent1")] and line["chain_length"] == 1
+
+
+def test_a_second_try_is_a_decision(sandbox, audited):
+    hop = audited()
+    sandbox.settings(introspect=True)
+    token = sandbox.mint()
+    assert hop.get(whoami(sandbox), token).status_code == 200
+    sandbox.revoke()
+    assert hop.get(whoami(sandbox), token).status_code == 200
+    hop.stop()
+    assert [line["cache"] for line in lines_of(hop.audit)] == ["miss", "hit", "retried"]
+
+
+def test_audit_verify(sandbox, audited, tmp_path):
+    hop = audited()
+    for n in range(4):
+        assert hop.get(whoami(sandbox), sandbox.mint(nonce=str(n))).status_code == 200
+    hop.stop()
+    done = verify(hop.audit)
+    assert done.returncode == 0 and "4 lines, seq 1 to 4, unbroken" in done.stdout, done
+    digest = done.stdout.rsplit(" ", 1)[1].strip()
+    assert verify("--last", digest, hop.audit).returncode == 0
+    lines = hop.audit.read_text().splitlines(keepends=True)
+    changed = tmp_path / "changed.jsonl"
+    for what, text, where in [
+        ("was changed", [lines[0].replace('"agent1"', '"agent7"'), *lines[1:]], ":2:"),
+        ("are missing: 2 to 3", [lines[0], lines[3]], ":2:"),
+        ("not above", [lines[0], lines[1], lines[1]], ":3:"),
+        ("not a sealed line", [lines[0], '{"result":"granted"}\n', lines[1]], ":2:"),
+    ]:
+        changed.write_text("".join(text))
+        done = verify(changed)
+        assert done.returncode == 1 and what in done.stdout and f"changed.jsonl{where}" in done.stdout, done
+    changed.write_text("".join(lines[:3]))  # the end is cut off: only the digest tells
+    assert verify(changed).returncode == 0
+    assert verify("--last", digest, changed).returncode == 1
+
+
+@pytest.mark.parametrize("args", [[], ["/nonexistent/audit"], ["--last", "abc", "/dev/null"], ["/"]])
+def test_audit_verify_usage(args):
+    done = verify(*args)
+    assert done.returncode == 2 and done.stderr.startswith("tokenhop audit: "), done
+
+
+def test_goes_on_after_a_restart_and_a_rotation(sandbox, audited, tmp_path):
+    for n in range(2):
+        hop = audited()
+        assert hop.get(whoami(sandbox), sandbox.mint(nonce=f"{n}")).status_code == 200
+        hop.stop()
+    hop = audited()
+    old = tmp_path / "audit.jsonl.1"
+    hop.audit.rename(old)
+    hop.reload()
+    wait_until(hop.audit.exists)
+    assert hop.get(whoami(sandbox), sandbox.mint(nonce="rotated")).status_code == 200
+    hop.stop()
+    done = verify(old, hop.audit)
+    assert done.returncode == 0 and "seq 1 to 2, unbroken" in done.stdout and "seq 3 to 3, unbroken" in done.stdout, done
+    assert verify(hop.audit, old).returncode == 1
+
+
+def test_nothing_is_delegated_that_cannot_be_written(sandbox, audited):
+    """/dev/full is a disk that is full. The first line is out before anybody knows."""
+    hop = audited(file="/dev/full")
+    token = sandbox.mint()
+    hop.get(whoami(sandbox), token)
+
+    def refused():
+        answer = hop.get(whoami(sandbox), token)
+        return [answer] if answer.status_code == 503 else None
+
+    (answer,) = wait_until(refused)
+    assert answer.json()["code"] == "overloaded" and "audit" in answer.json()["title"].lower()
+    arrived = sandbox.requests("agent2")
+    assert hop.get(whoami(sandbox), token).status_code == 503
+    assert sandbox.requests("agent2") == arrived
+    assert hop.get(sandbox.url("agent2", "/.well-known/agent-card.json")).status_code == 200
+
+
+def test_goes_on_where_it_is_said(sandbox, audited):
+    hop = audited(file="/dev/full", audit_on_failure="continue")
+    token = sandbox.mint()
+    for _ in range(5):
+        assert hop.get(whoami(sandbox), token).status_code == 200
+
+
+def test_many_workers_make_one_chain(sandbox, audited):
+    hop = audited(lambda config: config.update(workers=4))
+    token = sandbox.mint()
+    for _ in range(60):
+        assert hop.get(whoami(sandbox), token).status_code == 200
+    hop.stop()
+    done = verify(hop.audit)
+    assert done.returncode == 0 and "60 lines" in done.stdout, done
