@@ -147,7 +147,7 @@ struct th_hop {
     bool client_ended : 1, origin_ended : 1;
     bool client_end_passed : 1, origin_end_passed : 1;
     bool client_bulk : 1, origin_bulk : 1; /* its last receive was full: more goes by pipe */
-    bool audited : 1; /* what became of the last try to get a credential */
+    bool audited : 1;                      /* what became of the last try to get a credential */
 
     /* for the record */
     int64_t started_us;
