@@ -48,7 +48,7 @@ void th_audit_flush(struct th_audit_log *log)
 
 uint64_t th_audit_dropped(const struct th_audit_log *log)
 {
-    return log->lines.n_dropped;
+    return log != NULL ? log->lines.n_dropped : 0;
 }
 
 static void put(struct th_line *line, struct th_str key, struct th_str text)

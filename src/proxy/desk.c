@@ -90,7 +90,7 @@ static const struct th_config_agent *find_agent(const struct th_config_view *con
 
 static void count_lost_lines(struct th_proxy_desk *desk)
 {
-    uint64_t n = th_access_dropped(desk->access_log);
+    uint64_t n = th_access_dropped(desk->access_log) + th_audit_dropped(desk->audit_log);
 
     th_metrics_add(desk->metrics, TH_METRIC_LOG_LINES_DROPPED, (int64_t)(n - desk->n_lines_lost));
     desk->n_lines_lost = n;

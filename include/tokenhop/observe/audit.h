@@ -74,7 +74,7 @@ struct th_audit_log *th_audit_log_free(struct th_audit_log *log); /* flushes; NU
 int th_audit_write(struct th_audit_log *log, const struct th_audit_record *record) TH_MUST;
 /* Hands over what was gathered; the worker calls it some times a second. */
 void th_audit_flush(struct th_audit_log *log);
-/* Lines lost here as memory was short, or at the writer's full queue. Owner's thread. */
+/* Lines lost here as memory was short, or at the writer's full queue. Owner's thread; NULL is fine. */
 uint64_t th_audit_dropped(const struct th_audit_log *log);
 
 #endif
