@@ -173,12 +173,16 @@ static const char *check_certificates(const char *path)
     return found ? NULL : "the file holds no certificate in PEM form";
 }
 
-struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place)
+struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place,
+                               struct th_file_mark *ret_mark)
 {
     if (name.ptr == NULL)
         return TH_STR_NONE;
     struct th_str file = th_loader_file(loader, name);
-    const char *what = file.ptr != NULL ? check_certificates(file.ptr) : NULL;
+    const struct th_file_mark *mark = file.ptr != NULL ? th_loader_watch(loader, file) : NULL;
+    const char *what = mark != NULL ? check_certificates(file.ptr) : NULL;
+    if (ret_mark != NULL && mark != NULL)
+        *ret_mark = *mark;
     if (what != NULL)
         th_loader_report(loader, th_loader_member(loader, place, "ca_file"),
                          "names are relative to the configuration file's folder", "%s", what);
@@ -209,7 +213,8 @@ void th_build_servers(struct th_loader *loader)
         (void)check_server_url(loader, raw, raw->token_endpoint, "token_endpoint", &url);
         (void)check_server_url(loader, raw, raw->revocation_endpoint, "revocation_endpoint", &url);
         (void)check_server_url(loader, raw, raw->jwks_uri, "jwks_uri", &url);
-        servers[i].ca_file = th_build_ca_file(loader, raw->ca_file, raw->head.place);
+        servers[i].ca_file =
+            th_build_ca_file(loader, raw->ca_file, raw->head.place, &servers[i].ca_mark);
     }
     loader->config->view.servers = servers;
     loader->config->view.n_servers = n;

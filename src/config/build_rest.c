@@ -78,10 +78,11 @@ void th_build_rest(struct th_loader *loader)
     build_unmatched(loader);
     view->origin = raw->origin;
     view->origin.ca_file =
-        th_build_ca_file(loader, raw->origin.ca_file, th_loader_member(loader, 0, "origin"));
+        th_build_ca_file(loader, raw->origin.ca_file, th_loader_member(loader, 0, "origin"), NULL);
     view->cache = raw->cache;
     view->timeouts = raw->timeouts;
     view->limits = raw->limits;
+    view->files = raw->files;
     view->log = raw->log;
     if (!th_str_equal(raw->log.access_file, TH_STR("-")))
         view->log.access_file = th_loader_file(loader, raw->log.access_file);

@@ -51,6 +51,9 @@ void *th_loader_alloc(struct th_loader *loader, size_t count, size_t size);
 struct th_str th_loader_copy(struct th_loader *loader, struct th_str text);
 /* The file that a name of the configuration means: relative ones are relative to its folder. */
 struct th_str th_loader_file(struct th_loader *loader, struct th_str name);
+/* Notes that the file is about to be read, so that it is watched: whoever reads one calls this before.
+ * Its mark is valid as long as the snapshot; NULL without memory. */
+const struct th_file_mark *th_loader_watch(struct th_loader *loader, struct th_str path);
 /* Places below a place, for reports: the member or, where it is missing, the object itself. */
 uint32_t th_loader_member(const struct th_loader *loader, uint32_t place, const char *name);
 uint32_t th_loader_item(const struct th_loader *loader, uint32_t place, const char *name,
@@ -77,8 +80,9 @@ const struct th_config_agent *th_build_find_agent(struct th_loader *loader, stru
                                                   uint32_t place);
 
 /* The path of the `ca_file` of the object at `place`, whose certificates are looked at; none:
- * empty. */
-struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place);
+ * empty. *ret_mark (may be NULL): what it looked like. */
+struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place,
+                               struct th_file_mark *ret_mark);
 
 /* inject.c: how the connection's credential is put on a request. */
 void th_build_inject(struct th_loader *loader, const struct th_raw_connection *raw,

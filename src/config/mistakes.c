@@ -175,6 +175,19 @@ struct th_str th_loader_file(struct th_loader *loader, struct th_str name)
     return th_str_of(path);
 }
 
+const struct th_file_mark *th_loader_watch(struct th_loader *loader, struct th_str path)
+{
+    struct th_config_view *view = &loader->config->view;
+    struct th_config_file *file = th_loader_alloc(loader, 1, sizeof(*file));
+    if (file == NULL)
+        return NULL;
+    th_file_mark_take(path.ptr, &file->mark);
+    file->path = path;
+    file->next = view->read_files;
+    view->read_files = file;
+    return &file->mark;
+}
+
 uint32_t th_loader_member(const struct th_loader *loader, uint32_t place, const char *name)
 {
     uint32_t member = th_source_find_member(&loader->source, place, name);

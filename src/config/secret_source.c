@@ -17,7 +17,7 @@ static struct th_secret *read_file(struct th_loader *l, struct th_str name, bool
     struct th_errinfo info = {0};
     struct th_secret *secret = NULL;
     struct th_str path = th_loader_file(l, name);
-    if (path.ptr == NULL)
+    if (path.ptr == NULL || th_loader_watch(l, path) == NULL)
         return NULL;
     *ret_path = path;
     if (access(path.ptr, F_OK) != 0) {

@@ -423,6 +423,19 @@ static const struct th_config_key limit_keys[] = {
 static const struct th_section limits_section = {
     SECTION("limits", struct th_config_limits, limit_keys)};
 
+static const struct th_config_key files_keys[] = {
+    {.name = "watch",
+     DURATION(struct th_config_files, watch_ms),
+     .default_text = "2s",
+     .max = HOUR,
+     .doc = "How often tokenhop looks whether one of the files was written that the configuration "
+            "names: keys, secrets, tokens, certificates. When one was, the configuration is loaded "
+            "anew as by SIGHUP, and the old one stays in force while there is a mistake. \"0s\" is "
+            "never: then only a reload reads them again."},
+};
+static const struct th_section files_section = {
+    SECTION("files", struct th_config_files, files_keys)};
+
 static const struct th_config_key log_keys[] = {
     {.name = "level",
      ENUM(struct th_config_log, level, log_levels),
@@ -539,6 +552,9 @@ static const struct th_config_key root_keys[] = {
     {.name = "limits",
      OBJECT(struct th_raw_root, limits, limits_section),
      .doc = "How much of everything."},
+    {.name = "files",
+     OBJECT(struct th_raw_root, files, files_section),
+     .doc = "The files that this one names."},
     {.name = "workers",
      COUNT(struct th_raw_root, workers),
      .default_text = "0",

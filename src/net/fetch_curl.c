@@ -24,6 +24,8 @@ struct curl_fetcher {
     uint32_t magic;
     struct th_worker *worker;
     struct th_list trusts;    /* struct th_trust.link */
+    struct th_list outdated;  /* of these, those that serve only the fetches they have */
+    struct th_soon sweep;     /* frees them, outside of their own callbacks */
     struct th_list under_way; /* struct th_fetch.link */
     CURL *idle[MAX_IDLE_HANDLES];
     size_t n_idle;
@@ -72,8 +74,20 @@ static void detach(struct th_fetch *fetch)
     fetch->easy = NULL;
 }
 
+static void drop_trust(struct th_fetch *fetch)
+{
+    struct curl_fetcher *fetcher = fetch->fetcher;
+
+    if (fetch->trust == NULL)
+        return;
+    if (--fetch->trust->n_fetches == 0 && !th_list_is_empty(&fetcher->outdated))
+        th_worker_soon(fetcher->worker, &fetcher->sweep);
+    fetch->trust = NULL;
+}
+
 static void free_fetch(struct th_fetch *fetch)
 {
+    drop_trust(fetch);
     th_fetch_head_fini(&fetch->head);
     th_buf_fini(&fetch->answer);
     th_buf_fini(&fetch->body);
@@ -286,6 +300,12 @@ static void on_trusted(struct th_trust_wait *wait, int error)
                "the CA file cannot be used", NULL);
 }
 
+static void use_trust(struct th_fetch *fetch, struct th_trust *trust)
+{
+    fetch->trust = trust;
+    trust->n_fetches++;
+}
+
 /* The one that the file names, made when it is the first time. */
 static int find_trust(struct th_fetch *fetch, struct th_str ca_file)
 {
@@ -296,7 +316,7 @@ static int find_trust(struct th_fetch *fetch, struct th_str ca_file)
     TH_LIST_EACH(it, &fetcher->trusts) {
         trust = TH_LIST_ENTRY(it, struct th_trust, link);
         if (th_str_equal(th_str_of(trust->ca_file), ca_file)) {
-            fetch->trust = trust;
+            use_trust(fetch, trust);
             return 0;
         }
     }
@@ -304,8 +324,33 @@ static int find_trust(struct th_fetch *fetch, struct th_str ca_file)
     if (r != 0)
         return r;
     th_list_push_back(&fetcher->trusts, &trust->link);
-    fetch->trust = trust;
+    use_trust(fetch, trust);
     return 0;
+}
+
+static void on_sweep(struct th_soon *soon)
+{
+    struct curl_fetcher *fetcher = TH_CONTAINER_OF(soon, struct curl_fetcher, sweep);
+
+    TH_LIST_EACH(it, &fetcher->outdated) {
+        struct th_trust *trust = TH_LIST_ENTRY(it, struct th_trust, link);
+        if (trust->n_fetches == 0)
+            th_trust_free(trust);
+    }
+}
+
+void th_fetcher_forget_ca(struct th_fetcher *ops, struct th_str ca_file)
+{
+    struct curl_fetcher *fetcher = fetcher_of(ops);
+
+    TH_LIST_EACH(it, &fetcher->trusts) {
+        struct th_trust *trust = TH_LIST_ENTRY(it, struct th_trust, link);
+        if (!th_str_equal(th_str_of(trust->ca_file), ca_file))
+            continue;
+        th_list_remove(&trust->link);
+        th_list_push_back(&fetcher->outdated, &trust->link);
+        th_worker_soon(fetcher->worker, &fetcher->sweep);
+    }
 }
 
 /* Tells curl the addresses: "host:port:address,address". */
@@ -436,6 +481,8 @@ static struct th_fetcher *free_fetcher(struct th_fetcher *ops)
         cancel_fetch(ops, TH_LIST_ENTRY(it, struct th_fetch, link));
     while (fetcher->n_idle > 0)
         curl_easy_cleanup(fetcher->idle[--fetcher->n_idle]);
+    th_soon_cancel(&fetcher->sweep);
+    th_list_splice_back(&fetcher->trusts, &fetcher->outdated);
     TH_LIST_EACH(it, &fetcher->trusts)
         th_trust_free(TH_LIST_ENTRY(it, struct th_trust, link));
     th_free(fetcher);
@@ -452,6 +499,8 @@ int th_fetcher_new_curl(struct th_worker *worker, struct th_fetcher **ret_fetche
     fetcher->magic = FETCHER_MAGIC;
     fetcher->worker = worker;
     th_list_init(&fetcher->trusts);
+    th_list_init(&fetcher->outdated);
+    fetcher->sweep.fn = on_sweep;
     th_list_init(&fetcher->under_way);
     /* One at once: a libcurl that cannot do what R12 wants is found out at start. */
     fetcher->idle[0] = th_fetch_easy_new();

@@ -14,6 +14,7 @@
 
 struct th_trust {
     struct th_list link; /* the fetcher's */
+    unsigned n_fetches;  /* that point to it; kept by the fetcher */
     struct th_worker *worker;
     struct th_fetch_loop loop;
     X509_STORE *store;      /* NULL: not read yet */

@@ -178,6 +178,51 @@ static void test_trust(void **state)
     }
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    char text[8192];
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+
+    assert_non_null(in);
+    assert_non_null(out);
+    size_t len = fread(text, 1, sizeof(text), in);
+    assert_int_equal(fwrite(text, 1, len, out), len);
+    fclose(in);
+    fclose(out);
+}
+
+/* Whom nobody trusts any more is not reached, neither anew nor over a kept connection. */
+static void test_trust_is_read_again(void **state)
+{
+    struct setting s;
+    struct answer under_way;
+    struct th_fetch *fetch_;
+    char ca_file[80];
+
+    for (int helpers = 0; helpers < 2; helpers++) {
+        setting_open(&s, "IP:127.0.0.1", 7200, 0, helpers);
+        snprintf(ca_file, sizeof(ca_file), "%s.again", s.ca_file);
+        copy_file(s.ca_file, ca_file);
+        assert_int_equal(fetch(&s, ca_file), 0);
+        copy_file(s.other_file, ca_file);
+        assert_int_equal(fetch(&s, ca_file), 0); /* as read a moment ago */
+        start(&s, ca_file, &under_way, &fetch_);
+        th_fetcher_forget_ca(s.fetcher, th_str_of("/nowhere/ca.pem"));
+        th_fetcher_forget_ca(s.fetcher, th_str_of(ca_file));
+        assert_int_equal(fetch(&s, ca_file), TH_E_EXCHANGE_FAILED);
+        wait_for(&s.bench, &under_way.called);
+        assert_int_equal(under_way.error, 0); /* it had begun before */
+        copy_file(s.ca_file, ca_file);
+        th_fetcher_forget_ca(s.fetcher, th_str_of(ca_file));
+        assert_int_equal(fetch(&s, ca_file), 0);
+        assert_int_equal(s.server.n_requests, 4);
+        start(&s, ca_file, &under_way, &fetch_);
+        th_fetcher_forget_ca(s.fetcher, th_str_of(ca_file));
+        setting_close(&s); /* with one outdated that is still in use */
+        unlink(ca_file);
+    }
+}
+
 static void test_certificate_must_hold(void **state)
 {
     struct setting s;
@@ -215,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_trust_is_read_again),
         cmocka_unit_test(test_certificate_must_hold),
         cmocka_unit_test(test_cancel_while_certificates_are_read),
     };

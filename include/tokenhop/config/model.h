@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "tokenhop/base/file_mark.h"
 #include "tokenhop/base/secret.h"
 #include "tokenhop/base/str.h"
 
@@ -34,7 +35,8 @@ struct th_config_authorization_server {
     struct th_str token_endpoint;
     struct th_str revocation_endpoint;
     struct th_str jwks_uri;
-    struct th_str ca_file; /* empty: the system's store */
+    struct th_str ca_file;       /* empty: the system's store */
+    struct th_file_mark ca_mark; /* of ca_file, before it was looked at */
     bool allow_cleartext;
     bool assertion_audience_issuer; /* client assertions are for the issuer, not the endpoint */
     struct th_str assertion_typ;    /* of their headers; empty: none */
@@ -288,6 +290,17 @@ enum th_config_audit_failure {
     TH_CONFIG_AUDIT_CONTINUE
 };
 
+/* A file that was read for the snapshot, as it was before. */
+struct th_config_file {
+    const struct th_config_file *next;
+    struct th_str path;
+    struct th_file_mark mark;
+};
+
+struct th_config_files {
+    int64_t watch_ms; /* how often they are looked at; 0: never */
+};
+
 struct th_config_log {
     enum th_config_log_level level;
     struct th_str access_file; /* empty: none; "-": standard output */
@@ -325,6 +338,8 @@ struct th_config_view {
     struct th_config_cache cache;
     struct th_config_timeouts timeouts;
     struct th_config_limits limits;
+    struct th_config_files files;
+    const struct th_config_file *read_files; /* keys, secrets, certificates: each, in no order */
     struct th_config_log log;
     struct th_config_admin admin;
     uint64_t workers; /* never 0: one a core was filled in */

@@ -66,5 +66,8 @@ struct th_fetcher {
 struct th_worker;
 /* The real one. */
 int th_fetcher_new_curl(struct th_worker *worker, struct th_fetcher **ret_fetcher) TH_MUST;
+/* Of the real one: the certificates of that file were written anew. Fetches that start from now on read
+ * them again, and use no connection that was verified by the old ones. */
+void th_fetcher_forget_ca(struct th_fetcher *fetcher, struct th_str ca_file);
 
 #endif
