@@ -1,7 +1,9 @@
 /* tokenhop run: the proxy in the foreground.
  *
  * SIGTERM, SIGINT  drain, then end; a second one ends at once
- * SIGHUP           read the configuration and open the log files anew */
+ * SIGHUP           read the configuration and open the log files anew
+ *
+ * A file that the configuration names and that was written is as good as a SIGHUP for it. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,6 +20,7 @@
 #include "tokenhop/base/process.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/load.h"
+#include "watch.h"
 
 static const char usage[] =
     "usage: tokenhop run -c FILE\n"
@@ -25,6 +28,7 @@ static const char usage[] =
     "Runs the proxy in the foreground, until SIGTERM or SIGINT: then it takes no more connections,\n"
     "lets requests end (timeouts.drain), and ends; a second signal ends it at once. SIGHUP reads the\n"
     "configuration anew: requests that begin afterwards go by it; a file with mistakes changes nothing.\n"
+    "The files that it names (keys, secrets, certificates) are read anew when they were written.\n"
     "\n"
     "  -c, --config FILE   the configuration\n"
     "  -h, --help          this text\n";
@@ -51,22 +55,35 @@ static int check_admin(const struct th_config *before, const struct th_config *a
     return TH_E_CONFIG;
 }
 
-/* Whoever asked for it: `command` of the admin listener, or NULL for a signal. */
-static void reload(struct th_service *service, const char *path,
-                   const struct th_admin_command *command)
+/* What runs, and what it is told by. */
+struct house {
+    struct th_service *service;
+    struct th_watch *watch;
+    const char *path; /* of the configuration file */
+    int signal_fd;
+    bool draining;
+};
+
+/* Whoever asked for it: `command` of the admin listener, `file` that was written, or neither for a
+ * signal. */
+static void reload(struct house *house, const struct th_admin_command *command, struct th_str file)
 {
     struct th_config_mistakes mistakes = {0};
     struct th_config *config = NULL;
+    struct th_service *service = house->service;
     struct th_log *log = th_service_log(service);
     struct th_admin *admin = th_service_admin(service);
-    int error = th_config_load(path, &config, &mistakes);
+
+    th_watch_begin(house->watch);
+    int error = th_config_load(house->path, &config, &mistakes);
 
     if (error == 0)
         error = check_admin(th_service_config(service), config, &mistakes);
     if (error == 0)
         error = th_service_reload(service, config);
     if (error == 0)
-        TH_LOG(log, TH_LEVEL_INFO, "config.reloaded", "The configuration was read anew");
+        TH_LOG(log, TH_LEVEL_INFO, "config.reloaded", "The configuration was read anew",
+               TH_LOG_STR("file", file));
     for (size_t i = 0; i < mistakes.count; i++)
         TH_LOG(log, TH_LEVEL_ERROR, "config.mistake", "The configuration has a mistake",
                TH_LOG_UINT("line", mistakes.items[i].line),
@@ -76,7 +93,11 @@ static void reload(struct th_service *service, const char *path,
                TH_LOG_TEXT("mend", mistakes.items[i].mend));
     if (error != 0)
         TH_LOG(log, TH_LEVEL_ERROR, "config.kept", "The configuration was not changed",
-               TH_LOG_ERR("error", error));
+               TH_LOG_ERR("error", error), TH_LOG_STR("file", file));
+    if (error == 0)
+        th_watch_follow(house->watch, config);
+    else
+        th_watch_note_failure(house->watch);
     th_service_count_reload(service, error == 0);
     if (admin != NULL)
         th_admin_note_reload(admin, error == 0 ? config : NULL, mistakes.count + mistakes.left_out);
@@ -84,7 +105,8 @@ static void reload(struct th_service *service, const char *path,
         th_admin_answer(admin, command, error, &mistakes);
     th_config_mistakes_fini(&mistakes);
     th_config_unref(config);
-    th_service_reopen_logs(service);
+    if (file.len == 0)
+        th_service_reopen_logs(service);
 }
 
 static void drain(struct th_service *service)
@@ -97,58 +119,67 @@ static void drain(struct th_service *service)
 }
 
 /* What the admin listener was asked for. */
-static void run_commands(struct th_service *service, const char *path, bool *draining)
+static void run_commands(struct house *house)
 {
-    struct th_admin *admin = th_service_admin(service);
+    struct th_admin *admin = th_service_admin(house->service);
     struct th_admin_command command;
 
     while (admin != NULL && th_admin_take_command(admin, &command)) {
         switch (command.verb) {
         case TH_ADMIN_RELOAD:
-            reload(service, path, &command);
+            reload(house, &command, TH_STR_NONE);
             break;
         case TH_ADMIN_DRAIN:
-            if (!*draining)
-                drain(service);
-            *draining = true;
+            if (!house->draining)
+                drain(house->service);
+            house->draining = true;
             th_admin_answer(admin, &command, 0, NULL);
             break;
         }
     }
 }
 
-/* The number of a signal, 0 when there is something else to do, or nothing for a while. */
-static int wait_for_signal(struct th_service *service, int signal_fd, bool draining)
+/* A key that was rotated, a secret that was written anew. */
+static void look_at_files(struct house *house)
 {
-    struct th_admin *admin = th_service_admin(service);
+    struct th_str file;
+
+    if (!house->draining && th_watch_look(house->watch, &file))
+        reload(house, NULL, file);
+}
+
+/* The number of a signal, 0 when there is something else to do, or nothing for a while. */
+static int wait_for_signal(const struct house *house)
+{
+    struct th_admin *admin = th_service_admin(house->service);
     struct signalfd_siginfo signal;
     struct pollfd fds[] = {
-        {.fd = signal_fd, .events = POLLIN},
+        {.fd = house->signal_fd, .events = POLLIN},
         {.fd = admin != NULL ? th_admin_command_fd(admin) : -1, .events = POLLIN},
     };
+    int wait_ms = house->draining ? 20 : (int)th_watch_due_in(house->watch, 1000);
 
-    (void)poll(fds, TH_COUNT_OF(fds), draining ? 20 : 1000);
-    ssize_t n = read(signal_fd, &signal, sizeof signal);
+    (void)poll(fds, TH_COUNT_OF(fds), wait_ms);
+    ssize_t n = read(house->signal_fd, &signal, sizeof signal);
     return n == (ssize_t)sizeof signal ? (int)signal.ssi_signo : 0;
 }
 
 /* Serves until a signal or command asks to end. */
-static void serve(struct th_service *service, int signal_fd, const char *path)
+static void serve(struct house *house)
 {
-    bool draining = false;
-
-    while (!draining || !th_service_is_drained(service)) {
-        int signal = wait_for_signal(service, signal_fd, draining);
+    while (!house->draining || !th_service_is_drained(house->service)) {
+        int signal = wait_for_signal(house);
         if (signal == SIGHUP) {
-            reload(service, path, NULL);
+            reload(house, NULL, TH_STR_NONE);
         } else if (signal == SIGTERM || signal == SIGINT) {
-            if (draining)
+            if (house->draining)
                 return;
-            draining = true;
-            drain(service);
+            house->draining = true;
+            drain(house->service);
         } else {
-            run_commands(service, path, &draining);
-            th_service_tick(service);
+            run_commands(house);
+            look_at_files(house);
+            th_service_tick(house->service);
         }
     }
 }
@@ -187,23 +218,28 @@ static int open_signals(struct th_errinfo *reterr)
 
 static int run_service(struct th_config *config, const char *path)
 {
-    struct th_service *service = NULL;
     struct th_errinfo info = {0};
+    struct house house = {.path = path, .signal_fd = open_signals(&info)};
     int status = TH_EXIT_FINE;
-    int signal_fd = open_signals(&info);
 
-    if (signal_fd < 0 || th_process_harden(&info) < 0 ||
-        th_service_new(config, path, &service, &info) < 0 || th_service_start(service, &info) < 0) {
+    if (house.signal_fd < 0 || th_process_harden(&info) < 0 ||
+        th_service_new(config, path, &house.service, &info) < 0 ||
+        th_service_start(house.service, &info) < 0) {
         th_options_print_error("run", &info);
         status = TH_EXIT_USAGE;
+    } else if (th_watch_new(&th_clock_system, path, &house.watch) < 0) {
+        fputs("tokenhop run: out of memory\n", stderr);
+        status = TH_EXIT_USAGE;
     } else {
-        say_ready(service, th_config_get(config));
-        serve(service, signal_fd, path);
-        TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.ended", "tokenhop has ended");
+        th_watch_follow(house.watch, config);
+        say_ready(house.service, th_config_get(config));
+        serve(&house);
+        TH_LOG(th_service_log(house.service), TH_LEVEL_INFO, "service.ended", "tokenhop has ended");
     }
-    th_service_free(service);
-    if (signal_fd >= 0)
-        close(signal_fd);
+    th_service_free(house.service);
+    th_watch_free(house.watch);
+    if (house.signal_fd >= 0)
+        close(house.signal_fd);
     return status;
 }
 

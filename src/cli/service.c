@@ -31,6 +31,11 @@ struct place {
     struct th_access_log *access_log;
     struct th_audit_log *audit_log;
     struct th_proxy_desk *desk;
+    /* The certificates that the fetcher trusts are those of `trusted`. `newest`: the configuration
+     * whose they shall be; the job is with the worker exactly while it is not NULL. */
+    struct th_job renewal;
+    _Atomic(struct th_config *) newest;
+    struct th_config *trusted;
     pthread_t thread;
     bool started;
 };
@@ -128,6 +133,8 @@ static int make_shared(struct th_service *service)
     return error;
 }
 
+static void on_renewal(struct th_job *job);
+
 static int make_place(struct th_service *service, size_t index, struct th_errinfo *reterr)
 {
     struct place *place = &service->places[index];
@@ -141,6 +148,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     };
 
     place->service = service;
+    place->renewal.done = on_renewal;
+    place->trusted = th_config_ref(service->config);
     int error = th_worker_new(&options, &place->worker);
     if (error == 0)
         error = th_fetcher_new_curl(place->worker, &place->fetcher);
@@ -260,6 +269,49 @@ int th_service_start(struct th_service *service, struct th_errinfo *reterr)
 
 /* --- reload --- */
 
+static const struct th_config_authorization_server *find_by_ca(const struct th_config_view *config,
+                                                               struct th_str ca_file)
+{
+    for (size_t i = 0; i < config->n_servers; i++)
+        if (th_str_equal(config->servers[i].ca_file, ca_file))
+            return &config->servers[i];
+    return NULL;
+}
+
+static void forget_outdated(struct th_fetcher *fetcher, const struct th_config_view *before,
+                            const struct th_config_view *after)
+{
+    for (size_t i = 0; i < before->n_servers; i++) {
+        const struct th_config_authorization_server *old = &before->servers[i];
+        const struct th_config_authorization_server *new = find_by_ca(after, old->ca_file);
+        if (old->ca_file.len > 0 &&
+            (new == NULL || !th_file_mark_is_alike(&old->ca_mark, &new->ca_mark)))
+            th_fetcher_forget_ca(fetcher, old->ca_file);
+    }
+}
+
+/* On the worker, or when it is freed: then its fetcher has gone. */
+static void on_renewal(struct th_job *job)
+{
+    struct place *place = TH_CONTAINER_OF(job, struct place, renewal);
+    struct th_config *config = atomic_exchange_explicit(&place->newest, NULL, memory_order_acq_rel);
+
+    if (place->fetcher != NULL)
+        forget_outdated(place->fetcher, th_config_get(place->trusted), th_config_get(config));
+    th_config_unref(place->trusted);
+    place->trusted = config;
+}
+
+static void renew_trust(struct place *place, struct th_config *config)
+{
+    struct th_config *before =
+        atomic_exchange_explicit(&place->newest, th_config_ref(config), memory_order_acq_rel);
+
+    if (before == NULL)
+        th_worker_post_job(place->worker, &place->renewal);
+    th_config_unref(before);
+}
+
 int th_service_reload(struct th_service *service, struct th_config *config)
 {
     struct th_directory *directory;
@@ -277,8 +329,10 @@ int th_service_reload(struct th_service *service, struct th_config *config)
     th_directory_unref(directory);
     if (error < 0)
         return error;
-    for (size_t i = 0; i < service->n_places; i++)
+    for (size_t i = 0; i < service->n_places; i++) {
+        renew_trust(&service->places[i], config);
         th_proxy_desk_switch(service->places[i].desk, uses[i]);
+    }
     th_log_set_level(service->log, (enum th_log_level)th_config_get(config)->log.level);
     th_config_unref(service->config);
     service->config = th_config_ref(config);
@@ -373,7 +427,7 @@ struct th_service *th_service_free(struct th_service *service)
         th_broker_desk_free(place->broker_desk);
         th_exchanger_free(place->exchanger);
         if (place->fetcher != NULL)
-            place->fetcher->free(place->fetcher);
+            place->fetcher = place->fetcher->free(place->fetcher);
         th_access_log_free(place->access_log);
         th_audit_log_free(place->audit_log);
     }
@@ -381,6 +435,8 @@ struct th_service *th_service_free(struct th_service *service)
         th_helpers_stop(service->helpers);
     for (size_t i = 0; i < service->n_places; i++)
         th_worker_free(service->places[i].worker);
+    for (size_t i = 0; i < service->n_places; i++)
+        th_config_unref(service->places[i].trusted);
     th_admin_free(service->admin);
     th_helpers_free(service->helpers);
     th_proxy_free(service->proxy);
