@@ -111,7 +111,8 @@ static void get_vault(struct th_web_call *call, struct th_sandbox *sandbox)
 }
 
 /* {"connection": name}: another value of a secret or account. With "user" too, at the third party: that
- * user's token is "dead" (true), or the consent withdrawn ("consented": false). */
+ * user's token is "dead" (true), or the consent given or withdrawn
+ * ("consented"); so is an account linked. */
 static void post_vault(struct th_web_call *call, struct th_sandbox *sandbox)
 {
     json_t *object = read_json(call);
@@ -125,6 +126,8 @@ static void post_vault(struct th_web_call *call, struct th_sandbox *sandbox)
     if (fine && user != NULL) {
         struct th_vault_grant *grant = &item->grants[user - th_world_users];
         grant->dead = grant->dead || json_is_true(json_object_get(object, "dead"));
+        if (json_is_true(json_object_get(object, "consented")))
+            grant->consented = true;
         if (json_is_false(json_object_get(object, "consented")))
             *grant = (struct th_vault_grant){.consented = false};
     } else if (fine) {

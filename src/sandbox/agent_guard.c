@@ -13,6 +13,7 @@ static const struct guard_row {
     [TH_VAULT_SECRET] = {"secret", KEY_FIELD, "ApiKey realm=\"sandbox\""},
     [TH_VAULT_ACCOUNT] = {"service_account", "Authorization", "Basic realm=\"sandbox\""},
     [TH_VAULT_STS] = {"resource_server", "Authorization", "Bearer error=\"invalid_token\""},
+    [TH_VAULT_LINKED] = {"token_vault", "Authorization", "Bearer error=\"invalid_token\""},
 };
 
 static bool refuse(struct th_web_call *call, enum th_vault_kind kind, const char *reason)
@@ -55,6 +56,7 @@ static const char *find_owner(const struct th_web_call *call, enum th_vault_kind
     case TH_VAULT_ACCOUNT:
         return is_basic(item, value) ? item->row->username : NULL;
     case TH_VAULT_STS:
+    case TH_VAULT_LINKED:
         if (!th_str_starts_with(value, TH_STR("Bearer ")))
             return NULL;
         user = th_vault_owner(vault, (struct th_str){value.ptr + 7, value.len - 7});

@@ -4,9 +4,22 @@
 #include <strings.h>
 
 #include "chain.h"
+#include "provider.h"
 #include "scopes.h"
 #include "tokenhop/base/buf.h"
 #include "tokens.h"
+
+const struct th_registry_server *th_agent_find_at(const struct th_sandbox *sandbox,
+                                                  const char *path, const char **ret_rest)
+{
+    if (strncmp(path, TH_AT, strlen(TH_AT)) != 0)
+        return NULL;
+    const char *name = path + strlen(TH_AT);
+    struct th_str text = {name, strcspn(name, "/")};
+    const struct th_registry_server *server = th_registry_find_server(&sandbox->registry, text);
+    *ret_rest = name + text.len;
+    return server != NULL && th_provider_of(server) != NULL ? server : NULL;
+}
 
 /* 401 or 403 with where this agent's metadata is (RFC 9728, 5.1). */
 static bool refuse_by(struct th_web_call *call, bool by_dpop, int status, const char *error,
@@ -14,6 +27,8 @@ static bool refuse_by(struct th_web_call *call, bool by_dpop, int status, const 
 {
     const struct th_sandbox_agent *agent = call->owner;
     struct th_buf text;
+    const char *rest = NULL;
+    const struct th_registry_server *at = th_agent_find_at(agent->sandbox, call->path, &rest);
     th_stats_count(&agent->sandbox->stats, "agent_refused", agent->resource->row->name, reason);
     th_buf_init(&text, 2048);
     if (by_dpop) /* RFC 9449, 7.1 */
@@ -24,8 +39,8 @@ static bool refuse_by(struct th_web_call *call, bool by_dpop, int status, const 
         th_buf_printf(&text, "error=\"%s\", error_description=\"%s\", ", error, reason);
     if (scope != NULL)
         th_buf_printf(&text, "scope=\"%s\", ", scope);
-    th_buf_printf(&text, "resource_metadata=\"%s/.well-known/oauth-protected-resource\"",
-                  agent->resource->url);
+    th_buf_printf(&text, "resource_metadata=\"%s/.well-known/oauth-protected-resource%s%s\"",
+                  agent->resource->url, at != NULL ? TH_AT : "", at != NULL ? at->row->name : "");
     th_web_add_field(call, "WWW-Authenticate", text.failed ? "Bearer" : text.ptr);
     th_buf_fini(&text);
     th_web_reply_json(
@@ -54,12 +69,38 @@ static bool is_token68(struct th_str token)
     return end > 0;
 }
 
+/* What only its server can explain. */
+static const char *check_opaque(struct th_idp *idp, const struct th_registry_server *at,
+                                struct th_verified *verified)
+{
+    const struct th_ledger_entry *entry = th_ledger_find(&idp->issued, &verified->token, 1);
+    if (entry == NULL || entry->server != at)
+        return "token_issuer";
+    if (entry->revoked)
+        return "token_revoked";
+    if (entry->expires_ms <= th_idp_now_ms(idp))
+        return "token_expired";
+    verified->jwt.claims = json_pack("{s:s?}", "sub", entry->user != NULL ? entry->user->id : NULL);
+    return verified->jwt.claims != NULL ? NULL : "no_memory";
+}
+
+/* Whether it is for the first target of that server. */
+static bool is_at(const struct th_registry_server *at, const json_t *claims)
+{
+    return th_jwt_has_audience(claims, th_str_of(th_provider_of(at)->targets[0].name));
+}
+
 /* Which check fails, or NULL. */
-static const char *check_token(const struct th_sandbox_agent *agent, struct th_verified *verified)
+static const char *check_token(const struct th_sandbox_agent *agent,
+                               const struct th_registry_server *at, struct th_verified *verified)
 {
     struct th_idp *idp = &agent->sandbox->idp;
     const struct th_registry_server *server = NULL;
+    const struct th_registry_server *wanted =
+        at != NULL ? at : &agent->sandbox->registry.servers[agent->resource->row->server];
     const json_t *aud;
+    if (at != NULL && th_provider_of(at)->opaque)
+        return check_opaque(idp, at, verified);
     switch (th_token_verify_offline(idp, verified->token, &verified->jwt, &server)) {
     case TH_TOKEN_FINE:
         break;
@@ -74,12 +115,14 @@ static const char *check_token(const struct th_sandbox_agent *agent, struct th_v
     case TH_TOKEN_REVOKED:
         return "token_revoked";
     }
-    if (server != &agent->sandbox->registry.servers[agent->resource->row->server])
+    if (server != wanted)
         return "token_issuer";
     if (th_str_equal(th_jwt_text(verified->jwt.header, "typ"), TH_STR("oauth-id-jag+jwt")))
         return "token_is_id_jag";
     aud = json_object_get(verified->jwt.claims, "aud");
-    if (!json_is_string(aud) || strcmp(json_string_value(aud), agent->resource->audience) != 0)
+    if (at != NULL ? !is_at(at, verified->jwt.claims)
+                   : !json_is_string(aud) ||
+                         strcmp(json_string_value(aud), agent->resource->audience) != 0)
         return "token_audience";
     if (idp->settings.introspect && th_token_is_revoked(idp, verified->token))
         return "token_revoked";
@@ -92,6 +135,8 @@ static void read_scope(struct th_verified *verified)
     struct th_buf text;
     const json_t *list = json_object_get(verified->jwt.claims, "scp");
     verified->scope = th_jwt_text(verified->jwt.claims, "scope");
+    if (verified->scope.len == 0)
+        verified->scope = th_jwt_text(verified->jwt.claims, "scp"); /* Entra's is a string */
     if (verified->scope.len > 0 || !json_is_array(list))
         return;
     th_buf_init(&text, sizeof verified->scope_text - 1);
@@ -156,6 +201,8 @@ static const char *check_scheme(const struct th_sandbox_agent *agent, struct th_
 bool th_agent_authenticate(struct th_web_call *call, struct th_verified *ret_verified)
 {
     const struct th_sandbox_agent *agent = call->owner;
+    const char *rest = NULL;
+    const struct th_registry_server *at = th_agent_find_at(agent->sandbox, call->path, &rest);
     struct th_str field = th_web_field(call, "Authorization");
     bool by_dpop = field.len > 5 && strncasecmp(field.ptr, "DPoP ", 5) == 0;
     size_t scheme_len = by_dpop ? 5 : 7;
@@ -169,7 +216,7 @@ bool th_agent_authenticate(struct th_web_call *call, struct th_verified *ret_ver
     if ((!by_dpop && !th_str_equal_nocase(scheme, TH_STR("Bearer "))) ||
         !is_token68(ret_verified->token))
         return refuse(call, 401, "invalid_token", "authorization_malformed", NULL);
-    const char *reason = check_token(agent, ret_verified);
+    const char *reason = check_token(agent, at, ret_verified);
     if (reason == NULL)
         reason = check_scheme(agent, ret_verified, by_dpop);
     if (reason == NULL && (!by_dpop || check_proof(call, ret_verified))) {

@@ -12,6 +12,11 @@ struct th_verified {
     const char *jkt; /* of the key that it is bound to, which was proved; borrowed; NULL: none */
 };
 
+#define TH_AT "/at/" /* TH_AT NAME/: what another server than Okta's protects */
+/* The server whose tokens are taken at this path; NULL: the agent's own. *ret_rest is the path below, from its
+ * slash on. */
+const struct th_registry_server *th_agent_find_at(const struct th_sandbox *sandbox,
+                                                  const char *path, const char **ret_rest);
 /* Whether the request bears a token that this agent takes. False: it was answered with 401, the call is dead. */
 bool th_agent_authenticate(struct th_web_call *call, struct th_verified *ret_verified);
 /* The same for one scope, answered with 403. */

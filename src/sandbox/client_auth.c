@@ -1,21 +1,50 @@
 #include "client_auth.h"
 
 #include "answer.h"
+#include "provider.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/oauth/mac.h"
 
 #define MAX_AHEAD_MS (3600 * INT64_C(1000))
 #define BASIC_MAX 8192
 
-/* In the order of the setting agent1_auth_method. */
-enum method { BY_KEY, BY_BASIC, BY_POST, BY_SECRET_JWT, BY_NOTHING };
+/* A client as the server that was asked knows it. */
+struct registered {
+    const struct th_registry_client *client;
+    const struct th_registry_registration *registration; /* NULL: at Okta's servers */
+    struct th_str id;
+    enum th_client_method method;
+    const struct th_secret *secret;
+    const struct th_provider_row *provider; /* NULL: Okta's */
+};
 
-/* Each client is registered for one; what else is right of another is refused. */
-static enum method method_of(const struct th_idp *idp, const struct th_registry_client *client)
+/* Each client is registered for one method at a server; what else is right of another is refused. False:
+ * nobody has this id there. */
+static bool find_registered(const struct th_idp *idp, const struct th_idp_request *request,
+                            struct th_str client_id, struct registered *ret)
 {
-    return client == &idp->registry->clients[TH_CLIENT_AGENT1]
-               ? (enum method)idp->settings.agent1_auth_method
-               : BY_KEY;
+    const struct th_provider_row *provider = th_provider_of(request->server);
+    memset(ret, 0, sizeof *ret);
+    ret->provider = provider;
+    if (provider != NULL) {
+        ret->registration = th_registry_find_registration(request->server, client_id);
+        if (ret->registration == NULL)
+            return false;
+        ret->client = ret->registration->client;
+        ret->id = th_str_of(ret->registration->row->client_id);
+        ret->method = ret->registration->row->method;
+        ret->secret = ret->registration->secret;
+        return true;
+    }
+    ret->client = th_registry_find_client(idp->registry, client_id);
+    if (ret->client == NULL)
+        return false;
+    ret->id = th_str_of(ret->client->row->client_id);
+    ret->method = ret->client == &idp->registry->clients[TH_CLIENT_AGENT1]
+                      ? (enum th_client_method)idp->settings.agent1_auth_method
+                      : TH_CLIENT_BY_KEY;
+    ret->secret = ret->client->secret;
+    return true;
 }
 
 static bool refuse_client(struct th_idp_answer *answer, const char *reason, const char *description)
@@ -23,9 +52,11 @@ static bool refuse_client(struct th_idp_answer *answer, const char *reason, cons
     return th_answer_refuse(answer, "invalid_client", reason, description);
 }
 
-/* Okta's list (reference, section 2); other servers take more. */
-static bool is_listed(enum th_alg alg)
+/* Okta's list (reference, section 2); other servers take more, Entra less. */
+static bool is_listed(enum th_alg alg, const struct registered *who)
 {
+    if (who->method == TH_CLIENT_BY_CERTIFICATE)
+        return alg == TH_JWS_RS256 || alg == TH_JWS_PS256;
     switch (alg) {
     case TH_JWS_RS256:
     case TH_JWS_RS384:
@@ -34,11 +65,12 @@ static bool is_listed(enum th_alg alg)
     case TH_JWS_ES384:
     case TH_JWS_ES512:
         return true;
-    case TH_JWS_NONE:
     case TH_JWS_PS256:
     case TH_JWS_PS384:
     case TH_JWS_PS512:
     case TH_JWS_EDDSA:
+        return who->provider != NULL;
+    case TH_JWS_NONE:
         return false;
     }
     return false;
@@ -53,12 +85,13 @@ static bool check_ways(bool assertion, bool secret, bool header, struct th_idp_a
                             "Cannot supply multiple client credentials.");
 }
 
-static bool check_header(const json_t *header, enum method method, struct th_idp_answer *answer)
+static bool check_header(const json_t *header, const struct registered *who,
+                         struct th_idp_answer *answer)
 {
     struct th_str typ = th_jwt_text(header, "typ");
     struct th_str alg = th_jwt_text(header, "alg");
-    bool fits =
-        method == BY_SECRET_JWT ? th_mac_find(alg) != TH_MAC_NONE : is_listed(th_alg_find(alg));
+    bool fits = who->method == TH_CLIENT_BY_SECRET_JWT ? th_mac_find(alg) != TH_MAC_NONE
+                                                       : is_listed(th_alg_find(alg), who);
     if (!fits)
         return refuse_client(answer, "assertion_alg",
                              "The alg of the client_assertion is not supported.");
@@ -73,14 +106,14 @@ static bool check_header(const json_t *header, enum method method, struct th_idp
 }
 
 /* By a key of the client's JWKSet, which the kid names. */
-static bool check_key_signature(const struct th_jwt *jwt, const struct th_registry_client *client,
+static bool check_key_signature(const struct th_jwt *jwt, const struct registered *who,
                                 struct th_idp_answer *answer)
 {
     struct th_str kid = th_jwt_text(jwt->header, "kid");
     if (kid.len == 0)
         return refuse_client(answer, "assertion_kid_missing",
                              "The client_assertion has no kid in its header.");
-    const struct th_registry_key *key = th_registry_find_key(client, kid);
+    const struct th_registry_key *key = th_registry_find_key(who->client, kid);
     if (key == NULL)
         return refuse_client(answer, "assertion_kid_unknown",
                              "The kid is invalid: the client has no such key in its JWKSet.");
@@ -90,14 +123,52 @@ static bool check_key_signature(const struct th_jwt *jwt, const struct th_regist
     return true;
 }
 
-static bool check_secret_signature(const struct th_jwt *jwt,
-                                   const struct th_registry_client *client,
+static bool check_secret_signature(const struct th_jwt *jwt, const struct registered *who,
                                    struct th_idp_answer *answer)
 {
-    if (th_jwt_verify_mac(jwt, client->secret) != 0)
+    if (th_jwt_verify_mac(jwt, who->secret) != 0)
         return refuse_client(answer, "assertion_signature",
                              "The client_assertion signature is invalid.");
     return true;
+}
+
+/* Entra finds the key by the certificate's digest; either will do, and what is there must be right. */
+static bool check_certificate_signature(const struct th_jwt *jwt, const struct registered *who,
+                                        struct th_idp_answer *answer)
+{
+    const struct th_registry_registration *own = who->registration;
+    struct th_str x5t = th_jwt_text(jwt->header, "x5t");
+    struct th_str s256 = th_jwt_text(jwt->header, "x5t#S256");
+    if (x5t.len == 0 && s256.len == 0)
+        return refuse_client(answer, "assertion_x5t_missing",
+                             "The client_assertion names no certificate.");
+    if ((x5t.len > 0 && !th_str_equal(x5t, th_str_of(own->x5t))) ||
+        (s256.len > 0 && !th_str_equal(s256, th_str_of(own->x5t_s256))))
+        return refuse_client(answer, "assertion_x5t_unknown",
+                             "The certificate of the client_assertion is not registered.");
+    if (th_jwt_verify(jwt, own->client->keys[0].key) != 0)
+        return refuse_client(answer, "assertion_signature",
+                             "The client_assertion signature is invalid.");
+    return true;
+}
+
+static bool check_signature(const struct th_jwt *jwt, const struct registered *who,
+                            struct th_idp_answer *answer)
+{
+    switch (who->method) {
+    case TH_CLIENT_BY_KEY:
+        return check_key_signature(jwt, who, answer);
+    case TH_CLIENT_BY_SECRET_JWT:
+        return check_secret_signature(jwt, who, answer);
+    case TH_CLIENT_BY_CERTIFICATE:
+        return check_certificate_signature(jwt, who, answer);
+    case TH_CLIENT_BY_BASIC:
+    case TH_CLIENT_BY_POST:
+    case TH_CLIENT_BY_NOTHING:
+        break;
+    }
+    return refuse_client(answer, "assertion_not_allowed",
+                         "The client is not registered for a client_assertion.");
 }
 
 static bool check_times(const json_t *claims, int64_t now_ms, struct th_idp_answer *answer)
@@ -120,20 +191,28 @@ static bool check_times(const json_t *claims, int64_t now_ms, struct th_idp_answ
     return true;
 }
 
-static bool check_claims(const struct th_idp *idp, const json_t *claims, struct th_str client_id,
-                         const char *audience, struct th_idp_answer *answer)
+/* One string, as Okta's guides have it; a list would let one assertion serve two endpoints. Many others
+ * take their issuer as well. */
+static bool is_for(const json_t *claims, const char *audience, const char *issuer)
+{
+    const char *aud = json_string_value(json_object_get(claims, "aud"));
+    return aud != NULL &&
+           (strcmp(aud, audience) == 0 || (issuer != NULL && strcmp(aud, issuer) == 0));
+}
+
+static bool check_claims(const struct th_idp *idp, const json_t *claims,
+                         const struct registered *who, struct th_str client_id,
+                         const char *audience, const char *issuer, struct th_idp_answer *answer)
 {
     struct th_str iss = th_jwt_text(claims, "iss");
     struct th_str sub = th_jwt_text(claims, "sub");
-    const json_t *aud = json_object_get(claims, "aud");
     if (iss.len == 0 || !th_str_equal(iss, sub))
         return refuse_client(answer, "assertion_iss_sub",
                              "The iss and sub of the client_assertion must be the client id.");
     if (client_id.len > 0 && !th_str_equal(client_id, sub))
         return refuse_client(answer, "assertion_client_id",
                              "The client_id is not the sub of the client_assertion.");
-    /* One string, as Okta's guides have it; a list would let one assertion serve two endpoints. */
-    if (!json_is_string(aud) || strcmp(json_string_value(aud), audience) != 0)
+    if (!is_for(claims, audience, issuer))
         return refuse_client(answer, "assertion_aud",
                              "The aud of the client_assertion must be the URL of this endpoint.");
     if (json_object_get(claims, "jti") != NULL && th_jwt_text(claims, "jti").len == 0)
@@ -141,13 +220,15 @@ static bool check_claims(const struct th_idp *idp, const json_t *claims, struct 
                              "The jti of the client_assertion is invalid.");
     if (idp->settings.jti_required && json_object_get(claims, "jti") == NULL)
         return refuse_client(answer, "assertion_jti", "The client_assertion has no jti.");
+    if (who->method == TH_CLIENT_BY_CERTIFICATE && json_object_get(claims, "nbf") == NULL)
+        return refuse_client(answer, "assertion_nbf", "The client_assertion has no nbf.");
     return check_times(claims, th_idp_now_ms(idp), answer);
 }
 
-static bool check_replay(struct th_idp *idp, const json_t *claims,
-                         const struct th_registry_client *client, struct th_idp_answer *answer)
+static bool check_replay(struct th_idp *idp, const json_t *claims, const struct registered *who,
+                         struct th_idp_answer *answer)
 {
-    struct th_str pieces[2] = {th_str_of(client->row->client_id), th_jwt_text(claims, "jti")};
+    struct th_str pieces[2] = {who->id, th_jwt_text(claims, "jti")};
     if (pieces[1].len == 0)
         return true;
     if (th_ledger_find(&idp->assertions, pieces, 2) != NULL)
@@ -175,61 +256,61 @@ static bool check_rate(struct th_idp *idp, const struct th_registry_client *clie
     return true;
 }
 
-static bool check_assertion(struct th_idp *idp, const struct th_jwt *jwt,
-                            const struct th_form *form, const char *audience,
-                            struct th_idp_answer *answer)
+static bool accept(const struct registered *who, struct th_idp *idp, struct th_idp_answer *answer)
 {
-    const struct th_registry_client *client =
-        th_registry_find_client(idp->registry, th_jwt_text(jwt->claims, "sub"));
-    if (client == NULL)
-        return refuse_client(answer, "client_unknown", "Invalid value for client_id.");
-    enum method method = method_of(idp, client);
-    if (method != BY_KEY && method != BY_SECRET_JWT)
-        return refuse_client(answer, "assertion_not_allowed",
-                             "The client is not registered for a client_assertion.");
-    bool fine = check_header(jwt->header, method, answer) &&
-                (method == BY_KEY ? check_key_signature(jwt, client, answer)
-                                  : check_secret_signature(jwt, client, answer));
-    if (!fine ||
-        !check_claims(idp, jwt->claims, th_form_get(form, "client_id"), audience, answer) ||
-        !check_replay(idp, jwt->claims, client, answer) || !check_rate(idp, client, answer))
+    if (!check_rate(idp, who->client, answer))
         return false;
-    answer->client = client;
+    answer->client = who->client;
+    answer->registration = who->registration;
     return true;
 }
 
-static bool check_assertion_text(struct th_idp *idp, const struct th_form *form,
-                                 const char *audience, struct th_idp_answer *answer)
+static bool check_assertion(struct th_idp *idp, const struct th_idp_request *request,
+                            const struct th_jwt *jwt, const struct th_form *form,
+                            const char *audience, struct th_idp_answer *answer)
+{
+    struct registered who;
+    if (!find_registered(idp, request, th_jwt_text(jwt->claims, "sub"), &who))
+        return refuse_client(answer, "client_unknown", "Invalid value for client_id.");
+    const char *issuer =
+        who.provider != NULL && who.provider->issuer_is_audience ? request->server->issuer : NULL;
+    return check_header(jwt->header, &who, answer) && check_signature(jwt, &who, answer) &&
+           check_claims(idp, jwt->claims, &who, th_form_get(form, "client_id"), audience, issuer,
+                        answer) &&
+           check_replay(idp, jwt->claims, &who, answer) && accept(&who, idp, answer);
+}
+
+static bool check_assertion_text(struct th_idp *idp, const struct th_idp_request *request,
+                                 const struct th_form *form, const char *audience,
+                                 struct th_idp_answer *answer)
 {
     struct th_jwt jwt = {0};
     if (!th_str_equal(th_form_get(form, "client_assertion_type"), TH_STR(TH_ASSERTION_TYPE)))
         return refuse_client(answer, "assertion_type", "The client_assertion_type is invalid.");
     if (th_jwt_parse(th_form_get(form, "client_assertion"), &jwt) != 0)
         return refuse_client(answer, "assertion_malformed", "The client_assertion is not a JWT.");
-    bool fine = check_assertion(idp, &jwt, form, audience, answer);
+    bool fine = check_assertion(idp, request, &jwt, form, audience, answer);
     th_jwt_fini(&jwt);
     return fine;
 }
 
 /* A client and its secret, which came by `method`. */
-static bool check_secret(struct th_idp *idp, enum method method, struct th_str client_id,
+static bool check_secret(struct th_idp *idp, const struct th_idp_request *request,
+                         enum th_client_method method, struct th_str client_id,
                          struct th_str secret, struct th_idp_answer *answer)
 {
-    const struct th_registry_client *client = th_registry_find_client(idp->registry, client_id);
-    if (client == NULL)
+    struct registered who;
+    if (!find_registered(idp, request, client_id, &who))
         return refuse_client(answer, "client_unknown", "Invalid value for client_id.");
-    if (method_of(idp, client) != method || client->secret == NULL)
+    if (who.method != method || who.secret == NULL)
         return refuse_client(answer, "client_secret_not_allowed",
-                             method == BY_BASIC
+                             method == TH_CLIENT_BY_BASIC
                                  ? "The client is not registered for client_secret_basic."
                                  : "The client is not registered for client_secret_post.");
-    struct th_str own = th_secret_expose(client->secret);
+    struct th_str own = th_secret_expose(who.secret);
     if (own.len != secret.len || !th_secret_equal_bytes(own.ptr, secret.ptr, own.len))
         return refuse_client(answer, "client_secret_wrong", "The client secret is invalid.");
-    if (!check_rate(idp, client, answer))
-        return false;
-    answer->client = client;
-    return true;
+    return accept(&who, idp, answer);
 }
 
 /* RFC 7617 and RFC 6749, 2.3.1: "Basic", and in Base64 id and secret, each form-encoded, with a colon
@@ -265,54 +346,57 @@ static bool decode_basic(struct th_str field, struct th_buf *room, struct th_str
     return th_form_decode(id, &id_at, ret_id) && th_form_decode(secret, &secret_at, ret_secret);
 }
 
-static bool check_basic(struct th_idp *idp, struct th_str field, const struct th_form *form,
-                        struct th_idp_answer *answer)
+static bool check_basic(struct th_idp *idp, const struct th_idp_request *request,
+                        const struct th_form *form, struct th_idp_answer *answer)
 {
     struct th_str id, secret, beside = th_form_get(form, "client_id");
     struct th_buf room;
     bool fine;
     th_buf_init_secret(&room, BASIC_MAX);
-    if (!decode_basic(field, &room, &id, &secret))
+    if (!decode_basic(request->authorization, &room, &id, &secret))
         fine = refuse_client(answer, "basic_malformed", "The Authorization field is malformed.");
     else if (beside.len > 0 && !th_str_equal(beside, id))
         fine = refuse_client(answer, "client_id_differs",
                              "The client_id is not that of the Authorization field.");
     else
-        fine = check_secret(idp, BY_BASIC, id, secret, answer);
+        fine = check_secret(idp, request, TH_CLIENT_BY_BASIC, id, secret, answer);
     th_buf_fini(&room);
     answer->challenge_basic = !fine;
     return fine;
 }
 
-static bool check_nothing(struct th_idp *idp, const struct th_form *form,
-                          struct th_idp_answer *answer)
+static bool check_nothing(struct th_idp *idp, const struct th_idp_request *request,
+                          const struct th_form *form, struct th_idp_answer *answer)
 {
-    const struct th_registry_client *client =
-        th_registry_find_client(idp->registry, th_form_get(form, "client_id"));
-    if (client == NULL || method_of(idp, client) != BY_NOTHING)
+    struct registered who;
+    if (!find_registered(idp, request, th_form_get(form, "client_id"), &who) ||
+        who.method != TH_CLIENT_BY_NOTHING)
         return refuse_client(answer, "client_unauthenticated",
                              "Client authentication is required; client_id alone is not enough.");
-    if (!check_rate(idp, client, answer))
-        return false;
-    answer->client = client;
-    return true;
+    return accept(&who, idp, answer);
 }
 
 bool th_client_auth_check(struct th_idp *idp, const struct th_idp_request *request,
                           const struct th_form *form, const char *audience,
                           struct th_idp_answer *answer)
 {
+    const struct th_provider_row *provider = th_provider_of(request->server);
     struct th_str secret = th_form_get(form, "client_secret");
     bool has_assertion = th_form_get(form, "client_assertion").len > 0 ||
                          th_form_get(form, "client_assertion_type").len > 0;
     bool has_header = request->authorization.len > 0;
     if (!check_ways(has_assertion, secret.len > 0, has_header, answer))
         return false;
+    if (provider != NULL && provider->anonymous && (has_header || secret.len > 0 || has_assertion))
+        return refuse_client(answer, "client_authenticated", "No client is registered here.");
+    if (provider != NULL && provider->anonymous)
+        return true;
     if (has_header)
-        return check_basic(idp, request->authorization, form, answer);
+        return check_basic(idp, request, form, answer);
     if (secret.len > 0)
-        return check_secret(idp, BY_POST, th_form_get(form, "client_id"), secret, answer);
+        return check_secret(idp, request, TH_CLIENT_BY_POST, th_form_get(form, "client_id"), secret,
+                            answer);
     if (has_assertion)
-        return check_assertion_text(idp, form, audience, answer);
-    return check_nothing(idp, form, answer);
+        return check_assertion_text(idp, request, form, audience, answer);
+    return check_nothing(idp, request, form, answer);
 }

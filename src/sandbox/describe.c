@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "provider.h"
 #include "sandbox.h"
 #include "text.h"
 #include "tokenhop/base/check.h"
@@ -12,13 +13,54 @@
 static json_t *describe_servers(const struct th_registry *registry)
 {
     json_t *object = json_object();
-    for (size_t i = 0; i < TH_SERVER_COUNT; i++) {
+    for (size_t i = 0; i < TH_SERVER_OKTA_COUNT; i++) {
         const struct th_registry_server *server = &registry->servers[i];
         json_object_set_new(object, server->row->name,
                             json_pack("{s:s, s:s, s:s, s:s, s:s?}", "issuer", server->issuer,
                                       "token_endpoint", server->token_url, "revocation_endpoint",
                                       server->revoke_url, "jwks_uri", server->keys_url,
                                       "default_audience", server->row->default_audience));
+    }
+    return object;
+}
+
+static json_t *describe_registrations(const struct th_registry_server *server)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < TH_REGISTRY_REGISTRATIONS; i++) {
+        const struct th_registry_registration *registration = &server->registrations[i];
+        if (registration->client == NULL)
+            continue;
+        json_object_set_new(object, registration->client->row->name,
+                            json_pack("{s:s, s:s, s:s*, s:s*}", "client_id",
+                                      registration->row->client_id, "audience",
+                                      registration->row->audience, "secret_file",
+                                      registration->secret_file, "certificate_file",
+                                      registration->certificate_file));
+    }
+    return object;
+}
+
+/* The servers that are not Okta's. `url` is a protected resource that takes their tokens for the first
+ * target. */
+static json_t *describe_providers(const struct th_registry *registry)
+{
+    json_t *object = json_object();
+    char url[512];
+    for (size_t i = TH_SERVER_OKTA_COUNT; i < TH_SERVER_COUNT; i++) {
+        const struct th_registry_server *server = &registry->servers[i];
+        const struct th_provider_row *provider = th_world_providers[i];
+        json_t *targets = json_array();
+        for (size_t k = 0; k < TH_PROVIDER_TARGETS && provider->targets[k].name != NULL; k++)
+            json_array_append_new(targets, json_string(provider->targets[k].name));
+        snprintf(url, sizeof url, "%s/at/%s/", registry->resources[TH_RESOURCE_API].url,
+                 server->row->name);
+        json_object_set_new(object, server->row->name,
+                            json_pack("{s:s, s:s, s:s*, s:s*, s:s, s:o, s:o}", "issuer",
+                                      server->issuer, "token_endpoint", server->token_url,
+                                      "revocation_endpoint", server->revoke_url, "jwks_uri",
+                                      server->keys_url, "url", url, "targets", targets, "clients",
+                                      describe_registrations(server)));
     }
     return object;
 }
@@ -68,7 +110,8 @@ static json_t *describe_vault(void)
 {
     static const char *const kinds[] = {[TH_VAULT_SECRET] = "secret",
                                         [TH_VAULT_ACCOUNT] = "service_account",
-                                        [TH_VAULT_STS] = "resource_server"};
+                                        [TH_VAULT_STS] = "resource_server",
+                                        [TH_VAULT_LINKED] = "token_vault"};
     json_t *object = json_object();
     for (size_t i = 0; i < th_world_vault_count; i++)
         json_object_set_new(object, th_world_vault[i].name,
@@ -86,11 +129,12 @@ json_t *th_sandbox_describe(const struct th_sandbox *sandbox)
         json_object_set_new(
             users, th_world_users[i].name,
             json_pack("{s:s, s:s}", "id", th_world_users[i].id, "login", th_world_users[i].login));
-    return json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "event", "ready", "pid",
-                     (int)getpid(), "issuer", registry->servers[TH_SERVER_ORG].issuer, "port",
-                     sandbox->idp_port, "state", sandbox->folder, "servers",
-                     describe_servers(registry), "clients", describe_clients(registry), "agents",
-                     describe_agents(sandbox), "users", users, "vault", describe_vault());
+    return json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "ready",
+                     "pid", (int)getpid(), "issuer", registry->servers[TH_SERVER_ORG].issuer,
+                     "port", sandbox->idp_port, "state", sandbox->folder, "servers",
+                     describe_servers(registry), "providers", describe_providers(registry),
+                     "clients", describe_clients(registry), "agents", describe_agents(sandbox),
+                     "users", users, "vault", describe_vault());
 }
 
 static json_t *config_agent(const struct th_sandbox *sandbox, enum th_world_client index)
@@ -179,7 +223,7 @@ static json_t *make_config(const struct th_sandbox *sandbox)
                               config_listener("agent2", options->agent2_proxy_port, "agent2"));
         json_object_set_new(agents, "agent2", config_agent(sandbox, TH_CLIENT_AGENT2));
     }
-    for (size_t i = 0; i < TH_SERVER_COUNT; i++)
+    for (size_t i = 0; i < TH_SERVER_OKTA_COUNT; i++)
         json_object_set_new(servers, th_world_servers[i].name,
                             json_pack("{s:s}", "issuer", sandbox->registry.servers[i].issuer));
     json_array_append_new(connections,

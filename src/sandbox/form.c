@@ -56,8 +56,10 @@ static enum th_form_fault add_field(struct th_form *form, struct th_str piece, c
     }
     if (!th_form_decode(name, out, &name) || !th_form_decode(value, out, &value) || name.len == 0)
         return TH_FORM_MALFORMED;
+    bool repeats = form->repeats && (th_str_equal(name, TH_STR("audience")) ||
+                                     th_str_equal(name, TH_STR("resource")));
     for (size_t i = 0; i < form->n_fields; i++) {
-        if (th_str_equal(form->fields[i].name, name))
+        if (!repeats && th_str_equal(form->fields[i].name, name))
             return TH_FORM_DUPLICATE;
     }
     if (form->n_fields == TH_FORM_MAX_FIELDS)
@@ -68,9 +70,8 @@ static enum th_form_fault add_field(struct th_form *form, struct th_str piece, c
     return TH_FORM_FINE;
 }
 
-enum th_form_fault th_form_init(struct th_form *form, struct th_str body)
+static enum th_form_fault read_body(struct th_form *form, struct th_str body)
 {
-    memset(form, 0, sizeof *form);
     if (body.len == 0)
         return TH_FORM_FINE;
     form->block = th_malloc(body.len); /* decoding never grows */
@@ -91,6 +92,19 @@ enum th_form_fault th_form_init(struct th_form *form, struct th_str body)
     }
 }
 
+enum th_form_fault th_form_init(struct th_form *form, struct th_str body)
+{
+    memset(form, 0, sizeof *form);
+    return read_body(form, body);
+}
+
+enum th_form_fault th_form_init_repeating(struct th_form *form, struct th_str body)
+{
+    memset(form, 0, sizeof *form);
+    form->repeats = true;
+    return read_body(form, body);
+}
+
 void th_form_fini(struct th_form *form)
 {
     if (form->block != NULL)
@@ -101,8 +115,13 @@ void th_form_fini(struct th_form *form)
 
 struct th_str th_form_get(const struct th_form *form, const char *name)
 {
+    return th_form_get_at(form, name, 0);
+}
+
+struct th_str th_form_get_at(const struct th_form *form, const char *name, size_t index)
+{
     for (size_t i = 0; i < form->n_fields; i++) {
-        if (th_str_equal(form->fields[i].name, th_str_of(name)))
+        if (th_str_equal(form->fields[i].name, th_str_of(name)) && index-- == 0)
             return form->fields[i].value;
     }
     return TH_STR("");

@@ -23,14 +23,19 @@ struct th_form {
         struct th_str value;
     } fields[TH_FORM_MAX_FIELDS];
     size_t n_fields;
+    bool repeats; /* audience and resource may come several times */
 };
 
 enum th_form_fault th_form_init(struct th_form *form, struct th_str body);
+/* The same, but that `audience` and `resource` may come several times (RFC 8693, 2.1). */
+enum th_form_fault th_form_init_repeating(struct th_form *form, struct th_str body);
 void th_form_fini(struct th_form *form); /* zeroed is fine */
 /* One name or value by itself, decoded to *out (which has room for in.len bytes) and beyond it; false
  * when malformed. */
 bool th_form_decode(struct th_str in, char **out, struct th_str *ret);
 /* The value; empty when absent, since RFC 6749 (3.2) treats both alike. */
 struct th_str th_form_get(const struct th_form *form, const char *name);
+/* Of those of that name the one at `index`; empty when there are no more. */
+struct th_str th_form_get_at(const struct th_form *form, const char *name, size_t index);
 
 #endif

@@ -89,7 +89,8 @@ void th_grant_revoke(struct th_idp *idp, const struct th_idp_request *request,
 {
     struct th_str token = th_form_get(form, "token");
     answer->grant = "revoke";
-    if (!th_client_auth_check(idp, request, form, request->server->revoke_url, answer))
+    if (request->server->revoke_url == NULL ||
+        !th_client_auth_check(idp, request, form, request->server->revoke_url, answer))
         return;
     if (token.len == 0) {
         th_answer_refuse(answer, "invalid_request", "token_missing", "'token' is missing.");

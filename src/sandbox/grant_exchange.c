@@ -3,6 +3,7 @@
 #include "chain.h"
 #include "grants.h"
 #include "presented.h"
+#include "provider.h"
 #include "scopes.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -110,6 +111,14 @@ static json_t *make_chain(const struct th_presented *presented, struct th_idp_an
     return act;
 }
 
+/* Another vendor's server knows the agent by another id. */
+static const char *client_id_at(const struct exchange *exchange, const struct th_idp_answer *answer)
+{
+    const struct th_registry_registration *there =
+        th_registry_registration_of(exchange->target, answer->client);
+    return there != NULL ? there->row->client_id : answer->client->row->client_id;
+}
+
 static json_t *make_claims(const struct th_idp *idp, const struct exchange *exchange,
                            const struct th_presented *presented, json_t *act,
                            const struct th_idp_answer *answer)
@@ -125,7 +134,7 @@ static json_t *make_claims(const struct th_idp *idp, const struct exchange *exch
                   exchange->scope.ptr, exchange->scope.len, "act", act, "sub_profile",
                   presented->user != NULL ? "user" : "service");
     if (claims != NULL && idp->settings.id_jag_client_id)
-        json_object_set_new(claims, "client_id", json_string(answer->client->row->client_id));
+        json_object_set_new(claims, "client_id", json_string(client_id_at(exchange, answer)));
     if (claims != NULL && exchange->has_resource)
         json_object_set_new(claims, "resource", json_string(exchange->resource->url));
     if (claims != NULL && answer->jkt[0] != '\0')

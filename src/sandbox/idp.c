@@ -2,7 +2,7 @@
 
 #include "answer.h"
 #include "client_auth.h"
-#include "grants.h"
+#include "provider.h"
 #include "tokenhop/base/check.h"
 
 /* What a busy test fills in the life of a token; a ledger entry is about 120 bytes. */
@@ -96,6 +96,43 @@ static bool check_proof(struct th_idp *idp, const struct th_idp_request *request
                                                  : "The DPoP proof JWT is invalid.");
 }
 
+/* The grant's row at another server than Okta's; NULL: not taken there. */
+static const struct th_provider_grant *find_grant(const struct th_provider_row *provider,
+                                                  struct th_str grant)
+{
+    for (size_t i = 0; i < TH_PROVIDER_GRANTS && provider->grants[i].grant_type != NULL; i++) {
+        if (th_str_equal(grant, th_str_of(provider->grants[i].grant_type)))
+            return &provider->grants[i];
+    }
+    return NULL;
+}
+
+static void refuse_grant_type(struct th_str grant, struct th_idp_answer *answer)
+{
+    if (grant.len == 0)
+        th_answer_refuse(answer, "invalid_request", "grant_missing", "'grant_type' is missing.");
+    else
+        th_answer_refuse(answer, "unsupported_grant_type", "grant_unsupported",
+                         "The authorization server does not support the grant type.");
+}
+
+static void handle_provider_token(struct th_idp *idp, const struct th_idp_request *request,
+                                  const struct th_form *form, struct th_idp_answer *answer)
+{
+    struct th_str grant = th_form_get(form, "grant_type");
+    const struct th_provider_row *provider = th_provider_of(request->server);
+    if (!th_client_auth_check(idp, request, form, request->server->token_url, answer) ||
+        (!provider->opaque && !check_proof(idp, request, answer)))
+        return;
+    const struct th_provider_grant *row = find_grant(provider, grant);
+    if (row == NULL) {
+        refuse_grant_type(grant, answer);
+        return;
+    }
+    answer->grant = row->grant_type;
+    row->run(idp, request, form, answer);
+}
+
 static void handle_token(struct th_idp *idp, const struct th_idp_request *request,
                          const struct th_form *form, struct th_idp_answer *answer)
 {
@@ -113,20 +150,20 @@ static void handle_token(struct th_idp *idp, const struct th_idp_request *reques
             break;
         return;
     }
-    if (grant.len == 0)
-        th_answer_refuse(answer, "invalid_request", "grant_missing", "'grant_type' is missing.");
-    else
-        th_answer_refuse(answer, "unsupported_grant_type", "grant_unsupported",
-                         "The authorization server does not support the grant type.");
+    refuse_grant_type(grant, answer);
 }
 
 static void handle_form(struct th_idp *idp, const struct th_idp_request *request,
                         struct th_idp_answer *answer)
 {
     struct th_form form;
-    switch (th_form_init(&form, request->body)) {
+    const struct th_provider_row *provider = th_provider_of(request->server);
+    switch (provider != NULL && provider->repeats ? th_form_init_repeating(&form, request->body)
+                                                  : th_form_init(&form, request->body)) {
     case TH_FORM_FINE:
-        if (request->endpoint == TH_ENDPOINT_TOKEN)
+        if (request->endpoint == TH_ENDPOINT_TOKEN && provider != NULL)
+            handle_provider_token(idp, request, &form, answer);
+        else if (request->endpoint == TH_ENDPOINT_TOKEN)
             handle_token(idp, request, &form, answer);
         else
             th_grant_revoke(idp, request, &form, answer);
@@ -174,4 +211,7 @@ void th_idp_handle(struct th_idp *idp, const struct th_idp_request *request,
     } else {
         handle_form(idp, request, ret_answer);
     }
+    const struct th_provider_row *provider = th_provider_of(request->server);
+    if (provider != NULL && provider->shape != NULL)
+        provider->shape(idp, request, ret_answer);
 }

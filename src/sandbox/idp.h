@@ -74,6 +74,7 @@ struct th_idp_answer {
     /* for the record; borrowed from the registry's rows */
     const char *grant;
     const struct th_registry_client *client;
+    const struct th_registry_registration *registration; /* at other servers than Okta's */
     const struct th_user_row *user;
     const char
         *who; /* name of the user or, for a machine, of the client that the token speaks of */

@@ -26,9 +26,8 @@ static int write_all(int fd, struct th_str bytes)
     return 0;
 }
 
-/* Written beside, then linked: link() fails when another process was first, and nobody ever reads
- * half a key. */
-static int publish(const char *file, struct th_str pem, struct th_errinfo *reterr)
+/* Written beside, then linked: link() fails when another process was first. */
+int th_sandbox_publish(const char *file, struct th_str pem, struct th_errinfo *reterr)
 {
     char beside[4096];
     int len = snprintf(beside, sizeof beside, "%s.%ld", file, (long)getpid());
@@ -57,7 +56,7 @@ static int make_key(const char *file, enum th_alg alg, struct th_errinfo *reterr
     th_key_unref(key);
     if (e != 0)
         return th_errinfo_set(reterr, e, file, NULL, "cannot make a key");
-    return publish(file, th_secret_expose(pem), reterr);
+    return th_sandbox_publish(file, th_secret_expose(pem), reterr);
 }
 
 /* 64 letters, and then some that a form or a header must not change on the way. */
@@ -71,7 +70,7 @@ static int make_secret(const char *file, struct th_errinfo *reterr)
     th_wipe(random, sizeof random);
     th_buf_add_str(&text, TH_STR(" +%:&=/~*\n"));
     int e = text.failed ? th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory")
-                        : publish(file, th_buf_str(&text), reterr);
+                        : th_sandbox_publish(file, th_buf_str(&text), reterr);
     th_buf_fini(&text);
     return e;
 }

@@ -14,4 +14,7 @@ int th_sandbox_secret_open(const char *folder, const char *name, struct th_secre
                            char **ret_file, struct th_errinfo *reterr) TH_MUST;
 void th_sandbox_secret_close(struct th_secret **secret, char **file, bool remove_file);
 
+/* Writes a file (0600) unless it is there already; nobody ever reads half of it. */
+int th_sandbox_publish(const char *file, struct th_str bytes, struct th_errinfo *reterr) TH_MUST;
+
 #endif

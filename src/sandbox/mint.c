@@ -1,9 +1,10 @@
 /* Tokens as a login or another agent would have got them, without either: /sandbox/mint.
  *
- *   type         id_token (default) or access_token
+ *   type         id_token (default), access_token, or refresh_token (opaque, of other servers than Okta's)
  *   user         alice (default), bob, carol; `service` or `rogue`: a machine, access tokens only
  *   audience     agent1 (default), agent2, agent3, webapp, api
- *   server       issuer: org (default of ID tokens), or the one that protects the audience
+ *   server       issuer: org (default of ID tokens), or the one that protects the audience; one that is
+ *                not Okta's issues for its own registration of the audience
  *   client       access tokens: to whom it was issued (webapp; for a machine, itself)
  *   scope        access tokens: those of the audience's server
  *   expires_in   seconds, may be negative: expired
@@ -18,6 +19,7 @@
 
 #include "chain.h"
 #include "form.h"
+#include "provider.h"
 #include "sandbox.h"
 #include "text.h"
 #include "tokenhop/base/buf.h"
@@ -31,7 +33,9 @@ struct mint {
     const struct th_user_row *user;          /* NULL: a machine */
     const struct th_registry_resource *resource;
     const struct th_registry_client *audience_client;
+    const struct th_registry_registration *registration; /* at other servers than Okta's */
     bool access;
+    bool refresh;
     long expires_in;
     size_t chain;
 };
@@ -73,6 +77,10 @@ static int parse_parties(const struct th_registry *registry, const struct th_for
     mint->resource = th_registry_find_resource(registry, audience);
     if (mint->client == NULL || (mint->user == NULL && !mint->access))
         return bad(reterr, "user or client");
+    if (mint->server != NULL && th_provider_of(mint->server) != NULL) {
+        mint->registration = th_registry_registration_of(mint->server, mint->audience_client);
+        return mint->registration != NULL ? 0 : bad(reterr, "audience");
+    }
     if (mint->access ? mint->resource == NULL : mint->audience_client == NULL)
         return bad(reterr, "audience");
     return 0;
@@ -86,18 +94,23 @@ static int parse_mint(const struct th_sandbox *sandbox, const struct th_form *fo
     struct th_str type = or_else(th_form_get(form, "type"), "id_token");
     struct th_str server = th_form_get(form, "server");
     uint64_t chain = 0;
-    mint->access = th_str_equal(type, TH_STR("access_token"));
+    mint->refresh = th_str_equal(type, TH_STR("refresh_token"));
+    mint->access = mint->refresh || th_str_equal(type, TH_STR("access_token"));
     if (!mint->access && !th_str_equal(type, TH_STR("id_token")))
         return bad(reterr, "type");
+    if (server.len > 0) {
+        mint->server = th_registry_find_server(registry, server);
+        if (mint->server == NULL)
+            return bad(reterr, "server");
+    }
     int e = parse_parties(registry, form, mint, reterr);
     if (e != 0)
         return e;
-    mint->server =
-        server.len > 0
-            ? th_registry_find_server(registry, server)
-            : &registry->servers[mint->access ? mint->resource->row->server : TH_SERVER_ORG];
+    if (mint->refresh && mint->registration == NULL)
+        return bad(reterr, "type");
     if (mint->server == NULL)
-        return bad(reterr, "server");
+        mint->server =
+            &registry->servers[mint->access ? mint->resource->row->server : TH_SERVER_ORG];
     if (parse_seconds(th_form_get(form, "expires_in"),
                       mint->access ? settings->access_token_lifetime : settings->id_token_lifetime,
                       &mint->expires_in) != 0)
@@ -116,9 +129,10 @@ static json_t *make_id_claims(const struct th_sandbox *sandbox, const struct min
     th_token_make_id("ID.", jti);
     return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:[s], s:[s]}", "iss",
                      mint->server->issuer, "sub", mint->user->id, "aud",
-                     mint->audience_client->row->client_id, "ver", 1, "jti", jti, "email",
-                     mint->user->login, "iat", now, "exp", now, "auth_time", now, "amr", "pwd",
-                     "groups", mint->user->groups);
+                     mint->registration != NULL ? mint->registration->row->client_id
+                                                : mint->audience_client->row->client_id,
+                     "ver", 1, "jti", jti, "email", mint->user->login, "iat", now, "exp", now,
+                     "auth_time", now, "amr", "pwd", "groups", mint->user->groups);
 }
 
 /* `length` actors: the client outermost, then other agents, and at the end the one who started. */
@@ -142,13 +156,16 @@ static json_t *make_access_claims(const struct th_sandbox *sandbox, const struct
                                   const struct mint *mint)
 {
     json_t *act = make_actors(&sandbox->registry, mint);
+    const char *aud =
+        mint->registration != NULL ? mint->registration->row->audience : mint->resource->audience;
+    const char *scopes = mint->registration != NULL ? "agent.invoke" : mint->resource->row->scopes;
     struct th_token_plan plan = {
         .server = mint->server,
         .client = mint->client,
         .user = mint->user,
         .sub = th_str_of(mint->user != NULL ? mint->user->id : mint->client->row->client_id),
-        .aud = th_str_of(mint->resource->audience),
-        .scope = or_else(th_form_get(form, "scope"), mint->resource->row->scopes),
+        .aud = th_str_of(aud),
+        .scope = or_else(th_form_get(form, "scope"), scopes),
         .act = act,
     };
     json_t *claims = th_token_access_claims(&sandbox->idp, &plan);
@@ -227,6 +244,26 @@ static int sign(struct th_sandbox *sandbox, const struct th_form *form, const st
     return th_token_sign(&sandbox->idp, mint->server, typ, claims, fault, ret_token);
 }
 
+/* Opaque, and remembered as the registration's. */
+static int make_refresh(struct th_sandbox *sandbox, const struct mint *mint,
+                        struct th_secret **ret_token)
+{
+    char text[64];
+    struct th_ledger_entry *entry = NULL;
+    int64_t now_ms = th_idp_now_ms(&sandbox->idp);
+    th_token_make_id("v1.", text);
+    struct th_str token = th_str_of(text);
+    int e = th_ledger_add(&sandbox->idp.issued, &token, 1, now_ms + mint->expires_in * 1000, now_ms,
+                          &entry);
+    if (e != 0)
+        return e;
+    entry->server = mint->server;
+    entry->client = mint->registration->client;
+    entry->user = mint->user;
+    *ret_token = th_secret_new(token.ptr, token.len);
+    return *ret_token != NULL ? 0 : TH_E_NOMEM;
+}
+
 json_t *th_sandbox_mint(struct th_sandbox *sandbox, const struct th_form *form,
                         struct th_errinfo *reterr)
 {
@@ -241,10 +278,14 @@ json_t *th_sandbox_mint(struct th_sandbox *sandbox, const struct th_form *form,
     if (claims != NULL)
         json_object_set_new(claims, "exp", json_integer(now + mint.expires_in));
     if (claims != NULL && apply_overrides(form, claims, reterr) == 0 &&
-        sign(sandbox, form, &mint, claims, &token) == 0) {
+        (mint.refresh ? make_refresh(sandbox, &mint, &token)
+                      : sign(sandbox, form, &mint, claims, &token)) == 0) {
         struct th_str text = th_secret_expose(token);
         minted = json_pack("{s:s%, s:s, s:O}", "token", text.ptr, text.len, "type",
-                           mint.access ? TH_TYPE_ACCESS_TOKEN : TH_TYPE_ID_TOKEN, "claims", claims);
+                           mint.refresh  ? TH_TYPE_REFRESH_TOKEN
+                           : mint.access ? TH_TYPE_ACCESS_TOKEN
+                                         : TH_TYPE_ID_TOKEN,
+                           "claims", claims);
     }
     if (minted == NULL && reterr->error == 0)
         th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "cannot make the token");

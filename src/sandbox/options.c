@@ -107,7 +107,9 @@ void th_sandbox_options_help(FILE *out)
                  "bytes/N, chunked/N/K,\n  sse?n=&ms=, slow?ms=, close, reset. Protected only: "
                  "POST /a2a/ (A2A), GET /a2a/whoami.\n  All of them also under /key/ (X-Api-Key, a "
                  "secret), /account/ (Basic, a service account)\n  and /code/ (a third party's "
-                 "token), with a whoami each.\n");
+                 "token), with a whoami each.\n  Of the API also under /at/NAME/, protected by the "
+                 "authorization server of that name that is\n  not Okta's, for its first "
+                 "target.\n");
 }
 
 static int parse_port(const char *text, size_t len, int *ret_port, struct th_errinfo *reterr)

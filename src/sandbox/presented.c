@@ -2,6 +2,7 @@
 
 #include "answer.h"
 #include "chain.h"
+#include "provider.h"
 #include "tokens.h"
 
 static bool refuse_grant(struct th_idp_answer *answer, const char *reason, const char *description)
@@ -34,6 +35,8 @@ static bool check_token(struct th_idp *idp, struct th_str token, bool custom_onl
     if (th_str_equal(th_jwt_text(jwt->header, "typ"), TH_STR("oauth-id-jag+jwt")))
         return refuse_grant(answer, "subject_is_id_jag",
                             "An ID-JAG cannot be used as a subject token.");
+    if (th_provider_of(server) != NULL)
+        return refuse_grant(answer, "subject_issuer", "The subject token's issuer is not trusted.");
     if (custom_only && server->row->org)
         return refuse_grant(answer, "subject_issuer",
                             "Access tokens of the org authorization server cannot be exchanged.");

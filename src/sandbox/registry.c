@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "certificate.h"
 #include "keys.h"
+#include "provider.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 
@@ -16,6 +18,24 @@ static char *join(const char *a, const char *b)
     return text;
 }
 
+/* A path there is none of stays NULL. */
+static bool join_path(char **ret_url, const char *base, const char *path)
+{
+    *ret_url = path != NULL ? join(base, path) : NULL;
+    return path == NULL || *ret_url != NULL;
+}
+
+static int init_provider(struct th_registry_server *server, const struct th_provider_row *provider,
+                         const char *folder, const char *base, struct th_errinfo *reterr)
+{
+    if (!join_path(&server->token_url, base, provider->token_path) ||
+        !join_path(&server->revoke_url, base, provider->revoke_path) ||
+        !join_path(&server->keys_url, base, provider->keys_path))
+        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
+    return th_sandbox_key_open(folder, server->row->name, server->row->name, TH_JWS_ES256,
+                               &server->signing, reterr);
+}
+
 static int init_server(struct th_registry_server *server, const struct th_server_row *row,
                        const char *folder, const char *base, struct th_errinfo *reterr)
 {
@@ -23,6 +43,8 @@ static int init_server(struct th_registry_server *server, const struct th_server
     server->issuer = join(base, row->path);
     if (server->issuer == NULL)
         return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
+    if (th_provider_of(server) != NULL)
+        return init_provider(server, th_provider_of(server), folder, base, reterr);
     /* Okta's rule of derivation (reference, section 1). */
     server->token_url = join(server->issuer, row->org ? "/oauth2/v1/token" : "/v1/token");
     server->revoke_url = join(server->issuer, row->org ? "/oauth2/v1/revoke" : "/v1/revoke");
@@ -50,6 +72,46 @@ static int init_client(struct th_registry_client *client, const struct th_client
     return th_sandbox_secret_open(folder, row->name, &client->secret, &client->secret_file, reterr);
 }
 
+static int init_registration(struct th_registry_registration *registration,
+                             const struct th_registry_server *server,
+                             const struct th_registry_client *client, const char *folder,
+                             struct th_errinfo *reterr)
+{
+    char name[64];
+    registration->client = client;
+    snprintf(name, sizeof name, "%s-%s", server->row->name, client->row->name);
+    switch (registration->row->method) {
+    case TH_CLIENT_BY_BASIC:
+    case TH_CLIENT_BY_POST:
+    case TH_CLIENT_BY_SECRET_JWT:
+        return th_sandbox_secret_open(folder, name, &registration->secret,
+                                      &registration->secret_file, reterr);
+    case TH_CLIENT_BY_CERTIFICATE:
+        return th_sandbox_certificate_open(folder, name, client->keys[0].file, registration->x5t,
+                                           registration->x5t_s256, &registration->certificate_file,
+                                           reterr);
+    case TH_CLIENT_BY_KEY:
+    case TH_CLIENT_BY_NOTHING:
+        return 0;
+    }
+    return 0;
+}
+
+static int init_registrations(struct th_registry *registry, struct th_registry_server *server,
+                              const char *folder, struct th_errinfo *reterr)
+{
+    const struct th_provider_row *provider = th_provider_of(server);
+    int e = 0;
+    for (size_t i = 0; e == 0 && provider != NULL && i < TH_REGISTRY_REGISTRATIONS; i++) {
+        const struct th_registered_row *row = &provider->clients[i];
+        server->registrations[i].row = row;
+        if (row->client_id != NULL)
+            e = init_registration(&server->registrations[i], server,
+                                  &registry->clients[row->client], folder, reterr);
+    }
+    return e;
+}
+
 int th_registry_init(struct th_registry *registry, const char *folder, const char *base,
                      const char *const urls[TH_RESOURCE_COUNT], struct th_errinfo *reterr)
 {
@@ -58,6 +120,8 @@ int th_registry_init(struct th_registry *registry, const char *folder, const cha
         e = init_server(&registry->servers[i], &th_world_servers[i], folder, base, reterr);
     for (size_t i = 0; e == 0 && i < TH_CLIENT_COUNT; i++)
         e = init_client(&registry->clients[i], &th_world_clients[i], folder, reterr);
+    for (size_t i = 0; e == 0 && i < TH_SERVER_COUNT; i++)
+        e = init_registrations(registry, &registry->servers[i], folder, reterr);
     for (size_t i = 0; e == 0 && i < TH_RESOURCE_COUNT; i++) {
         struct th_registry_resource *resource = &registry->resources[i];
         resource->row = &th_world_resources[i];
@@ -84,6 +148,12 @@ void th_registry_fini(struct th_registry *registry, bool remove_files)
         th_free(server->revoke_url);
         th_free(server->keys_url);
         th_sandbox_key_close(&server->signing, remove_files);
+        for (size_t k = 0; k < TH_REGISTRY_REGISTRATIONS; k++) {
+            struct th_registry_registration *registration = &server->registrations[k];
+            th_sandbox_secret_close(&registration->secret, &registration->secret_file,
+                                    remove_files);
+            th_sandbox_certificate_close(&registration->certificate_file, remove_files);
+        }
     }
     for (size_t i = 0; i < TH_CLIENT_COUNT; i++) {
         for (size_t k = 0; k < TH_REGISTRY_CLIENT_KEYS; k++)
@@ -125,6 +195,28 @@ const struct th_registry_client *th_registry_find_client(const struct th_registr
     for (size_t i = 0; i < TH_CLIENT_COUNT; i++) {
         if (th_str_equal(client_id, th_str_of(registry->clients[i].row->client_id)))
             return &registry->clients[i];
+    }
+    return NULL;
+}
+
+const struct th_registry_registration *th_registry_find_registration(
+    const struct th_registry_server *server, struct th_str client_id)
+{
+    for (size_t i = 0; i < TH_REGISTRY_REGISTRATIONS; i++) {
+        const struct th_registry_registration *registration = &server->registrations[i];
+        if (registration->client != NULL &&
+            th_str_equal(client_id, th_str_of(registration->row->client_id)))
+            return registration;
+    }
+    return NULL;
+}
+
+const struct th_registry_registration *th_registry_registration_of(
+    const struct th_registry_server *server, const struct th_registry_client *client)
+{
+    for (size_t i = 0; client != NULL && i < TH_REGISTRY_REGISTRATIONS; i++) {
+        if (server->registrations[i].client == client)
+            return &server->registrations[i];
     }
     return NULL;
 }

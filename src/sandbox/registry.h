@@ -13,13 +13,14 @@ struct th_registry_key {
     char *file;         /* its PEM in the state folder */
 };
 
-struct th_registry_server {
-    const struct th_server_row *row;
-    char *issuer;
-    char *token_url;
-    char *revoke_url;
-    char *keys_url;
-    struct th_registry_key signing;
+/* How a client authenticates; the first in the order of the setting agent1_auth_method. */
+enum th_client_method {
+    TH_CLIENT_BY_KEY,
+    TH_CLIENT_BY_BASIC,
+    TH_CLIENT_BY_POST,
+    TH_CLIENT_BY_SECRET_JWT,
+    TH_CLIENT_BY_NOTHING,
+    TH_CLIENT_BY_CERTIFICATE /* an assertion by the key k1 that names its certificate */
 };
 
 #define TH_REGISTRY_CLIENT_KEYS 2
@@ -28,6 +29,30 @@ struct th_registry_client {
     struct th_registry_key keys[TH_REGISTRY_CLIENT_KEYS]; /* k1 RS256, k2 ES256 */
     struct th_secret *secret; /* NULL: none. Only where the registered method is one of a secret */
     char *secret_file;        /* it holds nothing else */
+};
+
+/* What a client is at a server that is not Okta's: another id, and secrets of its own. */
+#define TH_REGISTRY_REGISTRATIONS 2
+struct th_registered_row;
+struct th_registry_registration {
+    const struct th_registered_row *row; /* provider.h */
+    const struct th_registry_client *client;
+    struct th_secret *secret; /* NULL: the method has none */
+    char *secret_file;
+    char *certificate_file; /* NULL: the method has none */
+    char x5t[28];           /* SHA-1 and SHA-256 of it, base64url */
+    char x5t_s256[44];
+};
+
+struct th_registry_server {
+    const struct th_server_row *row;
+    char *issuer;
+    char *token_url;
+    char *revoke_url; /* NULL: it has none; likewise the next */
+    char *keys_url;
+    struct th_registry_key signing;
+    struct th_registry_registration
+        registrations[TH_REGISTRY_REGISTRATIONS]; /* client NULL: none */
 };
 
 struct th_registry_resource {
@@ -58,6 +83,11 @@ const struct th_registry_server *th_registry_find_server(const struct th_registr
                                                          struct th_str name);
 const struct th_registry_client *th_registry_find_client(const struct th_registry *registry,
                                                          struct th_str client_id);
+/* At a server that is not Okta's, by the id there. */
+const struct th_registry_registration *th_registry_find_registration(
+    const struct th_registry_server *server, struct th_str client_id);
+const struct th_registry_registration *th_registry_registration_of(
+    const struct th_registry_server *server, const struct th_registry_client *client);
 const struct th_registry_client *th_registry_find_client_name(const struct th_registry *registry,
                                                               struct th_str name);
 const struct th_registry_key *th_registry_find_key(const struct th_registry_client *client,

@@ -8,6 +8,7 @@
 
 #include "a2a.h"
 #include "agent_guard.h"
+#include "provider.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -73,6 +74,24 @@ static void serve_metadata(struct th_web_call *call, const struct th_verified *v
                                 "authorization_servers", server->issuer, "scopes_supported", scopes,
                                 "bearer_methods_supported", "header",
                                 "dpop_bound_access_tokens_required", is_required));
+}
+
+/* The same of what another server than Okta's protects. */
+static void serve_metadata_at(struct th_web_call *call, const struct th_verified *verified,
+                              const char *rest)
+{
+    char url[512];
+    const struct th_sandbox_agent *agent = call->owner;
+    const struct th_registry_server *server =
+        th_registry_find_server(&agent->sandbox->registry, th_str_of(rest));
+    if (server == NULL || th_provider_of(server) == NULL) {
+        th_web_reply_error(call, 404, "no such path");
+        return;
+    }
+    snprintf(url, sizeof url, "%s" TH_AT "%s", agent->resource->url, rest);
+    th_web_reply_json(call, 200,
+                      json_pack("{s:s, s:[s], s:[s]}", "resource", url, "authorization_servers",
+                                server->issuer, "bearer_methods_supported", "header"));
 }
 
 static bool is_credential_field(const char *name)
@@ -247,6 +266,7 @@ static const struct path_row {
 } paths[] = {
     {"/.well-known/agent-card.json", false, true, serve_card},
     {"/.well-known/oauth-protected-resource", false, true, serve_metadata},
+    {"/.well-known/oauth-protected-resource" TH_AT, true, true, serve_metadata_at},
     {"/a2a/", false, false, serve_a2a},
     {"/a2a/whoami", false, false, serve_whoami},
     {"/key/whoami", false, false, serve_guarded},
@@ -262,11 +282,17 @@ static const struct path_row {
     {"/reset", false, true, serve_reset},
 };
 
-static const struct path_row *find_path(const char *path, enum guard *ret_guard,
-                                        const char **ret_rest)
+static const struct path_row *find_path(const struct th_sandbox_agent *agent, const char *path,
+                                        enum guard *ret_guard, const char **ret_rest)
 {
+    static const struct path_row whoami_at = {"/whoami", false, false, serve_whoami};
     const char *below = path;
     *ret_guard = UNGUARDED;
+    if (th_agent_find_at(agent->sandbox, path, &below) != NULL) {
+        *ret_guard = BY_TOKEN;
+        if (strcmp(below, whoami_at.path) == 0)
+            return &whoami_at;
+    }
     for (size_t i = 0; i < TH_COUNT_OF(guarded); i++) {
         size_t len = strlen(guarded[i].prefix);
         if (strncmp(path, guarded[i].prefix, len) != 0)
@@ -303,7 +329,7 @@ static void serve(struct th_web_call *call, bool with_faults)
     struct th_verified verified = {0};
     const char *name = agent->resource->row->name, *rest = NULL;
     enum guard guard = UNGUARDED;
-    const struct path_row *row = find_path(call->path, &guard, &rest);
+    const struct path_row *row = find_path(agent, call->path, &guard, &rest);
     if (with_faults) {
         char digest[TH_LEDGER_NAME_LEN + 1] = "";
         struct th_str field = th_web_field(call, "Authorization");

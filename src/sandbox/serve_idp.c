@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "form.h"
+#include "provider.h"
 #include "sandbox.h"
 #include "scopes.h"
 #include "text.h"
@@ -14,6 +15,29 @@
 
 enum endpoint { AT_TOKEN, AT_REVOKE, AT_KEYS, AT_METADATA, AT_STS };
 static const char *const endpoint_names[] = {"token", "revoke", "keys", "metadata", "sts"};
+
+/* The paths of a server that is not Okta's, whole. */
+static bool find_provider_endpoint(const struct th_provider_row *provider, const char *path,
+                                   enum endpoint *ret_at)
+{
+    const struct {
+        const char *path;
+        enum endpoint at;
+    } paths[] = {
+        {provider->token_path, AT_TOKEN},
+        {provider->revoke_path, AT_REVOKE},
+        {provider->keys_path, AT_KEYS},
+        {provider->metadata_paths[0], AT_METADATA},
+        {provider->metadata_paths[1], AT_METADATA},
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(paths); i++) {
+        if (paths[i].path != NULL && strcmp(paths[i].path, path) == 0) {
+            *ret_at = paths[i].at;
+            return true;
+        }
+    }
+    return false;
+}
 
 /* Where a path leads. The paths of section 1 of the reference, nothing else. */
 static bool find_endpoint(const struct th_sandbox *sandbox, const char *path,
@@ -37,6 +61,13 @@ static bool find_endpoint(const struct th_sandbox *sandbox, const char *path,
     char text[128];
     for (size_t s = 0; s < TH_SERVER_COUNT; s++) {
         const struct th_server_row *row = &th_world_servers[s];
+        const struct th_provider_row *provider = th_world_providers[s];
+        if (provider != NULL && find_provider_endpoint(provider, path, ret_at)) {
+            *ret_server = &sandbox->registry.servers[s];
+            return true;
+        }
+        if (provider != NULL)
+            continue;
         for (size_t i = 0; i < TH_COUNT_OF(paths); i++) {
             snprintf(text, sizeof text, "%s%s%s", paths[i].before, row->path, paths[i].after);
             if ((row->org ? paths[i].org : paths[i].custom) && strcmp(text, path) == 0) {
@@ -51,6 +82,7 @@ static bool find_endpoint(const struct th_sandbox *sandbox, const char *path,
 
 /* On every answer of Okta's token endpoint (reference, section 8). */
 static void add_rate_fields(struct th_web_call *call, const struct th_sandbox *sandbox,
+                            const struct th_registry_server *server,
                             const struct th_registry_client *client)
 {
     char text[32];
@@ -58,14 +90,16 @@ static void add_rate_fields(struct th_web_call *call, const struct th_sandbox *s
     long limit = idp->settings.rate_limit > 0 ? idp->settings.rate_limit : LIMIT_SHOWN;
     long used = client != NULL ? idp->rate_count[client - idp->registry->clients] : 0;
     long reset = (long)(th_idp_now_ms(idp) / 60000 + 1) * 60;
+    th_web_add_field(call, "Cache-Control", NO_STORE);
+    th_web_add_field(call, "Pragma", "no-cache");
+    if (th_provider_of(server) != NULL)
+        return;
     snprintf(text, sizeof text, "%ld", limit);
     th_web_add_field(call, "X-Rate-Limit-Limit", text);
     snprintf(text, sizeof text, "%ld", used < limit ? limit - used : 0);
     th_web_add_field(call, "X-Rate-Limit-Remaining", text);
     snprintf(text, sizeof text, "%ld", reset);
     th_web_add_field(call, "X-Rate-Limit-Reset", text);
-    th_web_add_field(call, "Cache-Control", NO_STORE);
-    th_web_add_field(call, "Pragma", "no-cache");
 }
 
 static void reply_text(struct th_web_call *call, const char *content_type, struct th_buf *text)
@@ -117,7 +151,7 @@ static void serve_form(struct th_web_call *call, struct th_sandbox *sandbox,
     };
     th_idp_handle(&sandbox->idp, &request, &answer);
     th_stats_add_answer(&sandbox->stats, place, th_idp_now_ms(&sandbox->idp), &answer);
-    add_rate_fields(call, sandbox, answer.client);
+    add_rate_fields(call, sandbox, server, answer.client);
     if (answer.nonce[0] != '\0')
         th_web_add_field(call, "DPoP-Nonce", answer.nonce);
     if (answer.status == 405)
@@ -152,8 +186,44 @@ static json_t *make_algs(void)
     return list;
 }
 
+static json_t *list_methods(const struct th_provider_row *provider)
+{
+    static const char *const names[] = {
+        [TH_CLIENT_BY_KEY] = "private_key_jwt",
+        [TH_CLIENT_BY_BASIC] = "client_secret_basic",
+        [TH_CLIENT_BY_POST] = "client_secret_post",
+        [TH_CLIENT_BY_SECRET_JWT] = "client_secret_jwt",
+        [TH_CLIENT_BY_NOTHING] = "none",
+        [TH_CLIENT_BY_CERTIFICATE] = "private_key_jwt",
+    };
+    json_t *list = json_array();
+    for (size_t i = 0; i < TH_REGISTRY_REGISTRATIONS; i++)
+        json_array_append_new(list, json_string(names[provider->clients[i].method]));
+    return list;
+}
+
+static json_t *make_provider_metadata(const struct th_registry_server *server,
+                                      const struct th_provider_row *provider)
+{
+    json_t *grants = json_array();
+    for (size_t i = 0; i < TH_PROVIDER_GRANTS && provider->grants[i].grant_type != NULL; i++)
+        json_array_append_new(grants, json_string(provider->grants[i].grant_type));
+    json_t *metadata = json_pack(
+        "{s:s, s:s, s:s*, s:s*, s:o, s:o, s:[s], s:[s], s:[s]}", "issuer", server->issuer,
+        "token_endpoint", server->token_url, "revocation_endpoint", server->revoke_url, "jwks_uri",
+        server->keys_url, "grant_types_supported", grants, "token_endpoint_auth_methods_supported",
+        list_methods(provider), "response_types_supported", "code", "subject_types_supported",
+        "public", "id_token_signing_alg_values_supported", "ES256");
+    if (metadata != NULL && provider->wants_id_jag)
+        json_object_set_new(metadata, "authorization_grant_profiles_supported",
+                            json_pack("[s]", "urn:ietf:params:oauth:grant-profile:id-jag"));
+    return metadata;
+}
+
 static json_t *make_metadata(const struct th_registry_server *server, bool takes_proofs)
 {
+    if (th_provider_of(server) != NULL)
+        return make_provider_metadata(server, th_provider_of(server));
     bool org = server->row->org;
     json_t *grants = org ? json_pack("[s,s]", "authorization_code", TH_GRANT_EXCHANGE)
                          : json_pack("[s,s,s,s]", "authorization_code", TH_GRANT_CLIENT_CREDENTIALS,

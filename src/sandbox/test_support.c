@@ -1,5 +1,6 @@
 #include "test_support.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,8 +9,8 @@
 
 int test_world_setup(void **state)
 {
-    static const char *const urls[TH_RESOURCE_COUNT] = {TEST_URL_AGENT1, TEST_URL_AGENT2,
-                                                        TEST_URL_AGENT3, TEST_URL_API};
+    static const char *const urls[TH_RESOURCE_COUNT] = {
+        TEST_URL_AGENT1, TEST_URL_AGENT2, TEST_URL_AGENT3, TEST_URL_API, "https://store.test"};
     struct th_errinfo info = {0};
     struct test_world *world = calloc(1, sizeof *world);
     if (world == NULL)
@@ -167,6 +168,23 @@ char *test_make_body(const char *first, ...)
     assert_false(body.failed);
     char *copy = strdup(body.ptr);
     th_buf_fini(&body);
+    assert_non_null(copy);
+    return copy;
+}
+
+char *test_make_basic(const char *client_id, const struct th_secret *secret)
+{
+    struct th_buf pair;
+    char text[1024] = "Basic ";
+    th_buf_init_secret(&pair, 512);
+    add_escaped(&pair, client_id);
+    th_buf_add_char(&pair, ':');
+    add_escaped(&pair, th_secret_expose(secret).ptr);
+    assert_false(pair.failed);
+    (void)EVP_EncodeBlock((unsigned char *)text + 6, (const unsigned char *)pair.ptr,
+                          (int)pair.len);
+    th_buf_fini(&pair);
+    char *copy = strdup(text);
     assert_non_null(copy);
     return copy;
 }

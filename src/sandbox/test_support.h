@@ -46,6 +46,8 @@ char *test_make_access_token(struct test_world *world, const char *patch);
 /* A form body from pairs of name and value, ended by NULL; NULL values are left out. Freed with
  * free(). */
 char *test_make_body(const char *first, ...);
+/* The Authorization field of client_secret_basic. Freed with free(). */
+char *test_make_basic(const char *client_id, const struct th_secret *secret);
 /* Posts the body to the server's token endpoint; th_idp_answer_fini() the answer. */
 struct th_idp_answer test_post(struct test_world *world, enum th_world_server server,
                                const char *body);

@@ -130,9 +130,15 @@ int th_token_sign(const struct th_idp *idp, const struct th_registry_server *ser
 int th_token_sign_access(struct th_idp *idp, const struct th_token_plan *plan, json_t *claims,
                          const struct th_fault *fault, struct th_secret **ret_token)
 {
+    return th_token_sign_issued(idp, plan, th_token_access_typ(idp), claims, fault, ret_token);
+}
+
+int th_token_sign_issued(struct th_idp *idp, const struct th_token_plan *plan, const char *typ,
+                         json_t *claims, const struct th_fault *fault, struct th_secret **ret_token)
+{
     struct th_secret *token = NULL;
     struct th_ledger_entry *entry = NULL;
-    int e = th_token_sign(idp, plan->server, th_token_access_typ(idp), claims, fault, &token);
+    int e = th_token_sign(idp, plan->server, typ, claims, fault, &token);
     if (e != 0)
         return e;
     struct th_str text = th_secret_expose(token);

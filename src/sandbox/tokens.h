@@ -40,6 +40,10 @@ json_t *th_token_access_claims(const struct th_idp *idp, const struct th_token_p
 /* Signs and remembers whose it is. `fault` may be NULL. */
 int th_token_sign_access(struct th_idp *idp, const struct th_token_plan *plan, json_t *claims,
                          const struct th_fault *fault, struct th_secret **ret_token) TH_MUST;
+/* The same with a header typ of the caller's choice; plan->client may be NULL. */
+int th_token_sign_issued(struct th_idp *idp, const struct th_token_plan *plan, const char *typ,
+                         json_t *claims, const struct th_fault *fault,
+                         struct th_secret **ret_token) TH_MUST;
 /* Signs with the server's key, or the stranger's when the fault says so. */
 int th_token_sign(const struct th_idp *idp, const struct th_registry_server *server,
                   const char *typ, json_t *claims, const struct th_fault *fault,

@@ -27,6 +27,7 @@ void th_vault_rotate(struct th_vault_item *item)
         make_text("pass:w\xc3\xb6rd-", item->value); /* what Basic must get right */
         return;
     case TH_VAULT_STS:
+    case TH_VAULT_LINKED:
         return;
     }
 }

@@ -10,6 +10,19 @@ const struct th_server_row th_world_servers[TH_SERVER_COUNT] = {
     [TH_SERVER_AUS2] = {"aus2", "/oauth2/aus2", false, NULL, "protects agent2"},
     [TH_SERVER_AUS3] = {"aus3", "/oauth2/aus3", false, NULL, "protects agent3"},
     [TH_SERVER_AUS4] = {"aus4", "/oauth2/aus4", false, "api://sandbox", "protects the API"},
+    [TH_SERVER_RFC8693] = {"rfc8693", "/sts", false, NULL, "generic token exchange"},
+    [TH_SERVER_KEYCLOAK] = {"keycloak", "/realms/sandbox", false, NULL,
+                            "Keycloak, standard token exchange"},
+    [TH_SERVER_AUTH0] = {"auth0", "/auth0/", false, "https://orders.sandbox.test/",
+                         "Auth0: on-behalf-of, custom exchange, token vault, ID-JAG"},
+    [TH_SERVER_ENTRA] = {"entra", "/5a9d2c1e-7b3f-4e8a-9c60-1f2e3d4c5b6a/v2.0", false, NULL,
+                         "Microsoft Entra, on-behalf-of"},
+    [TH_SERVER_BEARER] = {"bearer", "/bearer", false, NULL, "plain jwt-bearer (RFC 7523)"},
+    [TH_SERVER_PARTNER] = {"partner", "/partner/as", false, NULL,
+                           "the other domain of identity chaining"},
+    [TH_SERVER_GOOGLE] = {"google", "/google", false, NULL, "as Google's STS, without clients"},
+    [TH_SERVER_PING] = {"ping", "/ping", false, NULL, "as PingFederate"},
+    [TH_SERVER_WSO2] = {"wso2", "/wso2/oauth2/token", false, NULL, "as WSO2: wants an actor_token"},
 };
 
 /* Ids have Okta's form: wlp for agents, 0oa for apps, 00u for users, 20 characters. */
@@ -45,6 +58,8 @@ const struct th_resource_row th_world_resources[TH_RESOURCE_COUNT] = {
                             "chat.read chat.history chat.admin", "A2A agent"},
     [TH_RESOURCE_API] = {"api", TH_SERVER_AUS4, true, true, "orders.read orders.write",
                          "API of the type authorization_server"},
+    [TH_RESOURCE_STORE] = {"store", TH_SERVER_AUTH0, false, true, "orders.read orders.write",
+                           "an API at Auth0, by an ID-JAG"},
 };
 
 const struct th_link_row th_world_links[] = {
@@ -58,6 +73,7 @@ const struct th_connection_row th_world_connections[] = {
     {"agent1-agent2", TH_CLIENT_AGENT1, TH_RESOURCE_AGENT2, "chat.read chat.history chat.admin"},
     {"agent1-agent3", TH_CLIENT_AGENT1, TH_RESOURCE_AGENT3, "chat.read chat.history"},
     {"agent1-api", TH_CLIENT_AGENT1, TH_RESOURCE_API, "orders.read orders.write"},
+    {"agent1-store", TH_CLIENT_AGENT1, TH_RESOURCE_STORE, "orders.read orders.write"},
     {"agent2-agent3", TH_CLIENT_AGENT2, TH_RESOURCE_AGENT3, "chat.read chat.history"},
 };
 const size_t th_world_connections_count = TH_COUNT_OF(th_world_connections);
@@ -73,6 +89,8 @@ const struct th_vault_row th_world_vault[] = {
     {"agent1-code", TH_VAULT_STS, TH_CLIENT_AGENT1,
      "orn:okta:idp:00o1sandbox:client-auth-settings:rsc4sandbox", NULL,
      "third party's token, after the user's consent"},
+    {"agent1-linked", TH_VAULT_LINKED, TH_CLIENT_AGENT1, "github", NULL,
+     "third party's token in Auth0's vault, once the user's account is linked"},
     {"agent2-weather", TH_VAULT_SECRET, TH_CLIENT_AGENT2, "of agent2 alone", NULL,
      "a secret that agent1 must not get"},
 };

@@ -14,6 +14,15 @@ enum th_world_server {
     TH_SERVER_AUS2,
     TH_SERVER_AUS3,
     TH_SERVER_AUS4,
+    TH_SERVER_RFC8693, /* from here on not Okta's: provider.h */
+    TH_SERVER_KEYCLOAK,
+    TH_SERVER_AUTH0,
+    TH_SERVER_ENTRA,
+    TH_SERVER_BEARER,
+    TH_SERVER_PARTNER,
+    TH_SERVER_GOOGLE,
+    TH_SERVER_PING,
+    TH_SERVER_WSO2,
     TH_SERVER_COUNT
 };
 
@@ -28,14 +37,18 @@ enum th_world_client {
     TH_CLIENT_NONE = TH_CLIENT_COUNT
 };
 
+#define TH_SERVER_OKTA_COUNT TH_SERVER_RFC8693
+
 enum th_world_user { TH_USER_ALICE, TH_USER_BOB, TH_USER_CAROL, TH_USER_COUNT };
 
-/* What receives calls: the agents, and an API protected by a server of its own. */
+/* What receives calls: the agents, an API protected by a server of its own, and one behind a server of
+ * another vendor that takes ID-JAGs. */
 enum th_world_resource {
     TH_RESOURCE_AGENT1,
     TH_RESOURCE_AGENT2,
     TH_RESOURCE_AGENT3,
     TH_RESOURCE_API,
+    TH_RESOURCE_STORE,
     TH_RESOURCE_COUNT
 };
 
@@ -89,7 +102,7 @@ struct th_connection_row { /* resource connection */
 };
 
 /* A resource connection to what the provider holds for others (vault.h). */
-enum th_vault_kind { TH_VAULT_SECRET, TH_VAULT_ACCOUNT, TH_VAULT_STS };
+enum th_vault_kind { TH_VAULT_SECRET, TH_VAULT_ACCOUNT, TH_VAULT_STS, TH_VAULT_LINKED };
 
 struct th_vault_row {
     const char *name;

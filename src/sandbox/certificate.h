@@ -1,0 +1,14 @@
+/* Self-signed certificates of clients, FOLDER/NAME.crt: what Entra has registered of an app. */
+#ifndef TOKENHOP_SRC_SANDBOX_CERTIFICATE_H
+#define TOKENHOP_SRC_SANDBOX_CERTIFICATE_H
+
+#include "tokenhop/base/error.h"
+
+/* Reads it, or makes it for the private key in `key_file`. The digests are base64url of SHA-1 and SHA-256
+ * of the DER (RFC 7515, 4.1.7 and 4.1.8). */
+int th_sandbox_certificate_open(const char *folder, const char *name, const char *key_file,
+                                char ret_x5t[28], char ret_x5t_s256[44], char **ret_file,
+                                struct th_errinfo *reterr) TH_MUST;
+void th_sandbox_certificate_close(char **file, bool remove_file);
+
+#endif
