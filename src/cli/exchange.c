@@ -182,10 +182,24 @@ static int take_trimmed(struct th_str text, const char *where, struct th_secret 
                                 : th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
 }
 
+/* What a caller would have to send, or what the configuration has in its place. */
 static int read_subject(struct run *run, struct th_errinfo *reterr)
 {
+    const struct th_config_connection *connection = run->connection;
     const char *file = run->order->subject_file;
     int error;
+
+    if (th_plan_get(connection->type)->n_legs == 0)
+        return th_errinfo_set(reterr, TH_E_CONFIG, NULL, "name another connection",
+                              "nothing is exchanged for a connection of this type");
+    if (!th_config_asks_subject(connection) && file != NULL)
+        return th_errinfo_set(reterr, TH_E_CONFIG, "--subject-file", "leave it out",
+                              "no subject token is asked for by this connection");
+    if (!th_config_asks_subject(connection)) {
+        run->subject =
+            connection->subject_token != NULL ? th_secret_ref(connection->subject_token) : NULL;
+        return 0;
+    }
 
     if (file != NULL) {
         TH_CLEANUP(th_secret_unrefp) struct th_secret *text = NULL;
@@ -224,6 +238,13 @@ static void show_subject(struct run *run)
 {
     struct th_jwt jwt = {0};
 
+    if (run->subject == NULL) {
+        fputs(run->connection->subject_client != NULL
+                  ? "\nsubject token\n  (got by the first request)\n"
+                  : "\nsubject token\n  (none: the agent acts for itself)\n",
+              run->out);
+        return;
+    }
     fputs("\nsubject token\n", run->out);
     if (th_jwt_parse(th_secret_expose(run->subject), &jwt) < 0)
         jwt = (struct th_jwt){0}; /* opaque */
@@ -435,7 +456,7 @@ static int start(struct run *run, struct th_errinfo *reterr)
         .config = run->config,
         .agent = run->agent,
         .connection = run->connection,
-        .subject_token = th_secret_expose(run->subject),
+        .subject_token = run->subject != NULL ? th_secret_expose(run->subject) : TH_STR_NONE,
         .deadline_ms = th_clock_monotonic_ms(&th_clock_system) + run->view->timeouts.exchange_ms,
         .observer = &observer,
         .observer_arg = run,

@@ -201,56 +201,100 @@ static void show_value(const char *text, struct th_str value)
     putchar('\n');
 }
 
-static void show_parameter(const struct th_leg_parameter *parameter,
-                           const struct th_config_connection *connection)
+/* What stands for a token; NULL: the parameter is none, or it is not sent. */
+static const char *token_text(const struct th_leg_parameter *parameter,
+                              const struct th_config_connection *connection)
 {
-    struct th_str value = TH_STR_NONE;
-
     switch (parameter->value) {
-    case TH_VALUE_CONSTANT:
-        value = th_str_of(parameter->constant);
-        break;
-    case TH_VALUE_ASSERTION_GRANT:
-        value = th_plan_assertion_grant(parameter, connection);
-        break;
     case TH_VALUE_SUBJECT_TOKEN:
-        value = TH_STR("(the subject token)");
-        break;
+        return "(the subject token)";
     case TH_VALUE_SUBJECT_TYPE:
-        value = connection->subject_type == TH_SUBJECT_AUTO ? TH_STR("(told from the token)")
-                : connection->subject_type == TH_SUBJECT_ID_TOKEN
-                    ? TH_STR("(that of ID tokens)")
-                    : TH_STR("(that of access tokens)");
-        break;
-    case TH_VALUE_AUDIENCE:
-        value = connection->audience;
-        break;
-    case TH_VALUE_RESOURCE:
-        value = connection->resource;
-        break;
-    case TH_VALUE_SCOPES:
-        value = connection->scope_text;
-        break;
-    case TH_VALUE_SECOND_LEG_SCOPES:
-        value = connection->second_leg_scope_text;
-        break;
+        return "(told from the token)";
+    case TH_VALUE_ACTOR_TOKEN:
+        return connection->actor.source == TH_ACTOR_NONE ? NULL
+               : connection->actor.source == TH_ACTOR_ASSERTION
+                   ? "(a JWT that the agent signs for this endpoint)"
+                   : "(the actor token)";
     case TH_VALUE_PREVIOUS_TOKEN:
-        value = TH_STR("(what the leg before yields)");
-        break;
+        return "(what the leg before yields)";
     case TH_VALUE_REJECTED_TOKEN:
-        value = TH_STR("(the token that was not taken)");
+        return "(the token that was not taken)";
+    case TH_VALUE_CONSTANT:
+    case TH_VALUE_ASSERTION_GRANT:
+    case TH_VALUE_GRANT_TYPE:
+    case TH_VALUE_REQUESTED_TYPE:
+    case TH_VALUE_REQUESTED_USE:
+    case TH_VALUE_ACTOR_TYPE:
+    case TH_VALUE_AUDIENCE:
+    case TH_VALUE_RESOURCE:
+    case TH_VALUE_SCOPES:
+    case TH_VALUE_SECOND_LEG_SCOPES:
+    case TH_VALUE_SECOND_LEG_RESOURCE:
+    case TH_VALUE_ACTOR_SCOPES:
+    case TH_VALUE_ACTOR_RESOURCE:
+    case TH_VALUE_CLIENT_SCOPES:
+    case TH_VALUE_AGENT_RESOURCE:
         break;
     }
-    if (value.len == 0)
-        return; /* not sent */
-    printf("      %s: ", parameter->name);
-    show_value("", value);
+    return NULL;
+}
+
+static void show_named(struct th_str name, struct th_str value)
+{
+    fputs("      ", stdout);
+    th_show_text(stdout, name);
+    show_value(": ", value);
+}
+
+static void show_parameter(const struct th_leg_parameter *parameter,
+                           const struct th_config_agent *agent,
+                           const struct th_config_connection *connection)
+{
+    struct th_str values[TH_PLAN_VALUES_MAX], name = th_str_of(parameter->name);
+    size_t n = th_plan_configured(parameter, agent, connection, values);
+    const char *text = n == 0 ? token_text(parameter, connection) : NULL;
+
+    for (size_t i = 0; i < n; i++)
+        show_named(name, values[i]);
+    if (text != NULL)
+        show_named(name, th_str_of(text));
+}
+
+static void show_leg(const struct th_plan_legs *legs, size_t index,
+                     const struct th_config_agent *agent,
+                     const struct th_config_connection *connection)
+{
+    const struct th_plan_leg *leg = legs->items[index];
+    const struct th_config_authorization_server *server =
+        th_plan_leg_server(leg, agent, connection);
+    const struct th_config_auth *auth;
+    struct th_str client_id;
+
+    th_plan_leg_client(leg, agent, connection, &client_id, &auth);
+    printf("    %zu %s at \"%.*s\": ", index + 1, leg->name, TH_STR_ARGS(server->name));
+    show_value("POST ", server->token_endpoint.len > 0
+                            ? server->token_endpoint
+                            : TH_STR("(the token_endpoint of the server's metadata)"));
+    for (size_t p = 0; p < leg->n_parameters; p++)
+        show_parameter(&leg->parameters[p], agent, connection);
+    for (size_t p = 0; p < connection->n_parameters; p++) {
+        if (th_plan_leg_bears_parameter(legs, index, &connection->parameters[p]))
+            show_named(connection->parameters[p].name, connection->parameters[p].value);
+    }
+    if (th_plan_leg_bears_proof(legs, index, connection))
+        show_value("      DPoP: ", TH_STR("(a proof by the agent's DPoP key)"));
+    show_value("      authenticated as: ", client_id);
+    if (leg->yields == TH_LEG_YIELDS_SUBJECT)
+        puts("      yields the subject token, anew for each exchange");
+    if (leg->yields == TH_LEG_YIELDS_ACTOR)
+        puts("      yields the actor token");
 }
 
 static void show_legs(const struct th_config_agent *agent,
                       const struct th_config_connection *connection)
 {
     const struct th_plan *plan = th_plan_get(connection->type);
+    struct th_plan_legs legs;
 
     if (plan->n_legs == 0) {
         puts("  legs: none, the credential is of the configuration");
@@ -258,23 +302,9 @@ static void show_legs(const struct th_config_agent *agent,
         return;
     }
     printf("  legs, unless the cache has the credential (%s)\n", plan->name);
-    for (size_t i = 0; i < plan->n_legs; i++) {
-        const struct th_plan_leg *leg = &plan->legs[i];
-        const struct th_config_authorization_server *server =
-            th_plan_leg_server(leg, agent, connection);
-        const struct th_config_auth *auth;
-        struct th_str client_id;
-        th_config_agent_registration(agent, server, &client_id, &auth);
-        printf("    %zu %s at \"%.*s\": ", i + 1, leg->name, TH_STR_ARGS(server->name));
-        show_value("POST ", server->token_endpoint.len > 0
-                                ? server->token_endpoint
-                                : TH_STR("(the token_endpoint of the server's metadata)"));
-        for (size_t p = 0; p < leg->n_parameters; p++)
-            show_parameter(&leg->parameters[p], connection);
-        if (th_plan_leg_bears_proof(plan, i, connection))
-            show_value("      DPoP: ", TH_STR("(a proof by the agent's DPoP key)"));
-        show_value("      authenticated as: ", client_id);
-    }
+    th_plan_select(connection, &legs);
+    for (size_t i = 0; i < legs.n; i++)
+        show_leg(&legs, i, agent, connection);
     if (plan->revokes_rejected)
         show_value("    after a 401 of the destination, the token is revoked first: POST ",
                    th_plan_leg_server(plan->revocation, agent, connection)->revocation_endpoint);
@@ -335,6 +365,10 @@ static void show_subject(const struct question *q, const struct th_config_agent 
 {
     if (connection->type == TH_TYPE_STATIC)
         puts("  subject token: none is asked for");
+    else if (connection->subject_client != NULL)
+        puts("  subject token: tokenhop gets it itself, for every caller");
+    else if (connection->type == TH_TYPE_CLIENT_CREDENTIALS)
+        puts("  subject token: none, the agent acts for itself");
     else if (connection->subject_token != NULL)
         puts("  subject token: the one of the file in the configuration, for every caller");
     else

@@ -126,6 +126,7 @@ static void check_issuer(struct th_loader *l, const struct th_raw_server *raw,
     const char *infix = okta_infix(&url);
     if (infix == NULL)
         return; /* what is not configured is in its metadata */
+    server->is_okta = server->token_endpoint.ptr == NULL;
     if (server->token_endpoint.ptr == NULL)
         server->token_endpoint = derive(l, raw->issuer, infix, "token");
     if (server->revocation_endpoint.ptr == NULL)

@@ -136,11 +136,6 @@ static void check_ties(struct th_loader *l, const struct th_config_connection *c
     }
 }
 
-/* --- scopes --- */
-
-static const char *const system_scopes[] = {"openid",         "profile", "email",
-                                            "offline_access", "address", "phone"};
-
 static bool contains(const struct th_raw_list *list, size_t n, struct th_str text)
 {
     for (size_t i = 0; i < n; i++) {
@@ -148,56 +143,6 @@ static bool contains(const struct th_raw_list *list, size_t n, struct th_str tex
             return true;
     }
     return false;
-}
-
-static void check_scopes(struct th_loader *l, const struct th_raw_connection *raw,
-                         const struct th_raw_list *scopes, const char *key)
-{
-    for (size_t i = 0; i < scopes->n; i++) {
-        struct th_str scope = scopes->items[i];
-        uint32_t place = th_loader_item(l, raw->head.place, key, i);
-        if (scope.ptr == NULL)
-            continue;
-        for (size_t j = 0; j < TH_COUNT_OF(system_scopes); j++) {
-            if (th_str_equal(scope, th_str_of(system_scopes[j])))
-                th_loader_report(l, place, "leave it out, and name the destination's own scopes",
-                                 "the system scope \"%s\" is not granted for another resource",
-                                 system_scopes[j]);
-        }
-        if (contains(scopes, i, scope))
-            th_loader_report(l, place, "remove one of them", "this scope stands here twice");
-    }
-}
-
-static void check_second_leg(struct th_loader *l, const struct th_raw_connection *raw)
-{
-    const struct th_raw_list *second = &raw->second_leg_scopes;
-    for (size_t i = 0; i < second->n; i++) {
-        if (second->items[i].ptr != NULL &&
-            !contains(&raw->scopes, raw->scopes.n, second->items[i]))
-            th_loader_report(l, th_loader_item(l, raw->head.place, "second_leg_scopes", i),
-                             "add it to \"scopes\" too",
-                             "the second leg cannot ask for a scope that the first did not");
-    }
-}
-
-static struct th_str join(struct th_loader *l, const struct th_raw_list *scopes)
-{
-    size_t len = 0;
-    for (size_t i = 0; i < scopes->n; i++)
-        len += scopes->items[i].len + 1;
-    char *text = th_loader_alloc(l, len + 1, 1), *at = text;
-    if (text == NULL)
-        return TH_STR_NONE;
-    for (size_t i = 0; i < scopes->n; i++) {
-        if (scopes->items[i].len == 0)
-            continue;
-        if (at > text)
-            *at++ = ' ';
-        memcpy(at, scopes->items[i].ptr, scopes->items[i].len);
-        at += scopes->items[i].len;
-    }
-    return (struct th_str){text, (size_t)(at - text)};
 }
 
 /* --- the rest of a connection --- */
@@ -218,17 +163,6 @@ static void build_agent_list(struct th_loader *l, const struct th_raw_connection
     }
     connection->agents = agents;
     connection->n_agents = used;
-}
-
-/* Of a token the resource is a URI (RFC 8707, 2); a vault's identifiers are whatever they are. */
-static void check_resource(struct th_loader *l, const struct th_raw_connection *raw)
-{
-    struct th_errinfo info = {0};
-    uint32_t place = th_loader_member(l, raw->head.place, "resource");
-    bool is_uri = raw->type == TH_TYPE_AGENT_TO_AGENT || raw->type == TH_TYPE_AUTHORIZATION_SERVER;
-    if (raw->resource.ptr != NULL && is_uri &&
-        th_config_url_check_absolute(raw->resource, &info) < 0)
-        th_loader_report_info(l, place, &info);
 }
 
 /* The name of the field, where one is given. */
@@ -260,6 +194,10 @@ static void build_source(struct th_loader *l, const struct th_raw_subject *subje
     if (subject->name.ptr != NULL)
         th_loader_report(l, th_loader_member(l, place, "name"), "add \"from\": \"header\"",
                          "this field is not looked at: the token comes from Authorization");
+    if (subject->server.ptr != NULL)
+        th_loader_report(l, th_loader_member(l, place, "authorization_server"),
+                         "add \"from\": \"client_credentials\"",
+                         "this server is not asked: the token comes from Authorization");
     if (subject->file.ptr != NULL)
         th_loader_report(l, th_loader_member(l, place, "file"), "add \"from\": \"file\"",
                          "this file is not looked at: the token comes from Authorization");
@@ -291,7 +229,6 @@ static void build_subject(struct th_loader *l, const struct th_raw_connection *r
     size_t n = subject->issuers.n, used = 0;
     const struct th_config_authorization_server **issuers =
         th_loader_alloc(l, n, sizeof(const struct th_config_authorization_server *));
-    connection->subject_type = (enum th_subject_type)subject->type;
     connection->subject_verify = TH_SUBJECT_VERIFY_KNOWN;
     build_source(l, subject, place, connection);
     if (place != TH_SOURCE_NONE &&
@@ -330,9 +267,14 @@ static void build_dpop(struct th_loader *l, const struct th_raw_connection *raw,
 static void check_without_subject(struct th_loader *l, const struct th_raw_connection *raw)
 {
     uint32_t place = th_source_find_member(&l->source, raw->head.place, "without_subject");
-    if (place != TH_SOURCE_NONE && raw->subject.from == TH_SUBJECT_FROM_FILE)
+    if (place == TH_SOURCE_NONE)
+        return;
+    if (raw->subject.from == TH_SUBJECT_FROM_FILE)
         th_loader_report_key(l, place, "leave it out",
                              "with a subject token from a file, no request is without one");
+    if (raw->subject.from == TH_SUBJECT_FROM_CLIENT_CREDENTIALS)
+        th_loader_report_key(l, place, "leave it out",
+                             "tokenhop gets the subject token itself, for every request");
 }
 
 static void build_connection(struct th_loader *l, const struct th_raw_connection *raw,
@@ -346,29 +288,17 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     if (raw->server.ptr != NULL)
         connection->server = th_build_find_server(
             l, raw->server, th_loader_member(l, place, "authorization_server"));
-    connection->audience = raw->audience;
-    if (raw->audience.ptr == NULL && connection->server != NULL)
-        connection->audience = connection->server->issuer;
-    connection->resource = raw->resource;
-    check_resource(l, raw);
     th_build_inject(l, raw, &connection->inject);
     build_dpop(l, raw, connection);
     th_build_values(l, raw, connection);
-    check_scopes(l, raw, &raw->scopes, "scopes");
-    check_scopes(l, raw, &raw->second_leg_scopes, "second_leg_scopes");
-    check_second_leg(l, raw);
-    connection->scopes = raw->scopes.items;
-    connection->n_scopes = raw->scopes.n;
-    connection->scope_text = join(l, &raw->scopes);
-    connection->second_leg_scope_text = join(l, &raw->second_leg_scopes);
     build_subject(l, raw, connection);
+    th_build_exchange(l, raw, connection);
     connection->without_subject = (enum th_without_subject)raw->without_subject;
     check_without_subject(l, raw);
     connection->cookies = (enum th_cookies)raw->cookies;
     connection->allow_cleartext = raw->allow_cleartext;
     connection->public_paths = raw->public_paths.items;
     connection->n_public_paths = raw->public_paths.n;
-    connection->issued_checks = raw->issued_checks;
 }
 
 static int compare_names(const void *left, const void *right)

@@ -55,9 +55,9 @@ static const struct th_config_key_choice resource_types[] = {
     {"secret", TH_TYPE_SECRET},
     {"service_account", TH_TYPE_SERVICE_ACCOUNT},
     {"resource_server", TH_TYPE_RESOURCE_SERVER},
-    {"token_exchange", TH_CHOICE_PLANNED},
-    {"on_behalf_of", TH_CHOICE_PLANNED},
-    {"client_credentials", TH_CHOICE_PLANNED},
+    {"token_exchange", TH_TYPE_TOKEN_EXCHANGE},
+    {"on_behalf_of", TH_TYPE_ON_BEHALF_OF},
+    {"client_credentials", TH_TYPE_CLIENT_CREDENTIALS},
     {"static", TH_TYPE_STATIC},
     {"passthrough", TH_TYPE_PASSTHROUGH},
     {NULL, 0}};
@@ -66,14 +66,26 @@ static const struct th_config_key_choice subject_sources[] = {
     {"authorization", TH_SUBJECT_FROM_AUTHORIZATION},
     {"header", TH_SUBJECT_FROM_HEADER},
     {"file", TH_SUBJECT_FROM_FILE},
-    {"client_credentials", TH_CHOICE_PLANNED},
+    {"client_credentials", TH_SUBJECT_FROM_CLIENT_CREDENTIALS},
     {NULL, 0}};
 
-static const struct th_config_key_choice subject_types[] = {
-    {"auto", TH_SUBJECT_AUTO},
-    {"id_token", TH_SUBJECT_ID_TOKEN},
-    {"access_token", TH_SUBJECT_ACCESS_TOKEN},
+/* A token in a file is not built yet. */
+static const struct th_config_key_choice actor_sources[] = {
+    {"client_credentials", TH_ACTOR_CLIENT_CREDENTIALS},
+    {"assertion", TH_ACTOR_ASSERTION},
+    {"file", TH_CHOICE_PLANNED},
     {NULL, 0}};
+
+static const struct th_config_key_choice parameter_legs[] = {{"last", TH_PARAMETER_LAST_LEG},
+                                                             {"first", TH_PARAMETER_FIRST_LEG},
+                                                             {"every", TH_PARAMETER_EVERY_LEG},
+                                                             {NULL, 0}};
+
+static const struct th_config_key_choice scope_separators[] = {
+    {"space", ' '}, {"comma", ','}, {NULL, 0}};
+
+static const struct th_config_key_choice token_uses[] = {
+    {"on_behalf_of", 0}, {"none", 1}, {NULL, 0}};
 
 static const struct th_config_key_choice inject_schemes[] = {
     {"bearer", TH_INJECT_BEARER}, {"basic", TH_INJECT_BASIC}, {NULL, 0}};

@@ -17,6 +17,9 @@ static const struct type_row {
     [TH_TYPE_SECRET] = {"secret", false, true, TH_INJECT_TEMPLATE},
     [TH_TYPE_SERVICE_ACCOUNT] = {"service_account", false, true, TH_INJECT_BASIC},
     [TH_TYPE_RESOURCE_SERVER] = {"resource_server", true, false, TH_INJECT_BEARER},
+    [TH_TYPE_TOKEN_EXCHANGE] = {"token_exchange", true, false, TH_INJECT_BEARER},
+    [TH_TYPE_ON_BEHALF_OF] = {"on_behalf_of", true, false, TH_INJECT_BEARER},
+    [TH_TYPE_CLIENT_CREDENTIALS] = {"client_credentials", true, false, TH_INJECT_BEARER},
     [TH_TYPE_STATIC] = {"static", true, true, TH_INJECT_BEARER},
     [TH_TYPE_PASSTHROUGH] = {"passthrough", false, false, TH_INJECT_BEARER},
 };

@@ -5,6 +5,7 @@
 
 #include "template.h"
 #include "text.h"
+#include "token_request.h"
 #include "tokenhop/base/check.h"
 #include "url.h"
 
@@ -22,6 +23,10 @@ static const struct th_text_kind text_kinds[] = {
                         "^[Hh][Tt][Tt][Pp][Ss]?://(\\*\\.)?[^\\s#?*\\\\@]+$", NULL},
     [TH_KEY_PATH] = {"a path", "paths", "^/[^\\s#?\\\\]*$", th_config_url_check_path},
     [TH_KEY_SCOPE] = {"a scope", "scopes", TH_SCOPE_PATTERN, th_text_check_scope},
+    [TH_KEY_TOKEN_TYPE] = {"a token type", "token types", TH_TOKEN_TYPE_PATTERN,
+                           th_token_type_check},
+    [TH_KEY_PARAMETER] = {"the name of a parameter", "names of parameters", TH_PARAMETER_PATTERN,
+                          th_parameter_check},
     [TH_KEY_FIELD] = {"the name of a header field", "names of header fields", TH_FIELD_PATTERN,
                       th_text_check_field},
     [TH_KEY_TEMPLATE] = {"a template", "templates", TH_TEMPLATE_PATTERN, th_template_check},
@@ -54,6 +59,8 @@ enum th_config_key_form th_config_key_form(enum th_config_key_type type)
     case TH_KEY_PATTERN:
     case TH_KEY_PATH:
     case TH_KEY_SCOPE:
+    case TH_KEY_TOKEN_TYPE:
+    case TH_KEY_PARAMETER:
     case TH_KEY_FIELD:
     case TH_KEY_TEMPLATE:
     case TH_KEY_ADDRESS:

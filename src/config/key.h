@@ -28,7 +28,9 @@ enum th_config_key_type {
     TH_KEY_PATTERN,
     TH_KEY_PATH,
     TH_KEY_SCOPE,
-    TH_KEY_FIELD, /* the name of a header field */
+    TH_KEY_TOKEN_TYPE, /* "auto", a short name, or a URI */
+    TH_KEY_PARAMETER,  /* the name of a form parameter */
+    TH_KEY_FIELD,      /* the name of a header field */
     TH_KEY_TEMPLATE,
     TH_KEY_ADDRESS,
     TH_KEY_ENDPOINT, /* an address, or "unix:" and a path */
@@ -90,7 +92,7 @@ struct th_config_key {
 };
 
 /* What one value of a key (of type TH_KEY_ENUM) means to the other keys of its section. */
-#define TH_SECTION_RULE_MAX 16
+#define TH_SECTION_RULE_MAX 24
 #define TH_EXACTLY_ONE_MAX 3
 struct th_section_rule {
     const char *key;

@@ -95,6 +95,11 @@ void th_build_values(struct th_loader *loader, const struct th_raw_connection *r
 struct th_secret *th_build_subject_token(struct th_loader *loader, struct th_str file,
                                          uint32_t place);
 
+/* build_exchange.c: what the requests of an exchange say. After the connection's agents, server and
+ * source of subject tokens. */
+void th_build_exchange(struct th_loader *loader, const struct th_raw_connection *raw,
+                       struct th_config_connection *connection);
+
 /* Where a key, secret or token is said to be, and by which keys of the file. `variable_key` NULL:
  * the object itself says "env". */
 struct th_secret_names {

@@ -94,16 +94,35 @@ struct th_raw_agent {
 enum th_raw_subject_from {
     TH_SUBJECT_FROM_AUTHORIZATION,
     TH_SUBJECT_FROM_HEADER,
-    TH_SUBJECT_FROM_FILE
+    TH_SUBJECT_FROM_FILE,
+    TH_SUBJECT_FROM_CLIENT_CREDENTIALS
 };
 
 struct th_raw_subject {
     unsigned from;
     struct th_str name;
     struct th_str file;
-    unsigned type;
+    struct th_str type;
     bool verify;
     struct th_raw_list issuers;
+    struct th_str server;
+    struct th_str client_id;
+    struct th_raw_auth auth;
+    struct th_raw_list scopes;
+};
+
+struct th_raw_actor {
+    unsigned from; /* enum th_actor_source */
+    struct th_str type;
+    struct th_raw_list scopes;
+    struct th_str resource;
+};
+
+struct th_raw_parameter {
+    struct th_raw_head head;
+    struct th_str name;
+    struct th_str value;
+    unsigned leg;
 };
 
 struct th_raw_inject {
@@ -124,10 +143,18 @@ struct th_raw_connection {
     unsigned type;
     struct th_raw_list agents;
     struct th_str server;
-    struct th_str audience;
-    struct th_str resource;
+    struct th_raw_list audiences;
+    struct th_raw_list resources;
     struct th_raw_list scopes;
+    unsigned scope_separator;
     struct th_raw_list second_leg_scopes;
+    bool second_leg_resource;
+    bool reuse_id_jag;
+    struct th_str requested_token_type;
+    struct th_str grant_type;
+    unsigned requested_token_use;
+    struct th_raw_actor actor;
+    struct th_raw_objects parameters;
     struct th_raw_subject subject;
     struct th_raw_inject inject;
     unsigned dpop;

@@ -173,9 +173,9 @@ static const struct th_section_rule method_rules[] = {
     {"method", "none", .excluded = {OF_A_KEY, "alg", "secret_file", "secret"},
      .why = "it proves nothing"},
 };
-static const struct th_section auth_section = {SECTION("auth", struct th_raw_auth, auth_keys),
-                                               .rules = method_rules,
-                                               .n_rules = TH_COUNT_OF(method_rules)};
+const struct th_section th_section_auth = {SECTION("auth", struct th_raw_auth, auth_keys),
+                                           .rules = method_rules,
+                                           .n_rules = TH_COUNT_OF(method_rules)};
 
 static const struct th_config_key registration_keys[] = {
     {.name = "client_id",
@@ -184,7 +184,7 @@ static const struct th_config_key registration_keys[] = {
      .required = true,
      .doc = "The agent's client id at that server."},
     {.name = "auth",
-     OBJECT(struct th_raw_registration, auth, auth_section),
+     OBJECT(struct th_raw_registration, auth, th_section_auth),
      .required = true,
      .doc = "How the agent authenticates at that server."},
 };
@@ -198,7 +198,7 @@ static const struct th_config_key agent_keys[] = {
      .required = true,
      .doc = "The agent's client id at the identity provider."},
     {.name = "auth",
-     OBJECT(struct th_raw_agent, auth, auth_section),
+     OBJECT(struct th_raw_agent, auth, th_section_auth),
      .required = true,
      .doc = "How the agent authenticates, at every authorization server without a registration "
             "of its own."},

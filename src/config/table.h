@@ -36,6 +36,8 @@
 
 /* table.c: {"env": "NAME"} */
 extern const struct th_section th_section_environment;
+/* table.c: how a client authenticates */
+extern const struct th_section th_section_auth;
 /* table_connection.c */
 extern const struct th_section th_section_connection;
 

@@ -8,7 +8,9 @@ static const struct th_config_key subject_keys[] = {
      .default_text = "authorization",
      .doc = "Where the subject token comes from: the request's Authorization field, as a bearer "
             "token; another field of it (\"header\"); or a file, so that callers need no token "
-            "(\"file\")."},
+            "(\"file\"). \"client_credentials\": tokenhop gets it itself before each exchange, as "
+            "another client that calls the agent (RFC 6749, 4.4, with the agent's resource); "
+            "callers need no token then, and what they send in Authorization is removed."},
     {.name = "name",
      .type = TH_KEY_FIELD,
      TEXT(struct th_raw_subject, name),
@@ -24,10 +26,33 @@ static const struct th_config_key subject_keys[] = {
          "when others than its owner may read it. Every caller of this connection acts as that "
          "one subject; what they send in Authorization is removed."},
     {.name = "type",
-     ENUM(struct th_raw_subject, type, subject_types),
+     .type = TH_KEY_TOKEN_TYPE,
+     TEXT(struct th_raw_subject, type),
      .default_text = "auto",
      .doc = "What the subject token is, for the authorization server: \"auto\" tells ID tokens "
-            "and access tokens apart by their form, audience and claims."},
+            "and access tokens apart by their form, audience and claims. Else one of "
+            "\"access_token\", \"id_token\", \"jwt\", \"refresh_token\", \"saml1\" and \"saml2\" "
+            "(RFC 8693, 3), or a URI of the server's own."},
+    {.name = "authorization_server",
+     .type = TH_KEY_REFERENCE,
+     TEXT(struct th_raw_subject, server),
+     .doc = "With \"client_credentials\": the server that issues the subject token; at Okta, a "
+            "custom one."},
+    {.name = "client_id",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_subject, client_id),
+     .doc =
+         "With \"client_credentials\": the client that begins, and is the subject. Not the agent "
+         "itself: it is the one who calls the agent."},
+    {.name = "auth",
+     OBJECT(struct th_raw_subject, auth, th_section_auth),
+     .doc = "With \"client_credentials\": how that client authenticates."},
+    {.name = "scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_subject, scopes),
+     .max_items = 64,
+     .default_text = "",
+     .doc = "With \"client_credentials\": the scopes that are asked for."},
     {.name = "verify",
      BOOLEAN(struct th_raw_subject, verify),
      .doc = "Whether the subject token is verified before an exchange is spent on it: issuer, "
@@ -45,12 +70,16 @@ static const struct th_config_key subject_keys[] = {
             "agent's authorization_server and every one whose issuer has the same scheme, host "
             "and port: at Okta, the org server and the custom servers of the same org."},
 };
+#define OF_CLIENT "authorization_server", "client_id", "auth", "scopes"
 static const struct th_section_rule source_rules[] = {
-    {"from", "authorization", .excluded = {"name", "file"}, .why = "that field has its name"},
-    {"from", "header", .required = {"name"}, .excluded = {"file"},
+    {"from", "authorization", .excluded = {"name", "file", OF_CLIENT},
+     .why = "the caller sends the token in Authorization"},
+    {"from", "header", .required = {"name"}, .excluded = {"file", OF_CLIENT},
      .why = "the caller sends the token"},
-    {"from", "file", .required = {"file"}, .excluded = {"name"},
+    {"from", "file", .required = {"file"}, .excluded = {"name", OF_CLIENT},
      .why = "no field of the request is looked at"},
+    {"from", "client_credentials", .required = {"authorization_server", "client_id", "auth"},
+     .excluded = {"name", "file"}, .why = "tokenhop gets the token itself"},
 };
 static const struct th_section subject_section = {
     SECTION("subject", struct th_raw_subject, subject_keys), .rules = source_rules,
@@ -110,10 +139,70 @@ static const struct th_config_key issued_checks_keys[] = {
     {.name = "chain",
      BOOLEAN(struct th_config_issued_checks, chain),
      .default_text = "true",
-     .doc = "The token's chain of actors is the subject token's with this agent outermost."},
+     .doc = "The token's chain of actors is the subject token's with this agent outermost. Where "
+            "the type promises no chain (token_exchange, on_behalf_of, and a requested_token_type) "
+            "it is checked only if it is said."},
+    {.name = "type",
+     BOOLEAN(struct th_config_issued_checks, type),
+     .default_text = "true",
+     .doc = "With \"token_exchange\": the answer says which type of token it bears "
+            "(issued_token_type), and it is the one that was asked for. With a grant_type it may "
+            "be silent."},
 };
 static const struct th_section issued_checks_section = {
     SECTION("issued_checks", struct th_config_issued_checks, issued_checks_keys)};
+
+static const struct th_config_key actor_keys[] = {
+    {.name = "from",
+     ENUM(struct th_raw_actor, from, actor_sources),
+     .required = true,
+     .doc = "Where the actor token comes from. \"client_credentials\": the agent gets an access "
+            "token of its own at the same server before (RFC 6749, 4.4). \"assertion\": the agent "
+            "signs a JWT with its key, for the server's token endpoint."},
+    {.name = "type",
+     .type = TH_KEY_TOKEN_TYPE,
+     TEXT(struct th_raw_actor, type),
+     .doc = "The actor_token_type, as in subject: \"access_token\" from client_credentials and "
+            "\"jwt\" from an assertion, unless said otherwise."},
+    {.name = "scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_actor, scopes),
+     .max_items = 64,
+     .default_text = "",
+     .doc = "With \"client_credentials\": the scopes that are asked for."},
+    {.name = "resource",
+     .type = TH_KEY_RESOURCE,
+     TEXT(struct th_raw_actor, resource),
+     .doc = "With \"client_credentials\": the resource that is asked for."},
+};
+static const struct th_section_rule actor_rules[] = {
+    {"from", "assertion", .excluded = {"scopes", "resource"}, .why = "no server is asked for it"},
+};
+static const struct th_section actor_section = {SECTION("actor", struct th_raw_actor, actor_keys),
+                                                .rules = actor_rules,
+                                                .n_rules = TH_COUNT_OF(actor_rules)};
+
+static const struct th_config_key parameter_keys[] = {
+    {.name = "name",
+     .type = TH_KEY_PARAMETER,
+     TEXT(struct th_raw_parameter, name),
+     .required = true,
+     .doc = "Its name. None of those that the exchange or the client's authentication has: these "
+            "are said by keys of their own."},
+    {.name = "value",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_parameter, value),
+     .required = true,
+     .doc = "Its value. No secret: it is shown by tokenhop explain."},
+    {.name = "leg",
+     ENUM(struct th_raw_parameter, leg, parameter_legs),
+     .default_text = "last",
+     .doc = "Which leg bears it, where the type has two: the \"last\", which yields the "
+            "credential, the \"first\", or \"every\" one. Those that get a subject or actor token "
+            "bear none."},
+};
+static const struct th_section parameter_section = {
+    SECTION("parameter", struct th_raw_parameter, parameter_keys), .has_head = true};
 
 static const struct th_config_key connection_keys[] = {
     {.name = "name",
@@ -140,7 +229,10 @@ static const struct th_config_key connection_keys[] = {
          "\"agent_to_agent\" (another agent) or \"authorization_server\" (an API that a custom "
          "authorization server protects), each by an ID-JAG in two legs; \"secret\" (a vaulted "
          "secret), \"service_account\" (a username and password) or \"resource_server\" (a third "
-         "party's token that the identity provider holds for the user), each in one leg. Two need "
+         "party's token that the identity provider holds for the user), each in one leg. At any "
+         "identity provider: \"token_exchange\" (RFC 8693), \"on_behalf_of\" (Microsoft Entra's, "
+         "and RFC 7523 with the subject token), \"client_credentials\" (the agent as itself, "
+         "whoever calls it: no subject token is asked for). Two need "
          "no exchange and no subject token: \"static\", a secret that stands in a file or the "
          "environment, the same for every caller; and \"passthrough\", which sends the caller's own "
          "Authorization to the destination, whatever is in it: a subject token too. It is the only "
@@ -154,19 +246,29 @@ static const struct th_config_key connection_keys[] = {
     {.name = "authorization_server",
      .type = TH_KEY_REFERENCE,
      TEXT(struct th_raw_connection, server),
-     .doc = "The server that issues the destination's access tokens: where the second leg goes."},
+     .doc = "The server that issues the destination's access tokens: where the second leg goes, or "
+            "the one leg of \"token_exchange\", \"on_behalf_of\" and \"client_credentials\" (the "
+            "agent's own unless said)."},
     {.name = "audience",
-     .type = TH_KEY_RESOURCE,
-     TEXT(struct th_raw_connection, audience),
-     .doc = "The audience that is asked for on the first leg. The issuer of "
-            "authorization_server unless said otherwise."},
+     .type = TH_KEY_STRING,
+     .shape = TH_KEY_ONE_OR_LIST,
+     .offset = FIELD(struct th_raw_connection, audiences, struct th_raw_list),
+     .min_items = 1,
+     .max_items = 8,
+     .doc = "The audience that is asked for. On the first leg of two a URI, the issuer of "
+            "authorization_server unless said otherwise. With \"token_exchange\" whatever the "
+            "server knows its services by, one or several; none unless said."},
     {.name = "resource",
      .type = TH_KEY_STRING,
-     TEXT(struct th_raw_connection, resource),
+     .shape = TH_KEY_ONE_OR_LIST,
+     .offset = FIELD(struct th_raw_connection, resources, struct th_raw_list),
+     .min_items = 1,
+     .max_items = 8,
      .doc = "The destination's resource URL, character for character as it is registered (a "
             "trailing slash makes another one); for \"authorization_server\", sent only if it is "
             "given. For \"secret\", \"service_account\" and \"resource_server\" the identifier on "
-            "the resource connection: an ORN, or the administrator's own string."},
+            "the resource connection: an ORN, or the administrator's own string. One or several "
+            "URIs with \"token_exchange\" (RFC 8707)."},
     {.name = "scopes",
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_connection, scopes),
@@ -174,13 +276,56 @@ static const struct th_config_key connection_keys[] = {
      .default_text = "",
      .doc = "The scopes that are asked for. Okta wants at least one, and none of its system "
             "scopes (openid, profile, email, offline_access, address, phone)."},
+    {.name = "scope_separator",
+     ENUM(struct th_raw_connection, scope_separator, scope_separators),
+     .default_text = "space",
+     .doc =
+         "What parts scopes where they are sent: a \"space\" (RFC 6749, 3.3), or a \"comma\" for "
+         "a server that wants that."},
     {.name = "second_leg_scopes",
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_connection, second_leg_scopes),
      .max_items = 64,
+     .doc = "Scopes that are sent on the second leg too, each of them one of scopes. Unless said, "
+            "none at an Okta issuer, whose custom servers want none, and all of scopes elsewhere, "
+            "as other servers issue a token without scopes if none are sent. [] sends none."},
+    {.name = "second_leg_resource",
+     BOOLEAN(struct th_raw_connection, second_leg_resource),
+     .default_text = "false",
+     .doc = "Sends resource on the second leg too, although the assertion has it."},
+    {.name = "reuse_id_jag",
+     BOOLEAN(struct th_raw_connection, reuse_id_jag),
+     .default_text = "false",
+     .doc = "Keeps what the first leg yields, in memory and while it is valid, for the next second "
+            "leg of the same agent, connection and subject token; when the server does not take it "
+            "a second time, the first leg is made anew."},
+    {.name = "requested_token_type",
+     .type = TH_KEY_TOKEN_TYPE,
+     TEXT(struct th_raw_connection, requested_token_type),
+     .doc = "With \"token_exchange\": the type of token that is asked for, as in subject; the "
+            "server's choice unless said. With \"agent_to_agent\" and \"authorization_server\": "
+            "\"jwt\" asks on the first leg for an assertion that the other server takes (OAuth "
+            "identity chaining) in place of an ID-JAG."},
+    {.name = "grant_type",
+     .type = TH_KEY_RESOURCE,
+     TEXT(struct th_raw_connection, grant_type),
+     .doc = "With \"token_exchange\": the URI of a grant of the server's own that stands in place "
+            "of RFC 8693's and takes the same parameters, such as that of Auth0's token vault."},
+    {.name = "requested_token_use",
+     ENUM(struct th_raw_connection, requested_token_use, token_uses),
+     .default_text = "on_behalf_of",
+     .doc = "With \"on_behalf_of\": sent as it is, as Microsoft Entra wants it; \"none\" leaves it "
+            "out: a plain assertion grant of RFC 7523."},
+    {.name = "actor",
+     OBJECT(struct th_raw_connection, actor, actor_section),
+     .doc = "With \"token_exchange\": a token that says who acts, beside the subject token."},
+    {.name = "parameters",
+     .shape = TH_KEY_LIST,
+     OBJECTS(struct th_raw_connection, parameters, parameter_section),
+     .max_items = 16,
      .default_text = "",
-     .doc = "Scopes that are sent on the second leg too, each of them one of scopes. Okta's "
-            "custom servers want none; others issue a token without scopes if none are sent."},
+     .doc = "Further parameters of the token request that the server wants: \"connection\", "
+            "\"organization\" and the like."},
     {.name = "subject",
      OBJECT(struct th_raw_connection, subject, subject_section),
      .doc = "The token that is exchanged."},
@@ -244,24 +389,37 @@ static const struct th_config_key connection_keys[] = {
 };
 
 #define OF_STATIC "value_file", "value", "values"
+#define OF_TWO_LEGS "second_leg_scopes", "second_leg_resource", "reuse_id_jag"
+#define OF_EXCHANGES "requested_token_type", "grant_type", "actor"
 #define OF_TOKENS                                                                                  \
-    "authorization_server", "audience", "scopes", "second_leg_scopes", "issued_checks", "dpop"
+    "authorization_server", "audience", "scopes", "scope_separator", "issued_checks", "dpop",      \
+        "requested_token_use", OF_TWO_LEGS, OF_EXCHANGES
 #define ONE_LEG                                                                                    \
     .excluded = {OF_TOKENS, OF_STATIC},                                                            \
     .why = "its one leg goes to the agent's own authorization server, for the resource alone"
-#define GOT "its credential is got by an exchange"
+#define NOT_OF_TWO_LEGS "grant_type", "actor", "requested_token_use"
+#define GOT "its credential is got by an exchange in two legs"
 static const struct th_section_rule type_rules[] = {
     {"type", "agent_to_agent", .required = {"authorization_server", "resource"},
-     .excluded = {OF_STATIC}, .why = GOT},
-    {"type", "authorization_server", .required = {"authorization_server"}, .excluded = {OF_STATIC},
-     .why = GOT},
+     .excluded = {OF_STATIC, NOT_OF_TWO_LEGS}, .why = GOT},
+    {"type", "authorization_server", .required = {"authorization_server"},
+     .excluded = {OF_STATIC, NOT_OF_TWO_LEGS}, .why = GOT},
     {"type", "secret", .required = {"resource", "inject"}, ONE_LEG},
     {"type", "service_account", .required = {"resource"}, ONE_LEG},
     {"type", "resource_server", .required = {"resource"}, ONE_LEG},
+    {"type", "token_exchange", .excluded = {OF_STATIC, OF_TWO_LEGS, "requested_token_use"},
+     .why = "it is one leg of token exchange"},
+    {"type", "on_behalf_of", .excluded = {OF_STATIC, OF_TWO_LEGS, OF_EXCHANGES},
+     .why = "its one leg presents the subject token as an assertion"},
+    {"type", "client_credentials",
+     .excluded = {OF_STATIC, OF_TWO_LEGS, OF_EXCHANGES, "requested_token_use", "subject",
+                  "without_subject"},
+     .why = "the agent acts for itself, whoever calls it"},
     {"type", "static", .exactly_one = {OF_STATIC},
-     .excluded = {OF_TOKENS, "resource", "subject", "without_subject"},
+     .excluded = {OF_TOKENS, "resource", "subject", "without_subject", "parameters"},
      .why = "nothing is exchanged, and no subject token is asked for"},
-    {"type", "passthrough", .excluded = {OF_TOKENS, OF_STATIC, "resource", "subject", "inject"},
+    {"type", "passthrough",
+     .excluded = {OF_TOKENS, OF_STATIC, "resource", "subject", "inject", "parameters"},
      .why = "nothing is exchanged, and Authorization goes on as the caller sent it"},
 };
 const struct th_section th_section_connection = {

@@ -73,6 +73,44 @@ static void add_inject(struct digest *d, const struct th_config_inject *inject)
     }
 }
 
+static void add_texts(struct digest *d, const struct th_str *texts, size_t n)
+{
+    add_number(d, n);
+    for (size_t i = 0; i < n; i++)
+        add_text(d, texts[i]);
+}
+
+/* What the requests say beyond the agent's, the server's and the scopes. */
+static void add_requests(struct digest *d, const struct th_config_connection *connection)
+{
+    const struct th_config_client *client = connection->subject_client;
+    add_text(d, connection->audience);
+    add_texts(d, connection->more_audiences, connection->n_more_audiences);
+    add_text(d, connection->resource);
+    add_texts(d, connection->more_resources, connection->n_more_resources);
+    add_number(d, connection->second_leg_resource);
+    add_text(d, connection->requested_token_type);
+    add_text(d, connection->requested_token_use);
+    add_text(d, connection->grant_type);
+    add_number(d, connection->actor.source);
+    add_text(d, connection->actor.token_type);
+    add_text(d, connection->actor.scope_text);
+    add_text(d, connection->actor.resource);
+    add_number(d, connection->n_parameters);
+    for (size_t i = 0; i < connection->n_parameters; i++) {
+        add_text(d, connection->parameters[i].name);
+        add_text(d, connection->parameters[i].value);
+        add_number(d, connection->parameters[i].leg);
+    }
+    add_text(d, connection->subject_type_uri);
+    add_number(d, client != NULL);
+    if (client != NULL) {
+        add_server(d, client->server);
+        add_text(d, client->client_id);
+        add_text(d, client->scope_text);
+    }
+}
+
 static void add_connection(struct digest *d, const struct th_config_connection *connection)
 {
     const struct th_config_issued_checks *checks = &connection->issued_checks;
@@ -81,8 +119,7 @@ static void add_connection(struct digest *d, const struct th_config_connection *
     add_number(d, connection->type);
     if (connection->server != NULL)
         add_server(d, connection->server);
-    add_text(d, connection->audience);
-    add_text(d, connection->resource);
+    add_requests(d, connection);
     add_text(d, connection->scope_text);
     add_text(d, connection->second_leg_scope_text);
     add_number(d, connection->subject_type);
@@ -92,8 +129,8 @@ static void add_connection(struct digest *d, const struct th_config_connection *
     add_number(d, connection->n_subject_issuers);
     for (size_t i = 0; i < connection->n_subject_issuers; i++)
         add_server(d, connection->subject_issuers[i]);
-    add_number(d,
-               checks->audience | checks->subject << 1 | checks->scope << 2 | checks->chain << 3);
+    add_number(d, checks->audience | checks->subject << 1 | checks->scope << 2 |
+                      checks->chain << 3 | checks->type << 4);
 }
 
 int th_config_version_digest(const struct th_config_connection *connection, uint8_t ret_version[16])

@@ -298,8 +298,9 @@ static void decide_matched(const struct th_config_view *config, const struct th_
         decision->action = TH_GATE_PUBLIC;
         return;
     }
-    if (connection->type == TH_TYPE_STATIC) {
-        decision->action = TH_GATE_CREDENTIAL;
+    if (!th_config_asks_subject(connection) && connection->subject_token == NULL) {
+        decision->action =
+            TH_GATE_CREDENTIAL; /* of the agent or the configuration, for everybody */
         return;
     }
     bool passes = connection->type == TH_TYPE_PASSTHROUGH;

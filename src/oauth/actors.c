@@ -1,5 +1,6 @@
 #include "actors.h"
 
+#include "tokenhop/base/check.h"
 #include "tokenhop/oauth/jose.h"
 
 void th_actors_read(const json_t *claims, struct th_actors *ret_actors)
@@ -12,26 +13,38 @@ void th_actors_read(const json_t *claims, struct th_actors *ret_actors)
     }
 }
 
-static bool is_asked(struct th_str scope, const struct th_str *asked, size_t n_asked)
+static bool is_asked(struct th_str scope, const struct th_scope_limit *limit)
 {
-    for (size_t i = 0; i < n_asked; i++) {
-        if (th_str_equal(asked[i], scope))
+    static const char *const of_claims[] = {"openid", "profile", "email", "address", "phone"};
+    for (size_t i = 0; i < limit->n_asked; i++) {
+        if (th_str_equal(limit->asked[i], scope))
+            return true;
+    }
+    for (size_t i = 0; limit->with_claims && i < TH_COUNT_OF(of_claims); i++) {
+        if (th_str_equal(th_str_of(of_claims[i]), scope))
             return true;
     }
     return false;
 }
 
-/* Parted by spaces; where there is none and there is a '+', by that (reference, 1). */
-static bool text_within(struct th_str text, const struct th_str *asked, size_t n_asked)
+static bool has(struct th_str text, char c)
+{
+    return text.len > 0 && memchr(text.ptr, c, text.len) != NULL;
+}
+
+/* Parted by spaces, or where the server wants it by commas; where there is neither and there is a '+', by
+ * that (reference, 1). */
+static bool text_within(struct th_str text, const struct th_scope_limit *limit)
 {
     char parting = ' ';
-    if (memchr(text.ptr, ' ', text.len) == NULL && memchr(text.ptr, '+', text.len) != NULL &&
-        !is_asked(text, asked, n_asked))
+    if (!has(text, ' ') && limit->separator != ' ' && has(text, limit->separator))
+        parting = limit->separator;
+    else if (!has(text, ' ') && has(text, '+') && !is_asked(text, limit))
         parting = '+';
     while (text.len > 0) {
         const char *end = memchr(text.ptr, parting, text.len);
         size_t len = end != NULL ? (size_t)(end - text.ptr) : text.len;
-        if (len > 0 && !is_asked((struct th_str){text.ptr, len}, asked, n_asked))
+        if (len > 0 && !is_asked((struct th_str){text.ptr, len}, limit))
             return false;
         size_t step = end != NULL ? len + 1 : len;
         text = (struct th_str){text.ptr + step, text.len - step};
@@ -39,20 +52,20 @@ static bool text_within(struct th_str text, const struct th_str *asked, size_t n
     return true;
 }
 
-bool th_scope_claim_within(const json_t *claims, const char *name, const struct th_str *asked,
-                           size_t n_asked)
+bool th_scope_claim_within(const json_t *claims, const char *name,
+                           const struct th_scope_limit *limit)
 {
     const json_t *claim = json_object_get(claims, name);
     if (claim == NULL || json_is_null(claim))
         return true;
     if (json_is_string(claim))
-        return text_within(th_jwt_text(claims, name), asked, n_asked);
+        return text_within(th_jwt_text(claims, name), limit);
     if (!json_is_array(claim))
         return false;
     for (size_t i = 0; i < json_array_size(claim); i++) {
         const json_t *one = json_array_get(claim, i);
         struct th_str scope = {json_string_value(one), json_string_length(one)};
-        if (!json_is_string(one) || !is_asked(scope, asked, n_asked))
+        if (!json_is_string(one) || !is_asked(scope, limit))
             return false;
     }
     return true;

@@ -15,8 +15,15 @@ struct th_actors {
 };
 void th_actors_read(const json_t *claims, struct th_actors *ret_actors);
 
-/* Whether every scope of `scope` or `scp` (string or array of strings) is among `asked`. */
-bool th_scope_claim_within(const json_t *claims, const char *name, const struct th_str *asked,
-                           size_t n_asked);
+/* Which scopes what is issued may have. */
+struct th_scope_limit {
+    const struct th_str *asked;
+    size_t n_asked;
+    char separator;   /* besides the space */
+    bool with_claims; /* and those that only let claims in: OpenID Connect Core, 5.4 */
+};
+/* Whether every scope of `scope` or `scp` (string or array of strings) is within the limit. */
+bool th_scope_claim_within(const json_t *claims, const char *name,
+                           const struct th_scope_limit *limit);
 
 #endif

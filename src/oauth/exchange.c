@@ -19,20 +19,25 @@
 
 #define FORM_MAX ((size_t)512 * 1024) /* two tokens of 64 KiB, each byte escaped, and the rest */
 
-static const struct th_plan_leg *leg_of(const struct th_exchange *ex)
+const struct th_plan_leg *th_exchange_leg(const struct th_exchange *ex)
 {
-    return ex->is_revoking ? ex->plan->revocation : &ex->plan->legs[ex->leg];
+    return ex->is_revoking ? ex->plan->revocation : ex->legs.items[ex->leg];
+}
+
+static bool is_last_leg(const struct th_exchange *ex)
+{
+    return ex->leg + 1 == ex->legs.n;
 }
 
 const struct th_config_authorization_server *th_exchange_server(const struct th_exchange *ex)
 {
-    return th_plan_leg_server(leg_of(ex), ex->agent, ex->connection);
+    return th_plan_leg_server(th_exchange_leg(ex), ex->agent, ex->connection);
 }
 
 struct th_str th_exchange_endpoint(const struct th_exchange *ex)
 {
     const struct th_config_authorization_server *server = th_exchange_server(ex);
-    const struct th_metadata *metadata = ex->metadata[ex->leg];
+    const struct th_metadata *metadata = ex->metadata[th_exchange_metadata_at(ex)];
     struct th_str configured =
         ex->is_revoking ? server->revocation_endpoint : server->token_endpoint;
     if (configured.len > 0 || metadata == NULL)
@@ -40,23 +45,22 @@ struct th_str th_exchange_endpoint(const struct th_exchange *ex)
     return ex->is_revoking ? metadata->revocation_endpoint : metadata->token_endpoint;
 }
 
-/* The result is an error: which leg, where, why. */
-static enum th_exchange_state fail(struct th_exchange *ex, int error, const char *why)
+enum th_exchange_state th_exchange_fail(struct th_exchange *ex, int error, const char *why)
 {
     char name[64];
     th_printable_copy(name, sizeof name, th_exchange_server(ex)->name);
     ex->result.error = error;
     (void)snprintf(ex->result.detail, sizeof ex->result.detail,
-                   "leg %s at authorization server \"%s\": %s%s%s", leg_of(ex)->name, name,
+                   "leg %s at authorization server \"%s\": %s%s%s", th_exchange_leg(ex)->name, name,
                    ex->result.oauth_error, ex->result.oauth_error[0] != '\0' ? ": " : "", why);
     return TH_EXCHANGE_END;
 }
 
-/* What is of one try and must not reach the next. */
-static void drop_try(struct th_exchange *ex)
+void th_exchange_drop_try(struct th_exchange *ex)
 {
     ex->proof = th_secret_unref(ex->proof);
     ex->dpop_proof = th_secret_unref(ex->dpop_proof);
+    ex->actor_assertion = th_secret_unref(ex->actor_assertion);
     ex->has_nonce = false;
     ex->client.key = th_key_unref(ex->client.key);
     th_token_answer_fini(&ex->answer);
@@ -76,9 +80,10 @@ static void drop_all(struct th_exchange *ex)
     th_timer_stop(&worker->wheel, &ex->deadline);
     th_document_leave(&ex->document);
     ex->lacking = th_jwks_unref(ex->lacking);
-    drop_try(ex);
+    th_exchange_drop_try(ex);
     th_exchange_leave_all(ex);
     ex->previous = th_secret_unref(ex->previous);
+    ex->actor = th_secret_unref(ex->actor);
     ex->subject_token = th_secret_unref(ex->subject_token);
     ex->rejected = th_secret_unref(ex->rejected);
     json_decref(ex->subject_claims);
@@ -106,207 +111,73 @@ struct th_exchange *th_exchange_free(struct th_exchange *ex)
     return NULL;
 }
 
-/* -- the client assertion and the DPoP proof --------------------------------------------------------- */
-
-/* On a helper thread. Holds all it reads, as the exchange may be gone meanwhile. */
-struct prove_job {
-    struct th_job job;
-    uint64_t handle;
-    struct th_config *config;           /* counted; NULL in tests without one */
-    struct th_client client;            /* the key counted */
-    const struct th_metadata *metadata; /* counted; the audience may be its text */
-    struct th_str audience;
-    struct th_dpop_key *dpop_key; /* counted; NULL: no such proof */
-    struct th_str endpoint;
-    int64_t wall_ms;
-    int error;
-    struct th_secret *proof;
-    struct th_secret *dpop_proof;
-};
-
-static void prove_job_free(struct prove_job *prove)
-{
-    th_key_unref(prove->client.key);
-    th_metadata_unref(prove->metadata);
-    th_secret_unref(prove->proof);
-    th_secret_unref(prove->dpop_proof);
-    th_dpop_key_unref(prove->dpop_key);
-    if (prove->config != NULL)
-        th_config_unref(prove->config);
-    th_free(prove);
-}
-
-static void prove_work(struct th_job *job)
-{
-    struct prove_job *prove = TH_CONTAINER_OF(job, struct prove_job, job);
-    const struct th_client_auth *method = th_client_auth_get(prove->client.auth->method);
-    if (method->prove != NULL)
-        prove->error =
-            method->prove(&prove->client, prove->audience, prove->wall_ms, &prove->proof);
-    if (prove->error == 0 && prove->dpop_key != NULL)
-        prove->error = th_exchange_make_proof(prove->dpop_key, prove->endpoint, prove->wall_ms,
-                                              &prove->dpop_proof);
-}
-
-static const char *why_unproven(int error)
-{
-    return error == TH_E_CONFIG
-               ? "the agent's key or secret cannot be used: does it fit auth.method and auth.alg?"
-               : "the client assertion could not be made now";
-}
-
-static void prove_done(struct th_job *job)
-{
-    struct prove_job *prove = TH_CONTAINER_OF(job, struct prove_job, job);
-    struct th_exchange *ex = th_handle_find(job->worker->handles, prove->handle);
-    if (ex != NULL) {
-        TH_REQUIRE(ex->magic == TH_EXCHANGE_MAGIC && ex->state == TH_EXCHANGE_PROVING);
-        th_handle_drop(job->worker->handles, ex->handle);
-        ex->handle = 0;
-        ex->proof = th_take(&prove->proof);
-        ex->dpop_proof = th_take(&prove->dpop_proof);
-        int error = job->skipped ? TH_E_DRAINING : prove->error;
-        th_exchange_run(ex, error == 0 ? TH_EXCHANGE_SEND : fail(ex, error, why_unproven(error)));
-    }
-    prove_job_free(prove);
-}
-
-static int prove_elsewhere(struct th_exchange *ex, struct th_str audience, int64_t wall_ms)
-{
-    struct th_worker *worker = ex->worker;
-    struct prove_job *prove = th_calloc(1, sizeof *prove);
-    if (prove == NULL)
-        return TH_E_NOMEM;
-    ex->handle = th_handle_new(worker->handles, ex);
-    prove->job.work = prove_work;
-    prove->job.done = prove_done;
-    prove->handle = ex->handle;
-    prove->config = ex->config != NULL ? th_config_ref(ex->config) : NULL;
-    prove->client = ex->client;
-    prove->client.key = ex->client.key != NULL ? th_key_ref(ex->client.key) : NULL;
-    if (th_exchange_bears_proof(ex))
-        prove->dpop_key = th_dpop_key_ref(ex->dpop_key);
-    prove->endpoint = th_exchange_endpoint(ex);
-    if (ex->metadata[ex->leg] != NULL)
-        prove->metadata = th_metadata_ref(ex->metadata[ex->leg]);
-    prove->audience = audience;
-    prove->wall_ms = wall_ms;
-    int error =
-        ex->handle != 0 ? th_helpers_submit(worker->helpers, worker, &prove->job) : TH_E_NOMEM;
-    if (error != 0) {
-        th_handle_drop(worker->handles, ex->handle);
-        ex->handle = 0;
-        prove_job_free(prove);
-    }
-    return error;
-}
-
-static enum th_exchange_state hold_off(struct th_exchange *ex, int64_t wait_ms)
-{
-    char why[64];
-    ex->result.retry_after_ms = wait_ms;
-    ex->result.was_held_off = ex->result.n_legs == 0;
-    (void)snprintf(why, sizeof why, "after failures it is not asked again for %lld ms",
-                   (long long)wait_ms);
-    return fail(ex, TH_E_EXCHANGE_DOWN, why);
-}
-
-/* Before the first leg all of them are looked at, as it would be spent for nothing. */
-static bool is_refused(struct th_exchange *ex)
-{
-    size_t last = ex->result.n_legs == 0 ? ex->plan->n_legs - 1 : ex->leg;
-    for (size_t leg = ex->leg; leg <= last; leg++) {
-        if (th_refused_holds(ex, leg)) {
-            ex->result.error = TH_E_EXCHANGE_CLIENT;
-            ex->result.was_held_off = ex->result.n_legs == 0;
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum th_exchange_state enter_prove(struct th_exchange *ex)
-{
-    struct th_worker *worker = ex->worker;
-    if (ex->is_revoking && !ex->only_revokes &&
-        th_exchange_endpoint(ex).len == 0) { /* nowhere to */
-        ex->is_revoking = false;
-        ex->n_revocations = 0;
-    }
-    const struct th_config_authorization_server *server = th_exchange_server(ex);
-    struct th_str audience = th_client_auth_audience(server, th_exchange_endpoint(ex));
-    int64_t wall_ms = th_clock_wall_ms(worker->clock);
-    int error = 0;
-    drop_try(ex);
-    if (!ex->is_revoking && is_refused(ex))
-        return TH_EXCHANGE_END;
-    int64_t wait_ms = th_exchange_enter_leg(ex);
-    if (wait_ms > 0)
-        return hold_off(ex, wait_ms);
-    th_exchange_choose_auth(ex, server);
-    const struct th_client_auth *method = th_client_auth_get(ex->client.auth->method);
-    if (method->has_key)
-        error = th_exchanger_get_key(ex->exchanger, ex->config, ex->client.auth, &ex->client.key);
-    bool bears_proof = th_exchange_bears_proof(ex);
-    if (error == 0 && bears_proof)
-        error = th_exchange_get_dpop_key(ex);
-    bool is_slow = error == 0 && worker->helpers != NULL &&
-                   ((method->is_slow != NULL && method->is_slow(&ex->client)) ||
-                    (bears_proof && th_dpop_key_is_slow(ex->dpop_key)));
-    if (is_slow)
-        error = prove_elsewhere(ex, audience, wall_ms);
-    else if (error == 0 && method->prove != NULL)
-        error = method->prove(&ex->client, audience, wall_ms, &ex->proof);
-    if (error == 0 && !is_slow && bears_proof)
-        error = th_exchange_make_proof(ex->dpop_key, th_exchange_endpoint(ex), wall_ms,
-                                       &ex->dpop_proof);
-    if (error != 0)
-        return fail(ex, error, why_unproven(error));
-    return is_slow ? TH_EXCHANGE_PROVING : TH_EXCHANGE_SEND;
-}
-
 /* -- the request --------------------------------------------------------------------------------- */
 
-static struct th_str subject_type_urn(enum th_subject_type type)
-{
-    switch (type) {
-    case TH_SUBJECT_ID_TOKEN:
-        return TH_STR("urn:ietf:params:oauth:token-type:id_token");
-    case TH_SUBJECT_ACCESS_TOKEN:
-        return TH_STR("urn:ietf:params:oauth:token-type:access_token");
-    case TH_SUBJECT_AUTO:
-        break;
-    }
-    TH_REQUIRE(!"the type was told before");
-    return TH_STR_NONE;
-}
-
-static struct th_str value_of(const struct th_exchange *ex,
+/* A token; empty where the parameter is none. */
+static struct th_str token_of(const struct th_exchange *ex,
                               const struct th_leg_parameter *parameter)
 {
+    const struct th_secret *token = NULL;
     switch (parameter->value) {
-    case TH_VALUE_CONSTANT:
-        return th_str_of(parameter->constant);
-    case TH_VALUE_ASSERTION_GRANT:
-        return th_plan_assertion_grant(parameter, ex->connection);
     case TH_VALUE_SUBJECT_TOKEN:
-        return th_secret_expose(ex->subject_token);
-    case TH_VALUE_SUBJECT_TYPE:
-        return subject_type_urn(ex->result.subject.type);
-    case TH_VALUE_AUDIENCE:
-        return ex->connection->audience;
-    case TH_VALUE_RESOURCE:
-        return ex->connection->resource;
-    case TH_VALUE_SCOPES:
-        return ex->connection->scope_text;
-    case TH_VALUE_SECOND_LEG_SCOPES:
-        return ex->connection->second_leg_scope_text;
+        token = ex->subject_token;
+        break;
+    case TH_VALUE_ACTOR_TOKEN:
+        token = ex->actor_assertion != NULL ? ex->actor_assertion : ex->actor;
+        break;
     case TH_VALUE_PREVIOUS_TOKEN:
-        return th_secret_expose(ex->previous);
+        token = ex->previous;
+        break;
     case TH_VALUE_REJECTED_TOKEN:
-        return th_secret_expose(ex->rejected);
+        token = ex->rejected;
+        break;
+    case TH_VALUE_CONSTANT:
+    case TH_VALUE_ASSERTION_GRANT:
+    case TH_VALUE_GRANT_TYPE:
+    case TH_VALUE_REQUESTED_TYPE:
+    case TH_VALUE_REQUESTED_USE:
+    case TH_VALUE_SUBJECT_TYPE:
+    case TH_VALUE_ACTOR_TYPE:
+    case TH_VALUE_AUDIENCE:
+    case TH_VALUE_RESOURCE:
+    case TH_VALUE_SCOPES:
+    case TH_VALUE_SECOND_LEG_SCOPES:
+    case TH_VALUE_SECOND_LEG_RESOURCE:
+    case TH_VALUE_ACTOR_SCOPES:
+    case TH_VALUE_ACTOR_RESOURCE:
+    case TH_VALUE_CLIENT_SCOPES:
+    case TH_VALUE_AGENT_RESOURCE:
+        break;
     }
-    return TH_STR_NONE;
+    return token != NULL ? th_secret_expose(token) : TH_STR_NONE;
+}
+
+static void add_parameter(const struct th_exchange *ex, const struct th_leg_parameter *parameter,
+                          struct th_buf *form)
+{
+    struct th_str values[TH_PLAN_VALUES_MAX], name = th_str_of(parameter->name);
+    size_t n = th_plan_configured(parameter, ex->agent, ex->connection, values);
+    for (size_t i = 0; i < n; i++)
+        th_form_add(form, name, values[i]);
+    if (n > 0)
+        return;
+    if (parameter->value == TH_VALUE_SUBJECT_TYPE) /* told from the token */
+        th_form_add(form, name, th_plan_subject_type(ex->result.subject.type, ex->connection));
+    else
+        th_form_add(form, name, token_of(ex, parameter));
+}
+
+static void add_parameters(const struct th_exchange *ex, struct th_buf *form)
+{
+    const struct th_plan_leg *leg = th_exchange_leg(ex);
+    const struct th_config_connection *connection = ex->connection;
+    for (size_t i = 0; i < leg->n_parameters; i++)
+        add_parameter(ex, &leg->parameters[i], form);
+    for (size_t i = 0; i < connection->n_parameters && !ex->is_revoking; i++) {
+        const struct th_config_parameter *further = &connection->parameters[i];
+        if (th_plan_leg_bears_parameter(&ex->legs, ex->leg, further))
+            th_form_add(form, further->name, further->value);
+    }
 }
 
 static void on_fetch(void *arg, int error, const struct th_fetch_response *response,
@@ -340,7 +211,7 @@ static void report_sent(struct th_exchange *ex)
         th_metrics_count(metrics, TH_METRIC_LEGS_RETRIED);
     else
         ex->result.n_legs = (unsigned)at + 1;
-    report->name = leg_of(ex)->name;
+    report->name = th_exchange_leg(ex)->name;
     report->endpoint = th_exchange_endpoint(ex);
     report->status = 0;
     ex->sent_us = th_clock_precise_us();
@@ -348,12 +219,10 @@ static void report_sent(struct th_exchange *ex)
 
 static enum th_exchange_state enter_send(struct th_exchange *ex)
 {
-    const struct th_plan_leg *leg = leg_of(ex);
     struct th_buf form, authorization;
     th_buf_init_secret(&form, FORM_MAX);
     th_buf_init_secret(&authorization, FORM_MAX);
-    for (size_t i = 0; i < leg->n_parameters; i++)
-        th_form_add(&form, th_str_of(leg->parameters[i].name), value_of(ex, &leg->parameters[i]));
+    add_parameters(ex, &form);
     th_client_auth_get(ex->client.auth->method)
         ->present(&ex->client, ex->proof, &form, &authorization);
     int error = form.failed || authorization.failed ? TH_E_NOMEM : 0;
@@ -363,13 +232,14 @@ static enum th_exchange_state enter_send(struct th_exchange *ex)
         ex->share_ms = th_exchange_share_ms(ex);
         error = start_fetch(ex, &form, &authorization);
     }
-    bool is_last = ex->only_revokes || (!ex->is_revoking && ex->leg + 1 == ex->plan->n_legs);
+    bool is_last = ex->only_revokes || (!ex->is_revoking && is_last_leg(ex));
     if (error == 0 && !is_last)
         th_timer_set(&ex->worker->wheel, &ex->share,
                      th_clock_monotonic_ms(ex->worker->clock) + ex->share_ms);
     th_buf_fini(&form);
     th_buf_fini(&authorization);
-    return error == 0 ? TH_EXCHANGE_WAIT : fail(ex, error, "the request could not be made");
+    return error == 0 ? TH_EXCHANGE_WAIT
+                      : th_exchange_fail(ex, error, "the request could not be made");
 }
 
 /* -- the answer ---------------------------------------------------------------------------------- */
@@ -393,7 +263,8 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
     if (ex->is_revoking && (error == 0 || !ex->only_revokes)) {
         th_exchange_read_revoked(ex, response);
     } else if (error == 0) {
-        th_token_answer_read(response, leg_of(ex), th_exchange_server(ex)->issuer, &ex->answer);
+        th_token_answer_read(response, th_exchange_leg(ex), th_exchange_server(ex)->issuer,
+                             &ex->answer);
         th_exchange_explain_proof(ex);
         th_exchange_hide_secret(ex);
     } else {
@@ -421,8 +292,8 @@ static void log_oddity(struct th_exchange *ex, const char *oddity)
         return;
     TH_LOG(ex->worker->log, TH_LEVEL_INFO, "exchange.odd",
            "What was issued is used, but it is not quite as expected",
-           TH_LOG_STR("connection", ex->connection->name), TH_LOG_TEXT("leg", leg_of(ex)->name),
-           TH_LOG_TEXT("oddity", oddity));
+           TH_LOG_STR("connection", ex->connection->name),
+           TH_LOG_TEXT("leg", th_exchange_leg(ex)->name), TH_LOG_TEXT("oddity", oddity));
     th_exchange_watch_note(ex, oddity);
 }
 
@@ -438,9 +309,33 @@ static void take_result(struct th_exchange *ex, const json_t *claims)
     th_delegation_note(ex, claims);
 }
 
+static void keep(struct th_secret **place, struct th_token_answer *answer)
+{
+    th_secret_unref(*place);
+    *place = th_take(&answer->token);
+}
+
+/* Of any other leg it is for those that follow. */
+static enum th_exchange_state take_yield(struct th_exchange *ex, const struct th_plan_leg *leg)
+{
+    switch (leg->yields) {
+    case TH_LEG_YIELDS_GRANT:
+        keep(&ex->previous, &ex->answer);
+        break;
+    case TH_LEG_YIELDS_ACTOR:
+        keep(&ex->actor, &ex->answer);
+        break;
+    case TH_LEG_YIELDS_SUBJECT:
+        keep(&ex->subject_token, &ex->answer);
+        return th_exchange_take_subject(ex);
+    }
+    ex->leg++;
+    return TH_EXCHANGE_DISCOVER;
+}
+
 static enum th_exchange_state accept_answer(struct th_exchange *ex)
 {
-    const struct th_plan_leg *leg = leg_of(ex);
+    const struct th_plan_leg *leg = th_exchange_leg(ex);
     struct th_jwt jwt = {0};
     const char *why = NULL, *oddity = NULL;
     th_exchange_note_accepted(ex);
@@ -448,7 +343,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
     int error =
         ex->answer.token != NULL ? th_jwt_parse(th_secret_expose(ex->answer.token), &jwt) : 0;
     if (error == TH_E_NOMEM)
-        return fail(ex, error, "no memory to look at the token");
+        return th_exchange_fail(ex, error, "no memory to look at the token");
     const struct th_issued issued = {.agent = ex->agent,
                                      .connection = ex->connection,
                                      .subject_type = ex->result.subject.type,
@@ -462,18 +357,14 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
         error = th_exchange_check_binding(ex, jwt.claims, &why, &oddity);
     enum th_exchange_state next = TH_EXCHANGE_END;
     if (error != 0) {
-        fail(ex, error, why);
+        th_exchange_fail(ex, error, why);
     } else {
         log_oddity(ex, leg->note != NULL ? leg->note(&issued) : NULL);
         log_oddity(ex, oddity);
-        if (ex->leg + 1 == ex->plan->n_legs) {
+        if (is_last_leg(ex))
             take_result(ex, jwt.claims);
-        } else {
-            th_secret_unref(ex->previous);
-            ex->previous = th_take(&ex->answer.token);
-            ex->leg++;
-            next = TH_EXCHANGE_DISCOVER;
-        }
+        else
+            next = take_yield(ex, leg);
     }
     th_jwt_fini(&jwt);
     return next;
@@ -481,7 +372,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
 
 static enum th_exchange_state refuse_answer(struct th_exchange *ex)
 {
-    const struct th_plan_leg *leg = leg_of(ex);
+    const struct th_plan_leg *leg = th_exchange_leg(ex);
     const struct th_token_answer *answer = &ex->answer;
     /* The request may have arrived all the same: the grant is tried once more, with a new assertion.
      * A 503 is an answer, and no reason to ask again at once. */
@@ -494,7 +385,7 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
         return TH_EXCHANGE_DISCOVER;
     /* Used up or too old meanwhile (reference, 4.7). */
     if (answer->is_invalid_grant && leg->restarts_on_invalid_grant && !ex->has_restarted &&
-        ex->leg > 0) {
+        ex->leg > ex->legs.n_before) {
         ex->has_restarted = true;
         ex->previous = th_secret_unref(ex->previous);
         ex->leg--;
@@ -503,7 +394,7 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
     ex->result.retry_after_ms = answer->retry_after_ms;
     memcpy(ex->result.oauth_error, answer->oauth_error, sizeof answer->oauth_error);
     memcpy(ex->result.interaction_uri, answer->interaction_uri, sizeof answer->interaction_uri);
-    fail(ex, answer->error, answer->why);
+    th_exchange_fail(ex, answer->error, answer->why);
     if (answer->error == TH_E_EXCHANGE_CLIENT)
         th_refused_note(ex);
     return TH_EXCHANGE_END;
@@ -551,10 +442,11 @@ static void on_deadline(struct th_timer *timer)
         th_exchange_leave_leg(ex);
     }
     th_exchange_run(
-        ex, fail(ex, TH_E_EXCHANGE_TIMEOUT,
-                 ex->state == TH_EXCHANGE_VERIFYING
-                     ? "the keys of the subject token's issuer did not come before its deadline"
-                     : "no answer came before the exchange's deadline"));
+        ex, th_exchange_fail(
+                ex, TH_E_EXCHANGE_TIMEOUT,
+                ex->state == TH_EXCHANGE_VERIFYING
+                    ? "the keys of the subject token's issuer did not come before its deadline"
+                    : "no answer came before the exchange's deadline"));
 }
 
 /* -- the machine --------------------------------------------------------------------------------- */
@@ -580,7 +472,8 @@ void th_exchange_run(struct th_exchange *ex, enum th_exchange_state next)
         TH_ASSERT((states[ex->state].next >> next & 1) != 0);
         ex->state = next;
         TH_LOG(ex->worker->log, TH_LEVEL_DEBUG, "exchange.state", "An exchange moves on",
-               TH_LOG_STR("connection", ex->connection->name), TH_LOG_TEXT("leg", leg_of(ex)->name),
+               TH_LOG_STR("connection", ex->connection->name),
+               TH_LOG_TEXT("leg", th_exchange_leg(ex)->name),
                TH_LOG_TEXT("state", states[next].name));
         if (states[next].enter == NULL)
             return;
@@ -605,6 +498,7 @@ struct th_exchange *th_exchange_new(struct th_exchanger *exchanger,
     ex->agent = request->agent;
     ex->connection = request->connection;
     ex->plan = th_plan_get(request->connection->type);
+    th_plan_select(ex->connection, &ex->legs);
     ex->observer = request->observer;
     ex->observer_arg = request->observer_arg;
     ex->result.retry_after_ms = -1;
@@ -614,10 +508,12 @@ struct th_exchange *th_exchange_new(struct th_exchanger *exchanger,
     th_list_push_back(&exchanger->running, &ex->link);
     ex->fn = fn;
     ex->arg = arg;
-    ex->started_wall_ms = th_clock_wall_ms(ex->worker->clock);
-    ex->subject_token = th_secret_new(request->subject_token.ptr, request->subject_token.len);
-    if (ex->subject_token == NULL)
-        return th_exchange_free(ex);
+    ex->subject_wall_ms = th_clock_wall_ms(ex->worker->clock);
+    if (request->subject_token.len > 0) {
+        ex->subject_token = th_secret_new(request->subject_token.ptr, request->subject_token.len);
+        if (ex->subject_token == NULL)
+            return th_exchange_free(ex);
+    }
     th_timer_set(&ex->worker->wheel, &ex->deadline, request->deadline_ms);
     ex->whole_ms = request->deadline_ms - th_clock_monotonic_ms(ex->worker->clock);
     return ex;
@@ -634,18 +530,19 @@ int th_exchange_start(struct th_exchanger *exchanger, const struct th_exchange_r
                       th_exchange_fn *fn, void *arg, struct th_exchange **ret_exchange,
                       struct th_errinfo *reterr)
 {
-    struct th_worker *worker = exchanger->worker;
+    struct th_exchange_request given = *request;
     struct th_subject subject;
     json_t *claims;
     if (TH_CHECK_FAILS(th_plan_get(request->connection->type)->n_legs > 0))
         return th_errinfo_set(reterr, TH_E_INTERNAL, NULL, NULL,
                               "nothing is exchanged for a connection of this type");
-    int error =
-        th_subject_read(request->subject_token, request->agent, request->connection->subject_type,
-                        th_clock_wall_ms(worker->clock), &subject, &claims, reterr);
+    if (!th_exchange_takes_subject(request->connection))
+        given.subject_token = TH_STR_NONE; /* whoever has one: it is not asked for */
+    int error = th_exchange_read_subject(&given, th_clock_wall_ms(exchanger->worker->clock),
+                                         &subject, &claims, reterr);
     if (error != 0)
         return error;
-    struct th_exchange *ex = th_exchange_new(exchanger, request, fn, arg);
+    struct th_exchange *ex = th_exchange_new(exchanger, &given, fn, arg);
     if (ex == NULL || begin_with_revocation(ex, request->rejected_token) != 0) {
         th_exchange_free(ex);
         json_decref(claims);

@@ -9,7 +9,8 @@ void th_exchange_choose_auth(struct th_exchange *ex,
                              const struct th_config_authorization_server *server)
 {
     ex->client.server = server;
-    th_config_agent_registration(ex->agent, server, &ex->client.client_id, &ex->registered);
+    th_plan_leg_client(th_exchange_leg(ex), ex->agent, ex->connection, &ex->client.client_id,
+                       &ex->registered);
     if (ex->switched == ex->registered)
         ex->client.auth = ex->switched_to;
     else

@@ -10,7 +10,7 @@
 static const struct th_config_authorization_server *server_at(const struct th_exchange *ex,
                                                               size_t leg)
 {
-    return th_plan_leg_server(&ex->plan->legs[leg], ex->agent, ex->connection);
+    return th_plan_leg_server(ex->legs.items[leg], ex->agent, ex->connection);
 }
 
 /* Empty while it is not known: then its server's metadata has yet to come. */
@@ -79,7 +79,7 @@ static bool is_asked_before(const struct th_exchange *ex, size_t leg)
 
 static int64_t enter_plan(struct th_exchange *ex)
 {
-    for (size_t leg = 0; leg < ex->plan->n_legs; leg++) {
+    for (size_t leg = 0; leg < ex->legs.n; leg++) {
         if (endpoint_at(ex, leg).len == 0 || is_asked_before(ex, leg))
             continue;
         int64_t wait_ms = enter(ex, leg);
@@ -150,7 +150,7 @@ int64_t th_exchange_share_ms(const struct th_exchange *ex)
         return left_ms > 0 ? left_ms : 1;
     if (ex->is_revoking)
         left_ms /= 3; /* what matters comes after it */
-    else if (ex->leg + 1 < ex->plan->n_legs)
+    else if (ex->leg + 1 < ex->legs.n)
         left_ms = left_ms * TH_EXCHANGE_SHARE_PERCENT / 100;
     return left_ms > 0 ? left_ms : 1;
 }

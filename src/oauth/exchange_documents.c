@@ -51,15 +51,15 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
     struct th_document_failure failure;
     bool revokes = ex->only_revokes; /* else it is the leg's endpoint that cannot be done without */
     struct th_str configured = revokes ? server->revocation_endpoint : server->token_endpoint;
-    if (configured.len > 0 || ex->metadata[ex->leg] != NULL)
+    if (configured.len > 0 || ex->metadata[th_exchange_metadata_at(ex)] != NULL)
         return TH_EXCHANGE_PROVE;
     int error = th_metadata_get(ex->exchanger->documents, server, waiter_of(ex),
-                                &ex->metadata[ex->leg], &failure);
+                                &ex->metadata[th_exchange_metadata_at(ex)], &failure);
     if (error == TH_AGAIN)
         return TH_EXCHANGE_DISCOVERING;
     if (error != 0)
         return lack(ex, "metadata", server, &failure);
-    const struct th_metadata *metadata = ex->metadata[ex->leg];
+    const struct th_metadata *metadata = ex->metadata[th_exchange_metadata_at(ex)];
     if ((revokes ? metadata->revocation_endpoint : metadata->token_endpoint).len > 0)
         return TH_EXCHANGE_PROVE;
     failure = (struct th_document_failure){
@@ -120,7 +120,7 @@ static bool would_be_there(const struct th_exchange *ex, const struct th_jwks *k
 {
     int64_t asked_ms = th_jwks_asked_wall_ms(keys);
     int64_t issued_ms = th_jwt_time_ms(ex->subject_claims, "iat");
-    return asked_ms >= ex->started_wall_ms || (issued_ms >= 0 && asked_ms >= issued_ms);
+    return asked_ms >= ex->subject_wall_ms || (issued_ms >= 0 && asked_ms >= issued_ms);
 }
 
 static enum th_exchange_state refuse_unknown(struct th_exchange *ex)
@@ -179,7 +179,7 @@ static enum th_exchange_state verify_signature(struct th_exchange *ex,
 enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex)
 {
     enum th_subject_verify verify = ex->connection->subject_verify;
-    if (verify == TH_SUBJECT_VERIFY_NEVER)
+    if (verify == TH_SUBJECT_VERIFY_NEVER || ex->subject_token == NULL)
         return TH_EXCHANGE_DISCOVER;
     const struct th_config_authorization_server *issuer = find_issuer(ex);
     if (issuer == NULL && verify == TH_SUBJECT_VERIFY_KNOWN)
@@ -191,6 +191,6 @@ enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex)
                           : "its issuer is none that may issue tokens for this agent");
     const char *why;
     int error = th_subject_check_claims(ex->subject_claims, ex->agent, ex->result.subject.type,
-                                        ex->started_wall_ms, &why);
+                                        ex->subject_wall_ms, &why);
     return error == 0 ? verify_signature(ex, issuer) : refuse(ex, error, why);
 }

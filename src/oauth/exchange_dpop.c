@@ -7,12 +7,12 @@
 
 static bool is_last_leg(const struct th_exchange *ex)
 {
-    return ex->leg + 1 == ex->plan->n_legs;
+    return ex->leg + 1 == ex->legs.n;
 }
 
 bool th_exchange_bears_proof(const struct th_exchange *ex)
 {
-    return !ex->is_revoking && th_plan_leg_bears_proof(ex->plan, ex->leg, ex->connection);
+    return !ex->is_revoking && th_plan_leg_bears_proof(&ex->legs, ex->leg, ex->connection);
 }
 
 int th_exchange_get_dpop_key(struct th_exchange *ex)

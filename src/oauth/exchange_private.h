@@ -28,6 +28,7 @@ struct th_refused {
     const struct th_config_agent *agent;
     const struct th_config_authorization_server *server;
     const struct th_config_connection *connection; /* NULL: all of them */
+    const struct th_config_client *client; /* it is this one that was refused; NULL: the agent */
     int64_t until_ms;
     int64_t rest_ms; /* the last one */
     char oauth_error[64];

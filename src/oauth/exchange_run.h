@@ -25,11 +25,11 @@
     X(VERIFYING, NULL, TO(VERIFY) | TO(END))                                                       \
     X(DISCOVER, th_exchange_enter_discover, TO(DISCOVERING) | TO(PROVE) | TO(END))                 \
     X(DISCOVERING, NULL, TO(DISCOVER) | TO(END))                                                   \
-    X(PROVE, enter_prove, TO(PROVING) | TO(SEND) | TO(END))                                        \
+    X(PROVE, th_exchange_enter_prove, TO(DISCOVER) | TO(PROVING) | TO(SEND) | TO(END))             \
     X(PROVING, NULL, TO(SEND) | TO(END))                                                           \
     X(SEND, enter_send, TO(WAIT) | TO(END))                                                        \
     X(WAIT, NULL, TO(READ) | TO(END))                                                              \
-    X(READ, enter_read, TO(DISCOVER) | TO(END))                                                    \
+    X(READ, enter_read, TO(VERIFY) | TO(DISCOVER) | TO(END))                                       \
     X(END, enter_end, 0)
 
 enum th_exchange_state {
@@ -54,14 +54,16 @@ struct th_exchange {
     const struct th_config_agent *agent;
     const struct th_config_connection *connection;
     const struct th_plan *plan;
-    struct th_secret *subject_token;
-    json_t *subject_claims; /* NULL: opaque */
+    struct th_plan_legs legs;        /* of it, those of the connection */
+    struct th_secret *subject_token; /* NULL: there is none, or not yet */
+    json_t *subject_claims;          /* NULL: opaque */
     bool is_subject_verified;
-    int64_t started_wall_ms;
+    int64_t subject_wall_ms;            /* when the subject token came here */
     struct th_document_waiter document; /* while VERIFYING or DISCOVERING */
     const struct th_jwks *lacking;      /* keys among which the subject token's was not */
     const struct th_metadata
-        *metadata[TH_PLAN_LEGS_MAX]; /* of the legs' servers; NULL: not asked */
+        *metadata[TH_PLAN_LEGS_MAX + 1]; /* of the legs' servers, the last of the revocation's;
+                                            NULL: not asked */
 
     size_t leg;
     bool is_revoking;           /* plan->revocation, before the first leg */
@@ -69,6 +71,7 @@ struct th_exchange {
     unsigned n_revocations;     /* 0 or 1: so many reports stand before those of the legs */
     struct th_secret *rejected; /* what it revokes */
     struct th_secret *previous; /* what the leg before yielded */
+    struct th_secret *actor;    /* what one before yielded, as the actor token */
     struct th_client client;    /* of the leg */
     const struct th_config_auth *registered; /* as the leg's server knows the agent */
     const struct th_config_auth *switched;   /* registration whose first choice was refused; NULL */
@@ -76,6 +79,7 @@ struct th_exchange {
     struct th_secret *proof;                  /* of the try: the client's authentication */
     struct th_dpop_key *dpop_key;             /* counted; NULL: no leg so far bears a DPoP proof */
     struct th_secret *dpop_proof;             /* of the try; NULL: it bears none */
+    struct th_secret *actor_assertion;        /* likewise, made for its endpoint */
     bool has_nonce;                           /* the answer to the try brought one */
     bool is_bound;                            /* what the last leg yielded, to dpop_key */
     uint8_t nonce_taken, proved_again;        /* legs, as bits: each once an exchange */
@@ -101,6 +105,29 @@ void th_exchange_run(struct th_exchange *ex, enum th_exchange_state next);
 /* Where the leg goes: configured, or as the server's metadata has it. */
 struct th_str th_exchange_endpoint(const struct th_exchange *ex);
 const struct th_config_authorization_server *th_exchange_server(const struct th_exchange *ex);
+
+/* What is under way: the leg, or the revocation before the legs. */
+const struct th_plan_leg *th_exchange_leg(const struct th_exchange *ex);
+static inline size_t th_exchange_metadata_at(const struct th_exchange *ex)
+{
+    return ex->is_revoking ? TH_PLAN_LEGS_MAX : ex->leg;
+}
+/* The result is an error: which leg, where, why. */
+enum th_exchange_state th_exchange_fail(struct th_exchange *ex, int error, const char *why);
+/* What is of one try and must not reach the next. */
+void th_exchange_drop_try(struct th_exchange *ex);
+
+/* exchange_prove.c */
+enum th_exchange_state th_exchange_enter_prove(struct th_exchange *ex);
+
+/* exchange_subject.c: whether an exchange of that connection begins with a subject token. */
+bool th_exchange_takes_subject(const struct th_config_connection *connection);
+/* Of one that does, as th_subject_read(). *ret_claims is a new reference, or NULL. */
+int th_exchange_read_subject(const struct th_exchange_request *request, int64_t wall_ms,
+                             struct th_subject *ret_subject, json_t **ret_claims,
+                             struct th_errinfo *reterr) TH_MUST;
+/* ex->subject_token is what the leg yielded. */
+enum th_exchange_state th_exchange_take_subject(struct th_exchange *ex);
 
 /* exchange_documents.c: what waits for documents of authorization servers. */
 enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex);

@@ -103,23 +103,24 @@ static void check_subject(struct th_str token)
     check_text(subject.sub, sizeof subject.sub);
 }
 
-static void check_issued(size_t leg, const json_t *answer, struct th_str token)
+static void check_issued(const struct th_plan_leg *row, const struct th_config_connection *of,
+                         const json_t *answer, struct th_str token)
 {
     struct th_jwt jwt = {0};
     const char *why = NULL;
     int error = th_jwt_parse(token, &jwt);
     TH_REQUIRE(error == 0 || jwt.claims == NULL); /* opaque */
     const struct th_issued issued = {.agent = &agent,
-                                     .connection = &connection,
+                                     .connection = of,
                                      .subject_type = TH_SUBJECT_ACCESS_TOKEN,
                                      .subject = jwt.claims,
                                      .header = jwt.header,
                                      .claims = jwt.claims,
                                      .answer = answer};
-    const struct th_plan_leg *row = &th_plan_get(TH_TYPE_AGENT_TO_AGENT)->legs[leg];
-    error = row->check(&issued, &why);
+    error = row->check != NULL ? row->check(&issued, &why) : 0;
     TH_REQUIRE((error == 0) == (why == NULL));
-    (void)row->note(&issued);
+    if (row->note != NULL)
+        (void)row->note(&issued);
     TH_REQUIRE(th_issued_lifetime_ms(TH_ANSWER_EXPIRES_ABSENT, jwt.claims, WALL_MS) >= 0);
     th_jwt_fini(&jwt);
 }
@@ -141,8 +142,10 @@ void th_property_token(const char *bytes, size_t len)
     check_signature(&jwt);
     th_jwt_fini(&jwt);
     json_t *answer = json_object();
-    check_issued(0, answer, token);
-    check_issued(1, answer, token);
+    struct th_plan_legs legs;
+    th_plan_select(&connection, &legs);
+    for (size_t i = 0; i < legs.n; i++)
+        check_issued(legs.items[i], &connection, answer, token);
     json_decref(answer);
 }
 
@@ -164,11 +167,16 @@ void th_property_token_response(const char *bytes, size_t len)
     if (len < 2)
         return;
     /* The two legs of an ID-JAG, then the one of each other type. */
-    static const enum th_resource_type types[] = {TH_TYPE_SECRET, TH_TYPE_SERVICE_ACCOUNT,
-                                                  TH_TYPE_RESOURCE_SERVER};
-    size_t leg = (unsigned char)(bytes[0] - '0') % (2 + TH_COUNT_OF(types));
-    const struct th_plan_leg *row = leg < 2 ? &th_plan_get(TH_TYPE_AGENT_TO_AGENT)->legs[leg]
-                                            : th_plan_get(types[leg - 2])->legs;
+    static const enum th_resource_type types[] = {
+        TH_TYPE_AGENT_TO_AGENT,  TH_TYPE_AGENT_TO_AGENT,    TH_TYPE_SECRET,
+        TH_TYPE_SERVICE_ACCOUNT, TH_TYPE_RESOURCE_SERVER,   TH_TYPE_TOKEN_EXCHANGE,
+        TH_TYPE_ON_BEHALF_OF,    TH_TYPE_CLIENT_CREDENTIALS};
+    size_t index = (unsigned char)(bytes[0] - '0') % TH_COUNT_OF(types);
+    struct th_config_connection other = connection;
+    struct th_plan_legs legs;
+    other.type = types[index];
+    th_plan_select(&other, &legs);
+    const struct th_plan_leg *row = legs.items[index == 1 ? 1 : 0];
     const struct th_fetch_response response = {
         .status = statuses[(unsigned char)bytes[1] & 7],
         .content_type = TH_STR("application/json"),
@@ -190,8 +198,8 @@ void th_property_token_response(const char *bytes, size_t len)
         TH_REQUIRE(answer.token == NULL || th_subject_is_token68(th_secret_expose(answer.token)));
         TH_REQUIRE(answer.expires_in_ms >= TH_ANSWER_EXPIRES_ABSENT &&
                    answer.expires_in_ms <= TH_ANSWER_EXPIRES_MAX_MS);
-        if (leg < 2)
-            check_issued(leg, answer.object, th_secret_expose(answer.token));
+        if (answer.token != NULL)
+            check_issued(row, &other, answer.object, th_secret_expose(answer.token));
     } else {
         int status = th_error_get(answer.error)->status;
         TH_REQUIRE(answer.why[0] != '\0' && status >= 400);

@@ -20,24 +20,34 @@ void th_refused_fini(struct th_refused_list *list)
 
 static struct th_refused *find(struct th_refused_list *list, const struct th_config_agent *agent,
                                const struct th_config_authorization_server *server,
-                               const struct th_config_connection *connection)
+                               const struct th_config_connection *connection,
+                               const struct th_config_client *client)
 {
     for (size_t i = 0; i < list->n; i++) {
         struct th_refused *refused = &list->items[i];
         if (refused->agent == agent && refused->server == server &&
-            refused->connection == connection)
+            refused->connection == connection && refused->client == client)
             return refused;
     }
     return NULL;
 }
 
-/* Of what holds for the agent, and for it at this connection, the one that lasts longer. */
-static struct th_refused *find_any(struct th_exchange *ex,
-                                   const struct th_config_authorization_server *server)
+/* Who is presented there, where that is not the agent. */
+static const struct th_config_client *client_of(const struct th_exchange *ex,
+                                                const struct th_plan_leg *leg)
 {
+    return leg->client == TH_LEG_BY_SUBJECT_CLIENT ? ex->connection->subject_client : NULL;
+}
+
+/* Of what holds for the agent, and for it at this connection, the one that lasts longer. */
+static struct th_refused *find_any(struct th_exchange *ex, const struct th_plan_leg *leg)
+{
+    const struct th_config_authorization_server *server =
+        th_plan_leg_server(leg, ex->agent, ex->connection);
+    const struct th_config_client *client = client_of(ex, leg);
     struct th_refused_list *list = &ex->exchanger->refused;
-    struct th_refused *whole = find(list, ex->agent, server, NULL);
-    struct th_refused *part = find(list, ex->agent, server, ex->connection);
+    struct th_refused *whole = find(list, ex->agent, server, NULL, client);
+    struct th_refused *part = find(list, ex->agent, server, ex->connection, client);
     if (whole == NULL || part == NULL)
         return whole != NULL ? whole : part;
     return whole->until_ms >= part->until_ms ? whole : part;
@@ -50,8 +60,7 @@ bool th_refused_holds(struct th_exchange *ex, size_t leg)
     if (list->n == 0)
         return false;
     drop_old(list, ex->config);
-    struct th_refused *refused =
-        find_any(ex, th_plan_leg_server(&ex->plan->legs[leg], ex->agent, ex->connection));
+    struct th_refused *refused = find_any(ex, ex->legs.items[leg]);
     if (refused == NULL)
         return false;
     if (now_ms >= refused->until_ms) {
@@ -80,9 +89,10 @@ void th_refused_note(struct th_exchange *ex)
     struct th_refused_list *list = &ex->exchanger->refused;
     const struct th_config_authorization_server *server = th_exchange_server(ex);
     bool is_client = strcmp(ex->answer.oauth_error, "invalid_client") == 0;
+    const struct th_config_client *client = client_of(ex, th_exchange_leg(ex));
     const struct th_config_connection *connection = is_client ? NULL : ex->connection;
     drop_old(list, ex->config);
-    struct th_refused *refused = find(list, ex->agent, server, connection);
+    struct th_refused *refused = find(list, ex->agent, server, connection, client);
     int64_t rest_ms = TH_REFUSED_REST_MS;
     if (refused != NULL)
         rest_ms = refused->rest_ms < TH_REFUSED_REST_MAX_MS / 2 ? refused->rest_ms * 2
@@ -92,6 +102,7 @@ void th_refused_note(struct th_exchange *ex)
     *refused = (struct th_refused){.agent = ex->agent,
                                    .server = server,
                                    .connection = connection,
+                                   .client = client,
                                    .rest_ms = rest_ms,
                                    .until_ms = th_clock_monotonic_ms(ex->worker->clock) + rest_ms};
     memcpy(refused->oauth_error, ex->result.oauth_error, sizeof refused->oauth_error);
@@ -110,6 +121,7 @@ void th_refused_forget(struct th_exchange *ex)
     if (list->n == 0 || list->config != ex->config)
         return;
     const struct th_config_authorization_server *server = th_exchange_server(ex);
-    drop(list, find(list, ex->agent, server, NULL));
-    drop(list, find(list, ex->agent, server, ex->connection));
+    const struct th_config_client *client = client_of(ex, th_exchange_leg(ex));
+    drop(list, find(list, ex->agent, server, NULL, client));
+    drop(list, find(list, ex->agent, server, ex->connection, client));
 }

@@ -192,7 +192,7 @@ static bool is_for_agent(const json_t *claims, const struct th_config_agent *age
 {
     if (is_for_client(claims, agent))
         return true;
-    return type == TH_SUBJECT_ACCESS_TOKEN &&
+    return type != TH_SUBJECT_ID_TOKEN &&
            (agent->resource.len == 0 || th_jwt_has_audience(claims, agent->resource));
 }
 
@@ -206,8 +206,8 @@ static bool is_past(const json_t *claims, const char *name, int64_t wall_ms)
 int th_subject_check_claims(const json_t *claims, const struct th_config_agent *agent,
                             enum th_subject_type type, int64_t wall_ms, const char **ret_why)
 {
-    *ret_why = type == TH_SUBJECT_ACCESS_TOKEN ? "its audience is not this agent's resource URL"
-                                               : "its audience is not this agent's client id";
+    *ret_why = type != TH_SUBJECT_ID_TOKEN ? "its audience is not this agent's resource URL"
+                                           : "its audience is not this agent's client id";
     if (!is_for_agent(claims, agent, type))
         return TH_E_SUBJECT_AUDIENCE;
     *ret_why = "it does not say when it expires";

@@ -99,6 +99,7 @@ static void a_grant_is_refused_at_one_connection(void **state)
                              .agent = request.agent,
                              .connection = request.connection,
                              .plan = th_plan_get(other.type)};
+    th_plan_select(&other, &ex.legs);
     start(&b, t.subject.ptr);
     refuse(&b, "unauthorized_client");
     assert_false(th_refused_holds(&ex, 0));
@@ -124,6 +125,7 @@ static void the_list_is_bounded(void **state)
                              .worker = b.worker,
                              .connection = &b.world.connection,
                              .plan = th_plan_get(b.world.connection.type)};
+    th_plan_select(&b.world.connection, &ex.legs);
     (void)snprintf(ex.answer.oauth_error, sizeof ex.answer.oauth_error, "invalid_client");
     for (size_t i = 0; i < TH_COUNT_OF(agents); i++) {
         agents[i] = b.world.agent;

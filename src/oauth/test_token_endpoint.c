@@ -16,7 +16,10 @@ static const struct th_plan_leg *leg(size_t index)
     static const enum th_resource_type types[] = {TH_TYPE_AGENT_TO_AGENT, TH_TYPE_AGENT_TO_AGENT,
                                                   TH_TYPE_SECRET, TH_TYPE_SERVICE_ACCOUNT,
                                                   TH_TYPE_RESOURCE_SERVER};
-    return &th_plan_get(types[index])->legs[index < SECRET_LEG ? index : 0];
+    const struct th_config_connection connection = {.type = types[index]};
+    struct th_plan_legs legs;
+    th_plan_select(&connection, &legs);
+    return legs.items[index < SECRET_LEG ? index : 0];
 }
 
 static void answer_read(struct th_token_answer *answer, size_t leg_index, int status,

@@ -135,6 +135,10 @@ void th_token_answer_read(const struct th_fetch_response *response, const struct
         fail(answer, TH_E_NOMEM, "no memory for the answer");
     } else if (response->status != 200 || answer->object == NULL || has_error(answer->object)) {
         th_token_error_read(response->status, answer);
+        if (leg->unlinked_is_401 && response->status == 401 && answer->object != NULL &&
+            answer->error != TH_E_EXCHANGE_CLIENT)
+            fail(answer, TH_E_INTERACTION,
+                 "the user must link an account of the third party first");
         if (answer->error == TH_E_INTERACTION)
             read_interaction(issuer, answer);
     } else {

@@ -20,6 +20,7 @@ struct shown_row {
 static const struct shown_row parameters[] = {
     {"grant_type", SHOWN_TEXT},
     {"requested_token_type", SHOWN_TEXT},
+    {"requested_token_use", SHOWN_TEXT},
     {"subject_token", SHOWN_TOKEN},
     {"subject_token_type", SHOWN_TEXT},
     {"actor_token", SHOWN_TOKEN},

@@ -132,8 +132,9 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
         return begin_static(hop);
     th_broker_digest(hop->decision.subject_token, hop->key.subject);
     memcpy(hop->key.scope, hop->decision.route.scope, sizeof hop->key.scope);
-    hop->subject_known = true;
-    th_seen_add(hop->desk->proxy->seen, hop->key.subject);
+    hop->subject_known = hop->decision.subject_token.len > 0; /* else the digest of nothing */
+    if (hop->subject_known)
+        th_seen_add(hop->desk->proxy->seen, hop->key.subject);
     return th_hop_move(hop, TH_HOP_CREDENTIAL);
 }
 
@@ -198,9 +199,9 @@ static void on_credential(struct th_broker_waiter *waiter, struct th_credential 
 /* R28: a 401 would ask the caller for another token, where the token is not the caller's. */
 static int not_the_callers(const struct th_hop *hop, int error)
 {
-    bool is_configured = hop->decision.route.connection->subject_token != NULL;
+    bool is_callers = th_config_asks_subject(hop->decision.route.connection);
 
-    return is_configured && th_error_get(error)->status == 401 ? TH_E_SUBJECT_CONFIGURED : error;
+    return !is_callers && th_error_get(error)->status == 401 ? TH_E_SUBJECT_CONFIGURED : error;
 }
 
 static enum th_hop_step refuse(struct th_hop *hop, int error)

@@ -61,7 +61,7 @@ static int64_t kept_for(const struct th_broker *broker, const struct th_exchange
         int64_t left_ms = result->subject_expires_wall_ms > wall_ms
                               ? result->subject_expires_wall_ms - wall_ms
                               : 0;
-        *ret_by_subject = left_ms <= kept_ms;
+        *ret_by_subject = left_ms <= kept_ms && !result->gets_subject;
         if (left_ms < kept_ms)
             kept_ms = left_ms;
     }

@@ -41,6 +41,8 @@ int th_config_write_reference(struct th_buf *out) TH_MUST; /* docs/configuration
 
 /* Whether a template may fill the field of that name: not one that belongs to HTTP itself. */
 bool th_config_may_inject(struct th_str header);
+/* Whether "parameters" of a connection may have one of that name: none that an exchange has anyway. */
+bool th_config_may_send(struct th_str parameter);
 
 /* A URL pattern to its normal form; the strings are allocated in `arena`. */
 int th_config_parse_pattern(struct th_arena *arena, struct th_str text,

@@ -41,6 +41,7 @@ struct th_config_authorization_server {
     bool assertion_audience_issuer; /* client assertions are for the issuer, not the endpoint */
     struct th_str assertion_typ;    /* of their headers; empty: none */
     bool client_id_in_body;         /* beside a client assertion */
+    bool is_okta;                   /* its endpoints follow from the form of its issuer */
 };
 
 enum th_auth_method {
@@ -115,10 +116,18 @@ enum th_resource_type {
     TH_TYPE_SECRET,
     TH_TYPE_SERVICE_ACCOUNT,
     TH_TYPE_RESOURCE_SERVER,
-    TH_TYPE_STATIC,     /* a configured secret; nothing is exchanged */
-    TH_TYPE_PASSTHROUGH /* the caller's own Authorization; nothing is exchanged */
+    TH_TYPE_TOKEN_EXCHANGE,     /* RFC 8693 in one leg, at any server */
+    TH_TYPE_ON_BEHALF_OF,       /* RFC 7523 with the subject token, as Microsoft Entra has it */
+    TH_TYPE_CLIENT_CREDENTIALS, /* the agent for itself: there is no subject */
+    TH_TYPE_STATIC,             /* a configured secret; nothing is exchanged */
+    TH_TYPE_PASSTHROUGH         /* the caller's own Authorization; nothing is exchanged */
 };
-enum th_subject_type { TH_SUBJECT_AUTO, TH_SUBJECT_ID_TOKEN, TH_SUBJECT_ACCESS_TOKEN };
+enum th_subject_type {
+    TH_SUBJECT_AUTO,
+    TH_SUBJECT_ID_TOKEN,
+    TH_SUBJECT_ACCESS_TOKEN,
+    TH_SUBJECT_OTHER /* what the connection's subject_type_uri says */
+};
 /* Whether a subject token is verified before an exchange is spent on it. */
 enum th_subject_verify {
     TH_SUBJECT_VERIFY_KNOWN, /* a JWT of an issuer that may issue for the agent is */
@@ -181,6 +190,39 @@ struct th_config_issued_checks {
     bool subject;
     bool scope;
     bool chain;
+    bool type;
+};
+
+/* A client that is no agent: who begins, where tokenhop gets the subject token itself. */
+struct th_config_client {
+    const struct th_config_authorization_server *server;
+    struct th_str client_id;
+    struct th_config_auth auth;
+    struct th_str scope_text; /* joined by spaces; empty: none are asked for */
+};
+
+enum th_actor_source {
+    TH_ACTOR_NONE,
+    TH_ACTOR_CLIENT_CREDENTIALS, /* the agent's own access token, of the leg's server */
+    TH_ACTOR_ASSERTION           /* a JWT that the agent signs for the leg's token endpoint */
+};
+
+/* Who acts, where that is said beside the subject (RFC 8693, 2.1). */
+struct th_config_actor {
+    enum th_actor_source source;
+    struct th_str token_type; /* a URI */
+    struct th_str scope_text; /* of client_credentials; joined by spaces, may be empty */
+    struct th_str resource;   /* likewise */
+};
+
+/* Of the legs of a connection's type: which of them bear a parameter. */
+enum th_parameter_leg { TH_PARAMETER_LAST_LEG, TH_PARAMETER_FIRST_LEG, TH_PARAMETER_EVERY_LEG };
+
+/* A parameter of token requests beyond those that a type has; never one of these. */
+struct th_config_parameter {
+    struct th_str name;
+    struct th_str value;
+    enum th_parameter_leg leg;
 };
 
 struct th_config_connection {
@@ -193,14 +235,31 @@ struct th_config_connection {
     size_t n_patterns;
     const struct th_config_agent *const *agents; /* who may use it */
     size_t n_agents;
-    const struct th_config_authorization_server *server; /* of leg 2; NULL: the type has none */
-    struct th_str audience; /* that server's issuer unless configured; empty without leg 2 */
+    /* Of leg 2, or of the type's one leg; NULL: the type has none, or it is the agent's. */
+    const struct th_config_authorization_server *server;
+    struct th_str audience; /* that server's issuer for an ID-JAG unless configured; may be empty */
     struct th_str resource; /* may be empty */
+    const struct th_str *more_audiences; /* with TH_TYPE_TOKEN_EXCHANGE alone */
+    size_t n_more_audiences;
+    const struct th_str *more_resources; /* likewise */
+    size_t n_more_resources;
     const struct th_str *scopes;
     size_t n_scopes;
-    struct th_str scope_text;            /* joined by spaces */
+    struct th_str scope_text;            /* joined by the separator */
     struct th_str second_leg_scope_text; /* empty: not sent */
+    char scope_separator;
+    bool second_leg_resource; /* sends `resource` there too */
+    bool reuse_id_jag;        /* what leg 1 yielded serves leg 2 again while it is valid */
+    struct th_str requested_token_type; /* a URI; empty: the plan's, or none */
+    struct th_str requested_token_use;  /* empty: not sent */
+    struct th_str grant_type;           /* in place of the plan's; empty: that */
+    struct th_config_actor actor;
+    const struct th_config_parameter *parameters;
+    size_t n_parameters;
     enum th_subject_type subject_type;
+    struct th_str subject_type_uri; /* with TH_SUBJECT_OTHER */
+    /* Gets the subject token, a new one for each exchange; NULL: somebody else has it. */
+    const struct th_config_client *subject_client;
     struct th_config_inject inject;
     struct th_str subject_header;    /* the field that bears it; empty: Authorization */
     struct th_secret *subject_token; /* the content of subject.file; NULL: the caller sends it */
@@ -344,6 +403,14 @@ struct th_config_view {
     struct th_config_admin admin;
     uint64_t workers; /* never 0: one a core was filled in */
 };
+
+/* Whether a request through it must bear a subject token. Without, an exchange is given none, or the
+ * one of subject_token. */
+static inline bool th_config_asks_subject(const struct th_config_connection *connection)
+{
+    return connection->subject_token == NULL && connection->subject_client == NULL &&
+           connection->type != TH_TYPE_CLIENT_CREDENTIALS && connection->type != TH_TYPE_STATIC;
+}
 
 const struct th_config_view *th_config_get(const struct th_config *config);
 struct th_config *th_config_ref(struct th_config *config);

@@ -24,8 +24,8 @@ struct th_gate_decision {
     int error;
     const char *detail;          /* constant text for the problem body */
     struct th_route route;       /* with CREDENTIAL, PASSTHROUGH and PUBLIC */
-    struct th_str subject_token; /* with CREDENTIAL, unless the connection is static: borrowed from
-                                    the head or the configuration */
+    struct th_str subject_token; /* with CREDENTIAL, if the connection takes one: borrowed from the
+                                    head or the configuration; else empty */
     bool drop_authorization;     /* what the caller sent there must not go on */
 };
 

@@ -51,6 +51,7 @@ struct th_exchange_result {
     int64_t
         lifetime_ms; /* from now; 0: must not be kept; already the shorter of expires_in and the JWT's exp */
     int64_t subject_expires_wall_ms; /* -1: unknown */
+    bool gets_subject;               /* the exchange got it itself: the next one gets a new one */
     char jti[64];                    /* of the token, where it reads as a JWT */
     char oauth_error[64]; /* `error` of the answer that refused, printable; for log and detail */
     char detail
@@ -74,7 +75,7 @@ struct th_exchange_shown {
     const json_t *header; /* NULL: opaque */
     const json_t *claims;
 };
-#define TH_EXCHANGE_SHOWN_MAX 24
+#define TH_EXCHANGE_SHOWN_MAX 64
 
 /* Watches an exchange, retries included; for the command that shows one. All that is given is borrowed for
  * the call. The functions must not touch the exchange. */
