@@ -1,6 +1,6 @@
 /* tokenhop run: the proxy in the foreground.
  *
- * SIGTERM, SIGINT  drain, then end; a second one ends at once
+ * SIGTERM, SIGINT  drain, revoke (revoke_on_exit), then end; a second one ends at once
  * SIGHUP           read the configuration and open the log files anew
  *
  * A file that the configuration names and that was written is as good as a SIGHUP for it. */
@@ -26,8 +26,9 @@ static const char usage[] =
     "usage: tokenhop run -c FILE\n"
     "\n"
     "Runs the proxy in the foreground, until SIGTERM or SIGINT: then it takes no more connections,\n"
-    "lets requests end (timeouts.drain), and ends; a second signal ends it at once. SIGHUP reads the\n"
-    "configuration anew: requests that begin afterwards go by it; a file with mistakes changes nothing.\n"
+    "lets requests end (timeouts.drain), revokes the credentials it keeps (revoke_on_exit), and ends; a\n"
+    "second signal ends it at once. SIGHUP reads the configuration anew: requests that begin\n"
+    "afterwards go by it; a file with mistakes changes nothing.\n"
     "The files that it names (keys, secrets, certificates) are read anew when they were written.\n"
     "\n"
     "  -c, --config FILE   the configuration\n"
@@ -164,6 +165,19 @@ static int wait_for_signal(const struct house *house)
     return n == (ssize_t)sizeof signal ? (int)signal.ssi_signo : 0;
 }
 
+/* Nobody is served any more. */
+static void revoke_kept(struct house *house)
+{
+    th_service_revoke(house->service);
+    while (!th_service_is_revoked(house->service)) {
+        int signal = wait_for_signal(house);
+        if (signal == SIGTERM || signal == SIGINT)
+            return;
+        run_commands(house);
+        th_service_tick(house->service);
+    }
+}
+
 /* Serves until a signal or command asks to end. */
 static void serve(struct house *house)
 {
@@ -182,6 +196,7 @@ static void serve(struct house *house)
             th_service_tick(house->service);
         }
     }
+    revoke_kept(house);
 }
 
 static void say_ready(struct th_service *service, const struct th_config_view *config)

@@ -16,6 +16,7 @@
 #include "tokenhop/observe/metrics.h"
 #include "tokenhop/observe/writer.h"
 #include "tokenhop/proxy/proxy.h"
+#include "tokenhop/token/revoker.h"
 
 #define HELPERS 4
 #define HELPERS_WAITING 4096
@@ -28,6 +29,7 @@ struct place {
     struct th_fetcher *fetcher;
     struct th_exchanger *exchanger;
     struct th_broker_desk *broker_desk;
+    struct th_revoker_desk *revoker_desk;
     struct th_access_log *access_log;
     struct th_audit_log *audit_log;
     struct th_proxy_desk *desk;
@@ -51,6 +53,7 @@ struct th_service {
     struct th_helpers *helpers;
     struct th_documents *documents;
     struct th_broker *broker;
+    struct th_revoker *revoker;
     struct th_breakers *breakers;
     struct th_dpop_keys *dpop_keys;
     struct th_proxy *proxy;
@@ -58,6 +61,7 @@ struct th_service {
     struct place *places;
     size_t n_places;
     atomic_size_t n_drained;
+    atomic_bool revoked;
     bool net_ready;
 };
 
@@ -87,15 +91,25 @@ static int open_logs(struct th_service *service, struct th_errinfo *reterr)
     return service->log != NULL ? 0 : TH_E_NOMEM;
 }
 
-/* What has no place in the configuration that is in force from now on is dropped from the cache. */
+/* What has no place in the configuration that is in force from now on is dropped from the cache, and
+ * revoked if the one before says so. */
 static void enforce(struct th_service *service, struct th_directory *directory)
 {
-    size_t n_dropped = th_broker_set_directory(service->broker, directory, NULL);
+    const struct th_config_view *before = th_config_get(service->config);
+    struct th_dropped dropped;
+    size_t n_dropped = th_broker_set_directory(service->broker, directory, &dropped);
 
     if (n_dropped > 0)
         TH_LOG(service->log, TH_LEVEL_INFO, "cache.outdated",
                "Credentials of connections that were removed or changed were dropped",
                TH_LOG_UINT("entries", n_dropped));
+    if (before->revoke_on_removal) {
+        const struct th_revoker_batch batch = {.why = "removal",
+                                               .limit_ms = before->timeouts.revoke_ms};
+        th_revoker_start(service->revoker, &dropped, &batch);
+    } else {
+        th_dropped_fini(&dropped);
+    }
 }
 
 static int make_shared(struct th_service *service)
@@ -117,6 +131,12 @@ static int make_shared(struct th_service *service)
         error = th_documents_new(&service->documents);
     if (error == 0)
         error = th_broker_new(&options, &service->broker);
+    struct th_revoker_options revoker = {.clock = &th_clock_system,
+                                         .log = service->log,
+                                         .metrics =
+                                             th_metrics_shard(service->metrics, TH_METRICS_SHARED)};
+    if (error == 0)
+        error = th_revoker_new(&revoker, &service->revoker);
     if (error == 0)
         error = th_breakers_new(&service->breakers);
     if (error == 0)
@@ -163,6 +183,9 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     if (error == 0)
         error = th_broker_desk_new(service->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
+    if (error == 0)
+        error = th_revoker_desk_new(service->revoker, place->worker, &th_exchange_ops_real,
+                                    place->exchanger, &place->revoker_desk);
     if (error == 0 && service->access_file != NULL) {
         place->access_log = th_access_log_new(service->access_file);
         if (place->access_log == NULL)
@@ -382,6 +405,37 @@ bool th_service_is_drained(const struct th_service *service)
     return atomic_load_explicit(&service->n_drained, memory_order_acquire) >= service->n_places;
 }
 
+/* --- revoking on exit --- */
+
+static void on_revoked(void *arg, const struct th_revoker_outcome *outcome)
+{
+    struct th_service *service = arg;
+
+    (void)outcome; /* has been logged */
+    atomic_store_explicit(&service->revoked, true, memory_order_release);
+}
+
+void th_service_revoke(struct th_service *service)
+{
+    const struct th_config_view *config = th_config_get(service->config);
+    const struct th_revoker_batch batch = {
+        .why = "exit", .limit_ms = config->timeouts.revoke_ms, .fn = on_revoked, .arg = service};
+    const struct th_broker_filter all = {0};
+    struct th_dropped dropped;
+
+    if (!config->revoke_on_exit) {
+        on_revoked(service, NULL);
+        return;
+    }
+    (void)th_broker_drop(service->broker, &all, &dropped);
+    th_revoker_start(service->revoker, &dropped, &batch);
+}
+
+bool th_service_is_revoked(const struct th_service *service)
+{
+    return atomic_load_explicit(&service->revoked, memory_order_acquire);
+}
+
 void th_service_tick(struct th_service *service)
 {
     th_log_tick(service->log);
@@ -425,6 +479,7 @@ struct th_service *th_service_free(struct th_service *service)
         struct place *place = &service->places[i];
         th_proxy_desk_free(place->desk);
         th_broker_desk_free(place->broker_desk);
+        th_revoker_desk_free(place->revoker_desk);
         th_exchanger_free(place->exchanger);
         if (place->fetcher != NULL)
             place->fetcher = place->fetcher->free(place->fetcher);
@@ -440,6 +495,7 @@ struct th_service *th_service_free(struct th_service *service)
     th_admin_free(service->admin);
     th_helpers_free(service->helpers);
     th_proxy_free(service->proxy);
+    th_revoker_free(service->revoker);
     th_broker_free(service->broker);
     th_documents_unref(service->documents);
     th_breakers_unref(service->breakers);

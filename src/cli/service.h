@@ -27,6 +27,10 @@ void th_service_reopen_logs(struct th_service *service);
 /* Begins to drain; th_service_is_drained() tells when all workers have nothing left. */
 void th_service_drain(struct th_service *service);
 bool th_service_is_drained(const struct th_service *service);
+/* Afterwards: begins to revoke the credentials that are kept, if the configuration says so, within
+ * timeouts.revoke; th_service_is_revoked() tells when that is over, one way or the other. */
+void th_service_revoke(struct th_service *service);
+bool th_service_is_revoked(const struct th_service *service);
 /* About once a second: what the logs have held back. */
 void th_service_tick(struct th_service *service);
 /* That in force; borrowed until the next reload. */

@@ -81,6 +81,8 @@ void th_build_rest(struct th_loader *loader)
         th_build_ca_file(loader, raw->origin.ca_file, th_loader_member(loader, 0, "origin"), NULL);
     view->cache = raw->cache;
     view->timeouts = raw->timeouts;
+    view->revoke_on_exit = raw->revoke_on_exit;
+    view->revoke_on_removal = raw->revoke_on_removal;
     view->limits = raw->limits;
     view->files = raw->files;
     view->log = raw->log;

@@ -197,6 +197,8 @@ struct th_raw_root {
     struct th_config_origin origin;
     struct th_config_cache cache;
     struct th_config_timeouts timeouts;
+    bool revoke_on_exit;
+    bool revoke_on_removal;
     struct th_config_limits limits;
     uint64_t workers;
     struct th_config_files files;

@@ -376,6 +376,14 @@ static const struct th_config_key timeout_keys[] = {
      .default_text = "30s",
      .max = HOUR,
      .doc = "For requests under way to end when tokenhop is told to stop."},
+    {.name = "revoke",
+     DURATION(struct th_config_timeouts, revoke_ms),
+     .default_text = "10s",
+     .min = 1,
+     .max = HOUR,
+     .doc = "For all credentials that are revoked together, on exit after the drain. What is not "
+            "revoked by then lives until it expires; the log says how many. An authorization "
+            "server gets a quarter of it for each answer."},
 };
 static const struct th_section timeouts_section = {
     SECTION("timeouts", struct th_config_timeouts, timeout_keys)};
@@ -570,6 +578,18 @@ static const struct th_config_key root_keys[] = {
      .doc =
          "Where a running tokenhop is looked at and steered (`tokenhop ctl`). Without it there is "
          "no such place."},
-    PLANNED("revoke_on_exit"),
+    {.name = "revoke_on_exit",
+     BOOLEAN(struct th_raw_root, revoke_on_exit),
+     .default_text = "false",
+     .doc = "Whether the credentials that are kept are revoked (RFC 7009) when tokenhop is told to "
+            "stop, after requests have ended. Access tokens of authorization servers and third "
+            "parties' tokens can be; vaulted secrets and service accounts cannot. A token that a "
+            "destination verifies by itself is taken there until it expires, revoked or not."},
+    {.name = "revoke_on_removal",
+     BOOLEAN(struct th_raw_root, revoke_on_removal),
+     .default_text = "false",
+     .doc = "Whether credentials are revoked that a reload drops: those of connections that were "
+            "removed or changed, or whose agents did. It is the value before the reload that "
+            "counts, and the agents' keys before it that authenticate."},
 };
 const struct th_section th_section_root = {SECTION("root", struct th_raw_root, root_keys)};

@@ -71,7 +71,9 @@ static const char whole[] =
     "\"origin\": {\"idle_timeout\": \"31s\", \"max_idle\": 257, \"ca_file\": \"ca.pem\"},\n"
     "\"cache\": {\"max_entries\": 7, \"max_bytes\": \"1MiB\", \"margin\": \"5s\", \"max_lifetime\": \"2h\"},\n"
     "\"timeouts\": {\"head\": \"1s\", \"idle\": \"2s\", \"body\": \"3s\", \"connect\": \"4s\",\n"
-    "  \"exchange\": \"5s\", \"first_byte\": \"6s\", \"stream_idle\": \"7s\", \"drain\": \"8s\"},\n"
+    "  \"exchange\": \"5s\", \"first_byte\": \"6s\", \"stream_idle\": \"7s\", \"drain\": \"8s\",\n"
+    "  \"revoke\": \"9s\"},\n"
+    "\"revoke_on_exit\": true, \"revoke_on_removal\": true,\n"
     "\"limits\": {\"connections\": 1, \"head\": \"2KiB\", \"fields\": 30, \"replay_body\": \"4B\",\n"
     "  \"waiting_exchanges\": 5},\n"
     "\"workers\": 3,\n"
@@ -132,6 +134,9 @@ static void test_defaults(void **state)
     assert_int_equal(v->timeouts.first_byte_ms, 120000);
     assert_int_equal(v->timeouts.stream_idle_ms, 900000);
     assert_int_equal(v->timeouts.drain_ms, 30000);
+    assert_int_equal(v->timeouts.revoke_ms, 10000);
+    assert_false(v->revoke_on_exit);
+    assert_false(v->revoke_on_removal);
     assert_int_equal(v->limits.connections, 20000);
     assert_int_equal(v->limits.head, 65536);
     assert_int_equal(v->limits.fields, 100);
@@ -357,6 +362,9 @@ static void test_rest(void **state)
     assert_int_equal(v->timeouts.first_byte_ms, 6000);
     assert_int_equal(v->timeouts.stream_idle_ms, 7000);
     assert_int_equal(v->timeouts.drain_ms, 8000);
+    assert_int_equal(v->timeouts.revoke_ms, 9000);
+    assert_true(v->revoke_on_exit);
+    assert_true(v->revoke_on_removal);
     assert_int_equal(v->limits.connections, 1);
     assert_int_equal(v->limits.head, 2048);
     assert_int_equal(v->limits.fields, 30);

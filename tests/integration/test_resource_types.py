@@ -657,3 +657,17 @@ def test_explain_and_exchange_show_the_plan(sandbox, hop, tmp_path, name):
     status, out, err = run_command("exchange", "-c", running.file, "--connection", name, "--print-token", input=token)
     assert status == 0
     assert any(text in out for text in secrets)
+
+
+# --- on exit ---
+
+
+def test_r24_on_exit_the_provider_forgets_what_can_be_forgotten(sandbox, hop):
+    """Third parties' tokens; secrets and accounts cannot be revoked (reference, 9)."""
+    running, token = hop(lambda config: config.update(revoke_on_exit=True)), sandbox.mint(user="alice")
+    for name in EACH:
+        ready(sandbox, running, name, token)
+    running.stop()
+    assert sandbox.requests("org_revoke") == sandbox.requests("org_revoke", 200) == 1
+    ended = [line for line in map(json.loads, running.stderr.splitlines()) if line["event"] == "revocation.ended"]
+    assert (ended[0]["revoked"], ended[0]["not_revocable"]) == (1, 2)

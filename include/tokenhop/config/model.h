@@ -332,6 +332,7 @@ struct th_config_timeouts {
     int64_t first_byte_ms;
     int64_t stream_idle_ms;
     int64_t drain_ms;
+    int64_t revoke_ms;
 };
 
 struct th_config_limits {
@@ -396,6 +397,8 @@ struct th_config_view {
     struct th_config_origin origin;
     struct th_config_cache cache;
     struct th_config_timeouts timeouts;
+    bool revoke_on_exit;
+    bool revoke_on_removal;
     struct th_config_limits limits;
     struct th_config_files files;
     const struct th_config_file *read_files; /* keys, secrets, certificates: each, in no order */
