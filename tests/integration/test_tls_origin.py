@@ -26,7 +26,7 @@ class Identity:
     """A certificate and its key, in files."""
 
     def __init__(self, folder, name, names=NAMES, issuer=None, authority=False, start=-DAY, end=DAY):
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key, self.issuer = ec.generate_private_key(ec.SECP256R1()), issuer
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.datetime.utcnow()
         builder = (
@@ -445,3 +445,31 @@ def test_ca_file_is_read_again_by_a_reload(sandbox, through, origins, good, auth
     hop.config["origin"] = {"ca_file": str(authority.ca_file)}
     hop.reload()
     harness.wait_until(lambda: hop.get(url(origin.port), sandbox.mint()).status_code == 200)
+
+
+def test_connections_outlive_a_reload_that_changes_nothing_for_them(sandbox, through, origins, good, folder):
+    """Until the certificates that they were verified by are written anew, which is noticed without a signal."""
+    origin = origins(good)
+    ca_file = folder / "changing.pem"
+    ca_file.write_bytes(Identity(folder, "Other CA", authority=True).ca_file.read_bytes())
+    hop = through(origin.port, ca_file=ca_file, change=lambda config: config.update(files={"watch": "100ms"}))
+    assert "unknown authority" in refusal_of(hop, origin.port, sandbox)[0]
+    token = sandbox.mint()
+
+    def asked():
+        return hop.get(url(origin.port), token).status_code
+
+    trusted = good.issuer.ca_file.read_bytes()
+    ca_file.write_bytes(trusted)
+    harness.wait_until(lambda: asked() == 200)
+    connections = len(origin.names)
+    for level in ("debug", "info"):
+        hop.config["log"] = {"level": level}
+        hop.reload()
+        harness.wait_until(lambda: hop.stderr.count('"config.reloaded"') > (level == "info") + 1)
+        assert asked() == 200
+    assert len(origin.names) == connections
+    ca_file.write_bytes(trusted + b"\n")
+    harness.wait_until(lambda: asked() == 200 and len(origin.names) == connections + 1)
+    ca_file.write_bytes(Identity(folder, "Third CA", authority=True).ca_file.read_bytes())
+    harness.wait_until(lambda: asked() == 502)
