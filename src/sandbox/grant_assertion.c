@@ -3,12 +3,17 @@
 #include "answer.h"
 #include "bearing.h"
 #include "issue.h"
+#include "tokens.h"
 
 /* RFC 7523, 3: for this server, by its issuer or its token endpoint; an ID-JAG by the issuer alone. */
 static bool check_audience(const struct th_idp_request *request, const json_t *claims, bool id_jag,
                            struct th_idp_answer *answer)
 {
     const struct th_registry_server *server = request->server;
+    struct th_str one = th_token_one_text(json_object_get(claims, "aud"));
+    if (id_jag && one.len == 0)
+        return th_answer_refuse(answer, "invalid_grant", "subject_audience",
+                                "The assertion has more audiences than one.");
     if (th_jwt_has_audience(claims, th_str_of(server->issuer)) ||
         (!id_jag && th_jwt_has_audience(claims, th_str_of(server->token_url))))
         return true;

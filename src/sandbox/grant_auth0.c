@@ -120,7 +120,7 @@ static void issue_linked(struct th_idp *idp, const struct th_user_row *user,
                          struct th_vault_item *item, struct th_idp_answer *answer)
 {
     struct th_vault_grant *grant = &item->grants[user - th_world_users];
-    const char *token = th_vault_get_token(grant);
+    const char *token = th_vault_get_token(grant, th_idp_now_ms(idp), 0);
     answer->user = user;
     answer->who = user->name;
     answer->connection = item->row->name;

@@ -7,6 +7,9 @@
 #include "tokenhop/base/mem.h"
 #include "tokens.h"
 
+/* The switches second_leg_scope and second_leg_resource. */
+enum { SECOND_LEG_REFUSES, SECOND_LEG_TAKES, SECOND_LEG_WANTS };
+
 static bool refuse_grant(struct th_idp_answer *answer, const char *reason, const char *description)
 {
     return th_answer_refuse(answer, "invalid_grant", reason, description);
@@ -38,21 +41,23 @@ static bool verify_assertion(struct th_idp *idp, struct th_str text, struct th_j
 }
 
 /* Who may redeem it. Where ID-JAGs have no client_id (a setting), the outermost actor says it. */
-static bool check_client(const struct th_idp_request *request, const json_t *claims,
-                         struct th_idp_answer *answer)
+static bool check_client(const struct th_idp *idp, const struct th_idp_request *request,
+                         const json_t *claims, struct th_idp_answer *answer)
 {
     const char *client_id = answer->client->row->client_id;
-    const json_t *aud = json_object_get(claims, "aud");
+    struct th_str aud = th_token_one_text(json_object_get(claims, "aud"));
     const json_t *act = json_object_get(claims, "act");
     struct th_str of = json_object_get(claims, "client_id") != NULL
                            ? th_jwt_text(claims, "client_id")
                            : th_jwt_text(act, "sub");
-    if (!json_is_string(aud) || strcmp(json_string_value(aud), request->server->issuer) != 0)
+    if (!th_str_equal(aud, th_str_of(request->server->issuer)))
         return refuse_grant(answer, "id_jag_audience",
                             "The assertion's audience is not this authorization server.");
     if (!th_str_equal(of, th_str_of(client_id)))
         return refuse_grant(answer, "id_jag_client", "The assertion was issued to another client.");
     answer->user = th_registry_find_user(th_jwt_text(claims, "sub"));
+    if (answer->user == NULL && !idp->settings.second_leg_machine)
+        return refuse_grant(answer, "id_jag_machine", "The assertion's user is unknown.");
     return true;
 }
 
@@ -89,17 +94,25 @@ static bool check_narrowing(const struct th_idp *idp, const struct th_form *form
 {
     struct th_str asked = th_form_get(form, "scope");
     struct th_str resource = th_form_get(form, "resource");
+    struct th_str carried = th_token_one_text(json_object_get(claims, "resource"));
     *ret_scope = th_jwt_text(claims, "scope");
-    if (asked.len > 0 && !idp->settings.second_leg_scope)
+    if (asked.len > 0 && idp->settings.second_leg_scope == SECOND_LEG_REFUSES)
         return th_answer_refuse(answer, "invalid_scope", "second_leg_scope",
                                 "'scope' is not allowed for this grant: the assertion carries it.");
     if (asked.len > 0 &&
         (!th_scopes_are_well_formed(asked) || !th_scopes_within(asked, *ret_scope)))
         return th_answer_refuse(answer, "invalid_scope", "scope_wider",
                                 "'scope' is wider than the assertion's.");
-    if (resource.len > 0 && !th_str_equal(resource, th_jwt_text(claims, "resource")))
+    if (resource.len > 0 && idp->settings.second_leg_resource == SECOND_LEG_REFUSES)
+        return th_answer_refuse(answer, "invalid_request", "second_leg_resource",
+                                "'resource' is not allowed for this grant.");
+    if (resource.len == 0 && carried.len > 0 &&
+        idp->settings.second_leg_resource == SECOND_LEG_WANTS)
+        return th_answer_refuse(answer, "invalid_target", "resource_missing",
+                                "'resource' is missing.");
+    if (resource.len > 0 && !th_str_equal(resource, carried))
         return th_answer_refuse(answer, "invalid_target", "resource", "'resource' is invalid.");
-    if (asked.len > 0)
+    if (asked.len > 0 || idp->settings.second_leg_scope == SECOND_LEG_WANTS)
         *ret_scope = asked;
     return true;
 }
@@ -122,7 +135,7 @@ static void issue(struct th_idp *idp, const struct th_idp_request *request, cons
                   struct th_str scope, struct th_idp_answer *answer)
 {
     TH_CLEANUP(th_secret_unrefp) struct th_secret *token = NULL;
-    struct th_str resource = th_jwt_text(jag, "resource");
+    struct th_str resource = th_token_one_text(json_object_get(jag, "resource"));
     const char *fallback = request->server->row->default_audience;
     struct th_token_plan plan = {
         .server = request->server,
@@ -163,7 +176,7 @@ void th_grant_jwt_bearer(struct th_idp *idp, const struct th_idp_request *reques
     }
     th_ledger_name(assertion, answer->subject);
     if (verify_assertion(idp, assertion, &jwt, answer) &&
-        check_client(request, jwt.claims, answer) && check_binding(form, jwt.claims, answer) &&
+        check_client(idp, request, jwt.claims, answer) && check_binding(form, jwt.claims, answer) &&
         check_narrowing(idp, form, jwt.claims, &scope, answer) &&
         check_policy(idp, request, scope, answer) && redeem_once(idp, jwt.claims, answer))
         issue(idp, request, jwt.claims, scope, answer);

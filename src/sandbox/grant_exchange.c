@@ -86,8 +86,33 @@ static bool check_scope(const struct th_idp *idp, const struct th_form *form,
     return true;
 }
 
+/* A chain that a machine began ends with it, and does not with a user's. */
+static long count_actors(const struct th_idp *idp, const struct th_presented *presented,
+                         const json_t *act)
+{
+    long n = (long)th_chain_length(act);
+    bool with_start =
+        presented->user == NULL && (presented->act != NULL || presented->from != NULL);
+    return with_start && !idp->settings.chain_counts_start ? n - 1 : n;
+}
+
+static bool check_quota(struct th_idp *idp, const struct exchange *exchange,
+                        const struct th_presented *presented, struct th_idp_answer *answer)
+{
+    if (presented->user == NULL)
+        return true;
+    long *count = &idp->id_jags[presented->user - th_world_users]
+                               [exchange->resource - idp->registry->resources];
+    if (idp->settings.id_jag_quota > 0 && *count >= idp->settings.id_jag_quota)
+        return th_answer_refuse(answer, "too_many_requests", "id_jag_quota",
+                                "The quota of this user and resource is used up.");
+    ++*count;
+    return true;
+}
+
 /* The chain that the ID-JAG will carry: this agent, then who was there before. */
-static json_t *make_chain(const struct th_presented *presented, struct th_idp_answer *answer)
+static json_t *make_chain(const struct th_idp *idp, const struct th_presented *presented,
+                          struct th_idp_answer *answer)
 {
     json_t *inner = NULL, *act = NULL;
     if (presented->act != NULL)
@@ -102,7 +127,7 @@ static json_t *make_chain(const struct th_presented *presented, struct th_idp_an
     json_decref(inner);
     if (act == NULL) {
         th_answer_fail(answer, TH_E_NOMEM);
-    } else if (th_chain_length(act) > TH_MAX_CHAIN) {
+    } else if (count_actors(idp, presented, act) > idp->settings.max_chain) {
         th_answer_refuse(answer, "invalid_subject_token_act_claim_depth", "chain_depth",
                          "The act claim of the subject token is nested too deeply.");
         json_decref(act);
@@ -136,7 +161,11 @@ static json_t *make_claims(const struct th_idp *idp, const struct exchange *exch
     if (claims != NULL && idp->settings.id_jag_client_id)
         json_object_set_new(claims, "client_id", json_string(client_id_at(exchange, answer)));
     if (claims != NULL && exchange->has_resource)
-        json_object_set_new(claims, "resource", json_string(exchange->resource->url));
+        json_object_set_new(claims, "resource",
+                            idp->settings.id_jag_arrays ? json_pack("[s]", exchange->resource->url)
+                                                        : json_string(exchange->resource->url));
+    if (claims != NULL && idp->settings.id_jag_arrays)
+        json_object_set_new(claims, "aud", json_pack("[s]", exchange->target->issuer));
     if (claims != NULL && answer->jkt[0] != '\0')
         json_object_set_new(claims, "cnf", json_pack("{s:s}", "jkt", answer->jkt));
     return claims;
@@ -147,7 +176,7 @@ static void issue_id_jag(struct th_idp *idp, const struct th_idp_request *reques
                          struct th_idp_answer *answer)
 {
     TH_CLEANUP(th_secret_unrefp) struct th_secret *token = NULL;
-    json_t *act = make_chain(presented, answer);
+    json_t *act = make_chain(idp, presented, answer);
     if (act == NULL)
         return;
     json_t *claims = make_claims(idp, exchange, presented, act, answer);
@@ -172,7 +201,9 @@ static void exchange_id_jag(struct th_idp *idp, const struct th_idp_request *req
     struct exchange exchange = {0};
     struct th_presented presented;
     if (th_presented_check(idp, form, &presented, answer) &&
-        find_connection(idp, form, &exchange, answer) && check_scope(idp, form, &exchange, answer))
+        find_connection(idp, form, &exchange, answer) &&
+        check_scope(idp, form, &exchange, answer) &&
+        check_quota(idp, &exchange, &presented, answer))
         issue_id_jag(idp, request, &exchange, &presented, answer);
     th_presented_fini(&presented);
 }

@@ -8,9 +8,16 @@
 
 /* The connection of this agent with this resource, and nothing asked for besides. */
 static struct th_vault_item *find_item(struct th_idp *idp, enum th_vault_kind kind,
-                                       const struct th_form *form, struct th_idp_answer *answer)
+                                       const struct th_form *form,
+                                       const struct th_presented *presented,
+                                       struct th_idp_answer *answer)
 {
     struct th_str resource = th_form_get(form, "resource");
+    if (presented->user == NULL && !idp->settings.vault_machine) {
+        th_answer_refuse(answer, "invalid_grant", "subject_machine",
+                         "The subject token is not a user's.");
+        return NULL;
+    }
     enum th_world_client agent = (enum th_world_client)(answer->client - idp->registry->clients);
     if (th_form_get(form, "audience").len > 0 || th_form_get(form, "scope").len > 0) {
         th_answer_refuse(answer, "invalid_request", "not_for_this_type",
@@ -44,7 +51,7 @@ void th_grant_secret(struct th_idp *idp, const struct th_idp_request *request,
     struct th_vault_item *item = NULL;
     bool is_short = idp->settings.short_secret_names;
     if (th_presented_check(idp, form, &presented, answer))
-        item = find_item(idp, TH_VAULT_SECRET, form, answer);
+        item = find_item(idp, TH_VAULT_SECRET, form, &presented, answer);
     if (item != NULL) {
         th_ledger_name(th_str_of(item->value), answer->issued);
         answer_object(answer, is_short ? TH_TYPE_SECRET_SHORT : TH_TYPE_VAULTED_SECRET,
@@ -62,7 +69,7 @@ void th_grant_account(struct th_idp *idp, const struct th_idp_request *request,
     struct th_presented presented;
     struct th_vault_item *item = NULL;
     if (th_presented_check(idp, form, &presented, answer))
-        item = find_item(idp, TH_VAULT_ACCOUNT, form, answer);
+        item = find_item(idp, TH_VAULT_ACCOUNT, form, &presented, answer);
     if (item != NULL) {
         th_ledger_name(th_str_of(item->value), answer->issued);
         answer_object(
@@ -93,7 +100,10 @@ static void issue_sts(struct th_idp *idp, const struct th_idp_request *request,
 {
     struct th_vault_grant *grant =
         presented->user != NULL ? &item->grants[presented->user - th_world_users] : NULL;
-    const char *token = grant != NULL ? th_vault_get_token(grant) : NULL;
+    const char *token = grant != NULL
+                            ? th_vault_get_token(grant, th_idp_now_ms(idp),
+                                                 idp->settings.interaction_lifetime * INT64_C(1000))
+                            : NULL;
     if (token == NULL) {
         want_consent(request, grant, answer);
         return;
@@ -114,7 +124,7 @@ void th_grant_sts(struct th_idp *idp, const struct th_idp_request *request,
     struct th_presented presented;
     struct th_vault_item *item = NULL;
     if (th_presented_check(idp, form, &presented, answer))
-        item = find_item(idp, TH_VAULT_STS, form, answer);
+        item = find_item(idp, TH_VAULT_STS, form, &presented, answer);
     if (item != NULL)
         issue_sts(idp, request, item, &presented, answer);
     th_presented_fini(&presented);

@@ -58,6 +58,7 @@ void th_idp_reset(struct th_idp *idp)
         th_proof_desk_clear(&idp->agent_proofs[i]);
     th_vault_reset(&idp->vault);
     memset(idp->rate_count, 0, sizeof idp->rate_count);
+    memset(idp->id_jags, 0, sizeof idp->id_jags);
 }
 
 int64_t th_idp_now_ms(const struct th_idp *idp)

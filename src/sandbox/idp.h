@@ -24,7 +24,7 @@
 #define TH_TYPE_OAUTH_STS "urn:okta:params:oauth:token-type:oauth-sts"
 #define TH_STS_PAGE "/oauth2/v1/sts/redirect" /* below the org's issuer */
 #define TH_ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-#define TH_MAX_CHAIN 5
+#define TH_MAX_CHAIN 5 /* at Auth0; at Okta a setting says it */
 
 struct th_idp {
     const struct th_registry *registry;
@@ -36,7 +36,8 @@ struct th_idp {
     struct th_proof_desk proofs; /* at token endpoints */
     struct th_proof_desk agent_proofs[TH_RESOURCE_COUNT];
     struct th_vault vault;
-    int64_t rate_minute; /* the minute that rate_count counts */
+    long id_jags[TH_USER_COUNT][TH_RESOURCE_COUNT]; /* issued, for the quota */
+    int64_t rate_minute;                            /* the minute that rate_count counts */
     long rate_count[TH_CLIENT_COUNT];
 };
 

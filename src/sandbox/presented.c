@@ -95,8 +95,10 @@ static bool check_access_token(struct th_idp *idp, struct th_presented *presente
     presented->from = th_registry_find_client(idp->registry, cid.len > 0 ? cid : actor);
     answer->user = presented->user;
     if (presented->from == NULL || !th_registry_is_linked(idp->registry, presented->from, agent))
-        return refuse_grant(answer, "no_delegation_link",
-                            "No delegation link from the subject token's client to the agent.");
+        return th_answer_refuse(
+            answer, idp->settings.missing_link_target ? "invalid_target" : "invalid_grant",
+            "no_delegation_link",
+            "No delegation link from the subject token's client to the agent.");
     return true;
 }
 

@@ -134,6 +134,9 @@ int th_registry_init(struct th_registry *registry, const char *folder, const cha
             e = th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "out of memory");
     }
     if (e == 0)
+        e = th_sandbox_key_open(folder, "stranger-es256", "stranger", TH_JWS_ES256,
+                                &registry->stranger_es256, reterr);
+    if (e == 0)
         e = th_sandbox_key_open(folder, "stranger", "stranger", TH_JWS_RS256, &registry->stranger,
                                 reterr);
     return e;
@@ -166,6 +169,7 @@ void th_registry_fini(struct th_registry *registry, bool remove_files)
         th_free(registry->resources[i].audience);
     }
     th_sandbox_key_close(&registry->stranger, remove_files);
+    th_sandbox_key_close(&registry->stranger_es256, remove_files);
     memset(registry, 0, sizeof *registry);
 }
 

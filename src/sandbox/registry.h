@@ -65,7 +65,9 @@ struct th_registry {
     struct th_registry_server servers[TH_SERVER_COUNT];
     struct th_registry_client clients[TH_CLIENT_COUNT];
     struct th_registry_resource resources[TH_RESOURCE_COUNT];
-    struct th_registry_key stranger; /* signs what must be refused; registered nowhere */
+    /* These sign what must be refused; registered nowhere. */
+    struct th_registry_key stranger;
+    struct th_registry_key stranger_es256;
 };
 
 /* `base` is the org's issuer without a slash at its end, `urls` those of the resources. Keys are read

@@ -269,7 +269,8 @@ static void serve_consent(struct th_web_call *call, struct th_sandbox *sandbox)
     struct th_form form;
     bool is_get = strcmp(call->method, "GET") == 0;
     bool done = th_form_init(&form, th_str_of(call->query)) == TH_FORM_FINE && is_get &&
-                th_vault_consent(&sandbox->idp.vault, th_form_get(&form, "dataHandle"));
+                th_vault_consent(&sandbox->idp.vault, th_form_get(&form, "dataHandle"),
+                                 th_idp_now_ms(&sandbox->idp));
     th_form_fini(&form);
     th_stats_count(&sandbox->stats, "endpoints", "org_sts", done ? "consented" : "refused");
     th_web_add_field(call, "Cache-Control", NO_STORE);

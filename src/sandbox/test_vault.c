@@ -165,10 +165,10 @@ static void test_consent(void **state)
     snprintf(uri, sizeof uri, TEST_BASE TH_STS_PAGE "?dataHandle=%s", handle);
     assert_int_equal(strlen(handle), 32);
     assert_string_equal(text_in(answer.body, "interaction_uri"), uri);
-    assert_false(th_vault_consent(vault, TH_STR("")));
-    assert_false(th_vault_consent(vault, TH_STR("0123456789abcdef0123456789abcdef")));
-    assert_true(th_vault_consent(vault, th_str_of(handle)));
-    assert_false(th_vault_consent(vault, th_str_of(handle))); /* once */
+    assert_false(th_vault_consent(vault, TH_STR(""), TEST_NOW_MS));
+    assert_false(th_vault_consent(vault, TH_STR("0123456789abcdef0123456789abcdef"), TEST_NOW_MS));
+    assert_true(th_vault_consent(vault, th_str_of(handle), TEST_NOW_MS));
+    assert_false(th_vault_consent(vault, th_str_of(handle), TEST_NOW_MS)); /* once */
     th_idp_answer_fini(&answer);
     token_now(world, subject, first);
     assert_true(first[0] != '\0');

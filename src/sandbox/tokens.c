@@ -48,6 +48,13 @@ enum th_token_state th_token_verify(struct th_idp *idp, struct th_str token, str
     return state;
 }
 
+struct th_str th_token_one_text(const json_t *value)
+{
+    const json_t *one = json_array_size(value) == 1 ? json_array_get(value, 0) : value;
+    return json_is_string(one) ? (struct th_str){json_string_value(one), json_string_length(one)}
+                               : TH_STR("");
+}
+
 void th_token_make_id(const char *prefix, char ret_id[64])
 {
     uint8_t bytes[20];
@@ -122,7 +129,8 @@ int th_token_sign(const struct th_idp *idp, const struct th_registry_server *ser
     if (fault != NULL && fault->phase == TH_FAULT_PHASE_CLAIMS)
         th_fault_twist(fault, claims);
     if (fault != NULL && fault->kind == TH_FAULT_BAD_SIGNATURE)
-        key = idp->registry->stranger.key;
+        key = server->signing.alg == TH_JWS_ES256 ? idp->registry->stranger_es256.key
+                                                  : idp->registry->stranger.key;
     return th_jwt_sign(key, server->signing.alg, th_str_of(server->signing.kid), th_str_of(typ),
                        claims, ret_token);
 }

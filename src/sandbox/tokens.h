@@ -48,6 +48,8 @@ int th_token_sign_issued(struct th_idp *idp, const struct th_token_plan *plan, c
 int th_token_sign(const struct th_idp *idp, const struct th_registry_server *server,
                   const char *typ, json_t *claims, const struct th_fault *fault,
                   struct th_secret **ret_token) TH_MUST;
+/* A string, or the only one in an array; else empty. Borrowed. */
+struct th_str th_token_one_text(const json_t *value);
 /* PREFIX and 40 random hexadecimal digits. */
 void th_token_make_id(const char *prefix, char ret_id[64]);
 const char *th_token_access_typ(const struct th_idp *idp);

@@ -89,7 +89,12 @@ struct th_vault_item *th_vault_find_kind(struct th_vault *vault, enum th_vault_k
     return NULL;
 }
 
-const char *th_vault_get_token(struct th_vault_grant *grant)
+static bool has_passed(const struct th_vault_grant *grant, int64_t now_ms)
+{
+    return grant->handle_until_ms > 0 && grant->handle_until_ms <= now_ms;
+}
+
+const char *th_vault_get_token(struct th_vault_grant *grant, int64_t now_ms, int64_t lifetime_ms)
 {
     if (grant->token[0] != '\0')
         return grant->token;
@@ -97,17 +102,20 @@ const char *th_vault_get_token(struct th_vault_grant *grant)
         make_text("tpo_", grant->token);
         return grant->token;
     }
-    if (grant->handle[0] == '\0')
+    if (grant->handle[0] == '\0' || has_passed(grant, now_ms)) {
         make_text("", grant->handle);
+        grant->handle_until_ms = lifetime_ms > 0 ? now_ms + lifetime_ms : 0;
+    }
     return NULL;
 }
 
-bool th_vault_consent(struct th_vault *vault, struct th_str handle)
+bool th_vault_consent(struct th_vault *vault, struct th_str handle, int64_t now_ms)
 {
     for (size_t i = 0; i < th_world_vault_count; i++) {
         for (size_t u = 0; u < TH_USER_COUNT; u++) {
             struct th_vault_grant *grant = &vault->items[i].grants[u];
-            if (handle.len == 0 || !th_str_equal(handle, th_str_of(grant->handle)))
+            if (handle.len == 0 || !th_str_equal(handle, th_str_of(grant->handle)) ||
+                has_passed(grant, now_ms))
                 continue;
             grant->handle[0] = '\0';
             grant->consented = true;

@@ -13,6 +13,7 @@
 /* A user's grant at a third party. */
 struct th_vault_grant {
     char handle[TH_VAULT_TEXT_LEN + 1]; /* of the page that asks for consent; "": not asked */
+    int64_t handle_until_ms;            /* then another is made; 0: never */
     char token[TH_VAULT_TEXT_LEN + 1];  /* "": none is stored */
     bool consented;                     /* a refresh token is held */
     bool dead;                          /* the third party does not take `token` any more */
@@ -41,10 +42,10 @@ struct th_vault_item *th_vault_find_kind(struct th_vault *vault, enum th_vault_k
 void th_vault_rotate(struct th_vault_item *item);
 
 /* The stored token; a new one, silently, after a consent; NULL: the user must consent, and grant->handle
- * names the page. */
-const char *th_vault_get_token(struct th_vault_grant *grant);
-/* What the page does: true once for each handle. */
-bool th_vault_consent(struct th_vault *vault, struct th_str handle);
+ * names the page, for `lifetime_ms` (0: until it is used). */
+const char *th_vault_get_token(struct th_vault_grant *grant, int64_t now_ms, int64_t lifetime_ms);
+/* What the page does: true once for each handle that is still good. */
+bool th_vault_consent(struct th_vault *vault, struct th_str handle, int64_t now_ms);
 /* Forgets a stored token of this agent's connections; the consent too, unless `keeps_consent`. */
 void th_vault_revoke(struct th_vault *vault, enum th_world_client agent, struct th_str token,
                      bool keeps_consent);

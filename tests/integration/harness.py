@@ -20,12 +20,14 @@ Sandbox: mint, fault, faults, clear_faults, settings, stats, records, requests, 
          url, issuer, client_id, key_file, resource.  `tokenhop-sandbox --help` lists users, settings and faults.
 Tokenhop: Tokenhop(config, folder).start(); request/get/post through it; .port, .proxies; stop().
          base_config(sandbox, ...) makes a configuration to change before it is written.
+ProviderClient: the same at a server that is not Okta's; Sandbox.server("keycloak") describes it.
 Client:  a registered client's assertions and requests, by hand, for what tokenhop would never send.
 """
 
 import base64
 import contextlib
 import functools
+import hmac
 import json
 import os
 import pathlib
@@ -35,8 +37,10 @@ import subprocess
 import threading
 import time
 import uuid
+from urllib.parse import quote
 
 import requests
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 
@@ -206,11 +210,15 @@ class Sandbox(Process):
 
     # Names and places
 
+    def server(self, name="org"):
+        """Okta's, or another: "keycloak" (tokenhop-sandbox --help)."""
+        return self.info["servers"].get(name) or self.info["providers"][name]
+
     def issuer(self, server="org"):
-        return self.info["servers"][server]["issuer"]
+        return self.server(server)["issuer"]
 
     def endpoint(self, server="org", name="token_endpoint"):
-        return self.info["servers"][server][name]
+        return self.server(server)[name]
 
     def client_id(self, name):
         return self.info["clients"][name]["client_id"]
@@ -361,6 +369,67 @@ class Client:
         second = self.redeem(first.json()["access_token"], target)
         assert second.status_code == 200, second.text
         return second.json()["access_token"]
+
+
+class ProviderClient(Client):
+    """An agent at one of the servers that are not Okta's, authenticating as it is registered there."""
+
+    METHODS = {  # of agent1 and agent2; src/sandbox/providers.c
+        "rfc8693": ("key", "basic"),
+        "keycloak": ("basic", "key"),
+        "auth0": ("post", "key"),
+        "entra": ("post", "certificate"),
+        "bearer": ("none", "secret_jwt"),
+        "partner": ("key", "post"),
+        "google": ("anonymous", "anonymous"),
+        "ping": ("basic", "key"),
+        "wso2": ("basic", "key"),
+    }
+
+    def __init__(self, sandbox, server, name="agent1"):
+        super().__init__(sandbox, name)
+        self.server = server
+        self.method = self.METHODS[server][name == "agent2"]
+        self.row = sandbox.server(server)["clients"].get(name, {})
+        self.client_id = self.row.get("client_id")
+
+    @property
+    def own_secret(self):
+        return pathlib.Path(self.row["secret_file"]).read_text().removesuffix("\n")
+
+    def certificate_header(self):
+        certificate = x509.load_pem_x509_certificate(pathlib.Path(self.row["certificate_file"]).read_bytes())
+        digest = lambda algorithm: b64url(certificate.fingerprint(algorithm))
+        return {"x5t": digest(hashes.SHA1()), "x5t#S256": digest(hashes.SHA256()), "kid": None}
+
+    def mac_assertion(self, audience):
+        now = int(time.time())
+        claims = {"iss": self.client_id, "sub": self.client_id, "aud": audience, "iat": now - 5, "exp": now + 60,
+                  "jti": uuid.uuid4().hex}
+        text = f"{b64url({'alg': 'HS256'})}.{b64url(claims)}"
+        return f"{text}.{b64url(hmac.digest(self.own_secret.encode(), text.encode(), 'sha256'))}"
+
+    def post(self, form, endpoint="token_endpoint", audience=None, header=None, **assertion):
+        """`form` is a dict, or a list of pairs where something comes twice; `assertion` as in Client."""
+        url = self.sandbox.endpoint(self.server, endpoint)
+        pairs = list(form.items()) if isinstance(form, dict) else list(form)
+        headers = {}
+        if self.method in ("key", "certificate"):
+            if self.method == "certificate":
+                header = self.certificate_header() if header is None else header
+                assertion.setdefault("nbf", int(time.time()) - 5)
+            pairs += list(self.form(audience or url, {}, header=header, **assertion).items())
+        elif self.method == "secret_jwt":
+            pairs += [("client_assertion_type", CA), ("client_assertion", self.mac_assertion(audience or url))]
+        elif self.method == "basic":
+            pair = f"{quote(self.client_id, safe='')}:{quote(self.own_secret, safe='')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        elif self.method in ("post", "none"):
+            pairs.append(("client_id", self.client_id))
+            if self.method == "post":
+                pairs.append(("client_secret", self.own_secret))
+        pairs = [(name, value) for name, value in pairs if value is not None]
+        return self.sandbox.http.post(url, data=pairs, headers=headers, timeout=30, allow_redirects=False)
 
 
 def base_config(sandbox, agents=("agent1",), alg="RS256"):
