@@ -54,7 +54,7 @@ void th_access_flush(struct th_access_log *log)
 
 uint64_t th_access_dropped(const struct th_access_log *log)
 {
-    return log->lines.n_dropped;
+    return log != NULL ? log->lines.n_dropped : 0;
 }
 
 /* Without its query, which may hold a token. */
