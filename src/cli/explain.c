@@ -22,7 +22,7 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE     the configuration\n"
     "  -m, --method METHOD   of the request (default: GET)\n"
-    "      --caller NAME     only who reaches the listener of that name (default: each listener)\n"
+    "      --caller NAME     only that caller, or who reaches the listener of that name (default: each)\n"
     "  -h, --help            this text\n"
     "\n"
     "  tokenhop explain -c tokenhop.jsonc http://agent2.example.com/a2a/tasks\n"
@@ -77,7 +77,7 @@ static void show_patterns(const struct question *q)
 {
     struct th_route route = {0};
 
-    (void)th_route_find(q->routes, &q->url, q->view->listeners[0].agent, &route);
+    (void)th_route_find(q->routes, &q->url, q->view->agents, &route);
     puts("\npatterns");
     for (size_t c = 0; c < q->view->n_connections; c++) {
         const struct th_config_connection *connection = &q->view->connections[c];
@@ -457,18 +457,54 @@ static int show_tunnel(const struct question *q)
     return TH_EXIT_FINE;
 }
 
-static int show_caller(const struct question *q, const struct th_config_listener *listener)
+static int show_as(const struct question *q, const struct th_config_agent *agent)
 {
     struct th_gate_decision decision;
 
-    printf("\nlistener \"%.*s\" (%.*s), as agent \"%.*s\"\n", TH_STR_ARGS(listener->name),
-           TH_STR_ARGS(listener->address_text), TH_STR_ARGS(listener->agent->name));
     if (q->method == TH_METHOD_CONNECT)
         return show_tunnel(q);
-    ask_gate(q, listener->agent, true, &decision);
+    ask_gate(q, agent, true, &decision);
     if (decision.action != TH_GATE_REFUSE)
-        return show_carried(q, listener->agent, &decision);
-    return show_refused(q, listener->agent, &decision);
+        return show_carried(q, agent, &decision);
+    return show_refused(q, agent, &decision);
+}
+
+static bool is_asked_for(const struct question *q, struct th_str name)
+{
+    return q->order->caller == NULL || th_str_equal(name, th_str_of(q->order->caller));
+}
+
+static int show_listeners(const struct question *q)
+{
+    int status = -1;
+
+    for (size_t i = 0; i < q->view->n_listeners; i++) {
+        const struct th_config_listener *listener = &q->view->listeners[i];
+        if (listener->agent == NULL || !is_asked_for(q, listener->name))
+            continue;
+        printf("\nlistener \"%.*s\" (%.*s), as agent \"%.*s\"\n", TH_STR_ARGS(listener->name),
+               TH_STR_ARGS(listener->address_text), TH_STR_ARGS(listener->agent->name));
+        int one = show_as(q, listener->agent);
+        status = one > status ? one : status;
+    }
+    return status;
+}
+
+/* Who says who it is, at a listener without an agent. */
+static int show_callers(const struct question *q)
+{
+    int status = -1;
+
+    for (size_t i = 0; i < q->view->n_callers; i++) {
+        const struct th_config_caller *caller = &q->view->callers[i];
+        if (!is_asked_for(q, caller->name))
+            continue;
+        printf("\ncaller \"%.*s\", as agent \"%.*s\"\n", TH_STR_ARGS(caller->name),
+               TH_STR_ARGS(caller->agent->name));
+        int one = show_as(q, caller->agent);
+        status = one > status ? one : status;
+    }
+    return status;
 }
 
 static int refuse_caller(const struct question *q)
@@ -478,12 +514,14 @@ static int refuse_caller(const struct question *q)
     th_nearest_init(&nearest, th_str_of(q->order->caller));
     for (size_t i = 0; i < q->view->n_listeners; i++)
         th_nearest_offer(&nearest, q->view->listeners[i].name);
+    for (size_t i = 0; i < q->view->n_callers; i++)
+        th_nearest_offer(&nearest, q->view->callers[i].name);
     if (nearest.best.len > 0)
         return th_options_refuse("explain",
-                                 "no listener has the name of --caller; did you mean "
+                                 "no caller or listener has the name of --caller; did you mean "
                                  "\"%.*s\"?",
                                  TH_STR_ARGS(nearest.best));
-    return th_options_refuse("explain", "no listener has the name of --caller");
+    return th_options_refuse("explain", "no caller or listener has the name of --caller");
 }
 
 static int answer(struct question *q)
@@ -506,13 +544,9 @@ static int answer(struct question *q)
                    connect.detail);
     }
     show_patterns(q);
-    for (size_t i = 0; i < q->view->n_listeners; i++) {
-        const struct th_config_listener *listener = &q->view->listeners[i];
-        if (q->order->caller != NULL && !th_str_equal(listener->name, th_str_of(q->order->caller)))
-            continue;
-        int one = show_caller(q, listener);
-        status = one > status ? one : status;
-    }
+    status = show_listeners(q);
+    int of_callers = show_callers(q);
+    status = of_callers > status ? of_callers : status;
     return status >= 0 ? status : refuse_caller(q);
 }
 

@@ -205,7 +205,9 @@ static void say_ready(struct th_service *service, const struct th_config_view *c
         TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.listening", "A listener is open",
                TH_LOG_STR("listener", config->listeners[i].name),
                TH_LOG_STR("address", config->listeners[i].address_text),
-               TH_LOG_STR("agent", config->listeners[i].agent->name));
+               TH_LOG_STR("agent", config->listeners[i].agent != NULL
+                                       ? config->listeners[i].agent->name
+                                       : TH_STR("of the caller")));
     if (th_service_admin(service) != NULL)
         TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.admin",
                "The admin listener is open", TH_LOG_STR("address", config->admin.address_text));

@@ -324,8 +324,14 @@ void th_build_listeners(struct th_loader *loader)
         listeners[i].name = raw->head.name;
         listeners[i].address_text = raw->address;
         listeners[i].mode = (enum th_listener_mode)raw->mode;
-        listeners[i].agent =
-            th_build_find_agent(loader, raw->agent, th_loader_member(loader, place, "agent"));
+        if (raw->agent.ptr != NULL)
+            listeners[i].agent =
+                th_build_find_agent(loader, raw->agent, th_loader_member(loader, place, "agent"));
+        else if (loader->raw.callers.n == 0)
+            th_loader_report(loader, place,
+                             "name the agent that its callers act as, or add callers",
+                             "the listener has no \"agent\", and there are no callers that could "
+                             "prove who they are");
         if (raw->address.ptr != NULL && th_text_to_address(raw->address, &listeners[i].address,
                                                            &listeners[i].address_len, &info) < 0)
             th_loader_report_info(loader, th_loader_member(loader, place, "address"), &info);

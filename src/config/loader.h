@@ -66,6 +66,7 @@ void th_read_section(struct th_loader *loader, struct th_value value,
 /* build_*.c: raw to model; each reports what it finds. Servers before agents before connections. */
 void th_build_servers(struct th_loader *loader);
 void th_build_agents(struct th_loader *loader);
+void th_build_callers(struct th_loader *loader);
 void th_build_listeners(struct th_loader *loader);
 void th_build_connections(struct th_loader *loader);
 void th_build_admin(struct th_loader *loader);

@@ -54,6 +54,24 @@ struct th_raw_key {
     struct th_str env;
 };
 
+struct th_raw_basic {
+    struct th_str user;
+    struct th_str password_file;
+    struct th_raw_key password;
+};
+
+struct th_raw_bearer {
+    struct th_str token_file;
+    struct th_raw_key token;
+};
+
+struct th_raw_caller {
+    struct th_raw_head head;
+    struct th_str agent;
+    struct th_raw_basic basic;
+    struct th_raw_bearer bearer;
+};
+
 struct th_raw_next {
     struct th_str key_file;
     struct th_raw_key key;
@@ -204,6 +222,7 @@ struct th_raw_root {
     struct th_config_files files;
     struct th_config_log log;
     struct th_raw_admin admin;
+    struct th_raw_objects callers;
 };
 
 #endif

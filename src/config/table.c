@@ -17,7 +17,8 @@ static const struct th_config_key listener_keys[] = {
      .needs_restart = true,
      .doc = "Where tokenhop listens: an address in digits and a port, \"127.0.0.1:8080\" or "
             "\"[::1]:8080\". Whoever can reach it acts as the listener's agent, so anything but "
-            "loopback needs a network that only the agent can use."},
+            "loopback needs a network that only the agent can use, or callers that prove who "
+            "they are."},
     {.name = "mode",
      ENUM(struct th_raw_listener, mode, listener_modes),
      .default_text = "forward",
@@ -27,8 +28,9 @@ static const struct th_config_key listener_keys[] = {
     {.name = "agent",
      .type = TH_KEY_REFERENCE,
      TEXT(struct th_raw_listener, agent),
-     .required = true,
-     .doc = "The agent that every caller of this listener acts as."},
+     .doc =
+         "The agent that every caller of this listener acts as, whoever it is. Without it a caller "
+         "must prove to be one of callers."},
 };
 static const struct th_section listener_section = {
     SECTION("listener", struct th_raw_listener, listener_keys), .has_head = true};
@@ -570,7 +572,14 @@ static const struct th_config_key root_keys[] = {
      .needs_restart = true,
      .doc = "Threads that carry requests; 0 is one for each core that tokenhop may use."},
     {.name = "log", OBJECT(struct th_raw_root, log, log_section), .doc = "What is written where."},
-    PLANNED("callers"),
+    {.name = "callers",
+     .shape = TH_KEY_LIST,
+     OBJECTS(struct th_raw_root, callers, th_section_caller),
+     .max_items = 4096,
+     .default_text = "",
+     .doc =
+         "Who may connect to a listener that names no agent, how that is proved, and which agent "
+         "it acts as. Every request proves it anew; one that does not gets 407."},
     PLANNED("policy"),
     PLANNED("interception"),
     {.name = "admin",

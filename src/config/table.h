@@ -40,5 +40,7 @@ extern const struct th_section th_section_environment;
 extern const struct th_section th_section_auth;
 /* table_connection.c */
 extern const struct th_section th_section_connection;
+/* table_gate.c */
+extern const struct th_section th_section_caller;
 
 #endif

@@ -186,7 +186,8 @@ static void add_conditional_fields(struct th_writer *w, const struct th_problem 
         add_challenge(w, problem, row);
     if (row->status == 407)
         th_writer_add_field(w, TH_STR("Proxy-Authenticate"),
-                            TH_STR("Basic realm=\"tokenhop\", charset=\"UTF-8\""));
+                            TH_STR("Basic realm=\"tokenhop\", charset=\"UTF-8\", "
+                                   "Bearer realm=\"tokenhop\""));
     if (row->status == 405 && problem->allow.len > 0 && problem->allow.len <= ALLOW_MAX)
         th_writer_add_field(w, TH_STR("Allow"), problem->allow);
     if (row->retryable || problem->retry_after_ms > 0)

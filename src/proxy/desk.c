@@ -79,13 +79,16 @@ int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
 
 /* --- one worker's desk --- */
 
-static const struct th_config_agent *find_agent(const struct th_config_view *config,
-                                                const char *listener)
+static void renew_listener(const struct th_config_view *config, struct th_desk_listener *listener)
 {
-    for (size_t i = 0; i < config->n_listeners; i++)
-        if (th_str_equal(config->listeners[i].name, th_str_of(listener)))
-            return config->listeners[i].agent;
-    return NULL;
+    listener->agent = NULL;
+    listener->asks_callers = false;
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        if (!th_str_equal(config->listeners[i].name, th_str_of(listener->name)))
+            continue;
+        listener->agent = config->listeners[i].agent;
+        listener->asks_callers = listener->agent == NULL;
+    }
 }
 
 static void count_lost_lines(struct th_proxy_desk *desk)
@@ -117,9 +120,9 @@ static int make_listeners(struct th_proxy_desk *desk)
     for (size_t i = 0; i < desk->n_listeners; i++) {
         struct th_desk_listener *listener = &desk->listeners[i];
         listener->desk = desk;
-        listener->agent = config->listeners[i].agent;
         snprintf(listener->name, sizeof listener->name, "%.*s",
                  TH_STR_ARGS(config->listeners[i].name));
+        renew_listener(config, listener);
     }
     return 0;
 }
@@ -273,7 +276,7 @@ static void go_over(struct th_proxy_desk *desk, struct th_snapshot_use *use)
     th_origin_pool_renew(&desk->origins); /* what the old one permitted, the new one may not */
     th_snapshot_use_retire(before);
     for (size_t i = 0; i < desk->n_listeners; i++)
-        desk->listeners[i].agent = find_agent(th_desk_config(desk), desk->listeners[i].name);
+        renew_listener(th_desk_config(desk), &desk->listeners[i]);
 }
 
 static void on_post(struct th_job *job)

@@ -29,8 +29,9 @@ struct th_desk_listener {
     struct th_proxy_desk *desk;
     struct th_listener *listener; /* NULL where none was bound */
     char name[64];
-    const struct th_config_agent
-        *agent; /* of the current snapshot; NULL: the listener is not in it any more */
+    /* As the current snapshot has it. */
+    const struct th_config_agent *agent; /* whom all its callers act as; NULL: */
+    bool asks_callers; /* each says who it is; false: it is not configured any more */
 };
 
 /* A configuration on its way to the desk. Outlives the desk where it is still under way then. */

@@ -21,6 +21,7 @@
 #include "outgoing.h"
 #include "session.h"
 #include "tokenhop/base/buf.h"
+#include "tokenhop/gate/caller.h"
 #include "tokenhop/gate/gate.h"
 #include "tokenhop/http/http1.h"
 #include "tokenhop/net/dial.h"
@@ -85,6 +86,8 @@ struct th_hop {
     struct th_session *session;
     struct th_snapshot_use *use;
     const struct th_config_agent *agent;
+    const struct th_config_caller *caller; /* who it proved to be; NULL: the listener asks nobody */
+    struct th_caller_proof_shown shown;    /* by which */
     struct th_timer timer;
     uint64_t progress;  /* bytes moved when the timer was set */
     uint8_t timed_wait; /* what the timer was set for */

@@ -15,6 +15,8 @@ static void add_who(const struct th_hop *hop, struct texts *texts, struct th_aud
     th_address_format(&hop->session->peer, texts->client);
     record->listener = th_str_of(hop->session->listener->name);
     record->client = th_str_of(texts->client);
+    if (hop->caller != NULL)
+        record->caller = hop->caller->name;
     if (hop->agent != NULL)
         record->agent = hop->agent->name;
     if (!hop->subject_known)

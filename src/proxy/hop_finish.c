@@ -182,6 +182,7 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
         .worker = hop->desk->worker->index,
         .listener = th_str_of(hop->session->listener->name),
         .client = client_text(hop, client),
+        .caller = hop->caller != NULL ? hop->caller->name : TH_STR_NONE,
         .agent = hop->agent != NULL ? hop->agent->name : TH_STR_NONE,
         .connection = connection != NULL ? connection->name : TH_STR_NONE,
         .method = parsed ? hop->request.method_text : TH_STR_NONE,

@@ -150,16 +150,46 @@ static int read_url(struct th_hop *hop)
     return TH_E_BAD_TARGET;
 }
 
+/* Whom the request acts as: the listener's agent, or that of the caller it proves to be. */
+static int tell_caller(struct th_hop *hop)
+{
+    const struct th_config_view *config = hop->use->snapshot->view;
+    const struct th_tunnel *tunnel = hop->session->tunnel;
+    int error = 0;
+
+    if (hop->agent != NULL)
+        return 0;
+    if (!hop->session->listener->asks_callers) {
+        hop->detail = "this listener is no longer configured";
+        return TH_E_DRAINING;
+    }
+    if (tunnel == NULL) {
+        error = th_caller_tell(config, &hop->request, &hop->caller, &hop->shown, &hop->detail);
+    } else {
+        hop->caller = th_caller_find(config, &tunnel->shown);
+        hop->detail = "who opened this tunnel is not among the callers any more";
+        error = hop->caller != NULL ? 0 : TH_E_CALLER;
+    }
+    if (error == 0)
+        hop->agent = hop->caller->agent;
+    else
+        th_metrics_count(hop->desk->metrics, TH_METRIC_CALLERS_REFUSED);
+    return error;
+}
+
 enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 {
     const struct th_snapshot *snapshot = hop->use->snapshot;
     const struct th_head *head = &hop->request;
 
-    if (hop->agent == NULL)
-        return th_hop_fail(hop, TH_E_DRAINING, "this listener is no longer configured");
+    int error = tell_caller(hop);
+    if (error < 0 && head->method == TH_METHOD_CONNECT)
+        hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
+    if (error < 0)
+        return th_hop_fail(hop, error, hop->detail);
     if (head->method == TH_METHOD_CONNECT)
         return th_tunnel_open(hop);
-    int error = read_url(hop);
+    error = read_url(hop);
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
     if (is_looping(hop))

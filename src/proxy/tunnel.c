@@ -23,6 +23,7 @@ static int make_tunnel(struct th_hop *hop)
     tunnel->port = url->port;
     tunnel->host_len = (uint8_t)url->host.len;
     tunnel->is_ipv6 = url->host_is_ipv6;
+    tunnel->shown = hop->shown;
     memcpy(tunnel->host, url->host.ptr, url->host.len);
     hop->session->tunnel = tunnel;
     th_metrics_add(hop->desk->metrics, TH_METRIC_TUNNELS_OPEN, 1);

@@ -17,7 +17,8 @@ struct th_tunnel {
     uint16_t port;
     uint8_t host_len;
     bool is_ipv6;
-    char host[]; /* normal form */
+    struct th_caller_proof_shown shown; /* by the CONNECT; holds for each request inside */
+    char host[];                        /* normal form */
 };
 
 /* The gate's answer to a CONNECT: on to an answer, of ours or the 200, or to the origin. */

@@ -25,7 +25,24 @@ struct th_config_listener {
     struct sockaddr_storage address;
     socklen_t address_len;
     enum th_listener_mode mode;
-    const struct th_config_agent *agent; /* whom a caller of this listener acts as */
+    /* Whom every caller of this listener acts as; NULL: it must prove to be one of `callers`. */
+    const struct th_config_agent *agent;
+};
+
+/* How a caller proves who it is. */
+enum th_caller_proof {
+    TH_CALLER_BASIC, /* Proxy-Authorization, RFC 7617 */
+    TH_CALLER_BEARER /* likewise, RFC 6750 */
+};
+
+/* Who may connect where a listener names no agent, and whom it acts as. */
+struct th_config_caller {
+    struct th_str name;
+    const struct th_config_agent *agent;
+    enum th_caller_proof proof;
+    struct th_str user; /* of TH_CALLER_BASIC */
+    /* SHA-256 of "user:password", or of the token: neither is kept. */
+    uint8_t digest[32];
 };
 
 struct th_config_authorization_server {
@@ -386,6 +403,8 @@ struct th_config_view {
     size_t n_servers;
     const struct th_config_agent *agents;
     size_t n_agents;
+    const struct th_config_caller *callers;
+    size_t n_callers;
     const struct th_config_connection *connections;
     size_t n_connections;
     const struct th_str *subject_headers; /* of all connections: fields that bear subject tokens */

@@ -1,0 +1,108 @@
+/* Callers: who they are, whom they act as; of what they prove it with only a digest is kept. */
+#include <openssl/evp.h>
+
+#include "loader.h"
+#include "tokenhop/base/buf.h"
+#include "tokenhop/base/check.h"
+
+#define PROOF_MIN_LEN 8
+#define PROOF_MAX_LEN 512 /* what is sent is no longer than a field of some KiB */
+
+static void digest(struct th_loader *l, struct th_str user, struct th_str proof,
+                   struct th_config_caller *caller)
+{
+    struct th_buf text;
+    th_buf_init_secret(&text, 4096);
+    if (caller->proof == TH_CALLER_BASIC) {
+        th_buf_add_str(&text, user);
+        th_buf_add_char(&text, ':');
+    }
+    th_buf_add_str(&text, proof);
+    if (text.failed ||
+        EVP_Digest(text.ptr, text.len, caller->digest, NULL, EVP_sha256(), NULL) != 1)
+        l->nomem = true;
+    th_buf_fini(&text);
+}
+
+static bool has_control(struct th_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
+                        struct th_config_caller *caller)
+{
+    const char *key = caller->proof == TH_CALLER_BASIC ? "basic" : "bearer";
+    uint32_t place = th_loader_member(l, raw->head.place, key), at = place;
+    struct th_secret *proof = caller->proof == TH_CALLER_BASIC
+                                  ? th_build_secret(l, raw->basic.password_file,
+                                                    raw->basic.password.env, "password", place, &at)
+                                  : th_build_secret(l, raw->bearer.token_file,
+                                                    raw->bearer.token.env, "token", place, &at);
+    if (proof == NULL)
+        return;
+    struct th_str text = th_secret_expose(proof);
+    if (text.len < PROOF_MIN_LEN || text.len > PROOF_MAX_LEN)
+        th_loader_report(l, at, "make one: openssl rand -hex 32",
+                         "it must be of %d to %d characters", PROOF_MIN_LEN, PROOF_MAX_LEN);
+    else if (has_control(text))
+        th_loader_report(l, at, "make one: openssl rand -hex 32",
+                         "it has a control character, which no field can hold");
+    else
+        digest(l, caller->user, text, caller);
+}
+
+static void check_user(struct th_loader *l, const struct th_raw_caller *raw,
+                       const struct th_config_caller *caller)
+{
+    if (caller->proof == TH_CALLER_BASIC && caller->user.ptr != NULL &&
+        (memchr(caller->user.ptr, ':', caller->user.len) != NULL || has_control(caller->user)))
+        th_loader_report(
+            l, th_loader_member(l, th_loader_member(l, raw->head.place, "basic"), "user"),
+            "choose another name", "a user name has no colon and no control character");
+}
+
+/* Two that cannot be told apart: the first would be taken for the other. */
+static void check_unique(struct th_loader *l, const struct th_config_caller *callers, size_t i,
+                         uint32_t place)
+{
+    static const uint8_t none[sizeof callers->digest];
+    for (size_t j = 0; j < i; j++) {
+        if (callers[i].name.ptr != NULL && th_str_equal(callers[i].name, callers[j].name))
+            th_loader_report(l, th_loader_member(l, place, "name"), "give it another name",
+                             "two callers have the name \"%.*s\"", TH_STR_ARGS(callers[i].name));
+        bool is_same = callers[i].proof == callers[j].proof &&
+                       memcmp(callers[i].digest, none, sizeof none) != 0 &&
+                       memcmp(callers[i].digest, callers[j].digest, sizeof none) == 0;
+        if (is_same ||
+            (callers[i].proof == TH_CALLER_BASIC && callers[i].user.ptr != NULL &&
+             callers[j].proof == TH_CALLER_BASIC && th_str_equal(callers[i].user, callers[j].user)))
+            th_loader_report(l, place, "give each its own user name, or token",
+                             "the callers \"%.*s\" and \"%.*s\" cannot be told apart",
+                             TH_STR_ARGS(callers[j].name), TH_STR_ARGS(callers[i].name));
+    }
+}
+
+void th_build_callers(struct th_loader *loader)
+{
+    const struct th_raw_caller *raw = loader->raw.callers.items;
+    size_t n = loader->raw.callers.n;
+    struct th_config_caller *callers = th_loader_alloc(loader, n, sizeof *callers);
+    for (size_t i = 0; callers != NULL && i < n; i++, raw++) {
+        struct th_config_caller *caller = &callers[i];
+        caller->name = raw->head.name;
+        caller->user = raw->basic.user;
+        caller->proof = raw->basic.user.ptr != NULL ? TH_CALLER_BASIC : TH_CALLER_BEARER;
+        caller->agent = th_build_find_agent(loader, raw->agent,
+                                            th_loader_member(loader, raw->head.place, "agent"));
+        check_user(loader, raw, caller);
+        build_proof(loader, raw, caller);
+        check_unique(loader, callers, i, raw->head.place);
+    }
+    loader->config->view.callers = callers;
+    loader->config->view.n_callers = callers != NULL ? n : 0;
+}

@@ -1,0 +1,97 @@
+#include "tokenhop/gate/caller.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <strings.h>
+
+#include "tokenhop/base/mem.h"
+#include "tokenhop/token/broker.h"
+
+#define BASIC_MAX ((size_t)1024) /* of "user:password", decoded; both are bounded at load */
+
+static const char missing[] =
+    "the caller must say who it is: put user and password into the proxy's URL "
+    "(http://user:password@host:port), or send Proxy-Authorization";
+static const char wrong[] = "the proxy credentials are not those of any caller";
+static const char several[] = "more than one Proxy-Authorization field";
+
+/* RFC 9110, 11.4: a scheme in any case, spaces, and the rest. */
+static bool split_scheme(struct th_str value, const char *scheme, struct th_str *ret_rest)
+{
+    size_t len = strlen(scheme);
+    if (value.len <= len || strncasecmp(value.ptr, scheme, len) != 0 || value.ptr[len] != ' ')
+        return false;
+    while (len < value.len && value.ptr[len] == ' ')
+        len++;
+    *ret_rest = (struct th_str){value.ptr + len, value.len - len};
+    return true;
+}
+
+/* RFC 7617, 2. Base64 in whole groups, as all clients write it. */
+static bool digest_basic(struct th_str encoded, uint8_t ret_digest[32])
+{
+    unsigned char text[BASIC_MAX];
+    if (encoded.len == 0 || encoded.len % 4 != 0 || encoded.len / 4 * 3 > sizeof text)
+        return false;
+    int len = EVP_DecodeBlock(text, (const unsigned char *)encoded.ptr, (int)encoded.len);
+    if (len > 0 && encoded.ptr[encoded.len - 1] == '=')
+        len -= encoded.ptr[encoded.len - 2] == '=' ? 2 : 1;
+    if (len > 0)
+        th_broker_digest((struct th_str){(const char *)text, (size_t)len}, ret_digest);
+    th_wipe(text, sizeof text);
+    return len > 0;
+}
+
+const struct th_config_caller *th_caller_find(const struct th_config_view *config,
+                                              const struct th_caller_proof_shown *shown)
+{
+    const struct th_config_caller *found = NULL;
+    for (size_t i = 0; i < config->n_callers; i++) {
+        const struct th_config_caller *caller = &config->callers[i];
+        bool is_kind = (caller->proof == TH_CALLER_BASIC) == shown->is_basic;
+        bool is_same = CRYPTO_memcmp(caller->digest, shown->digest, sizeof shown->digest) == 0;
+        if (is_kind & is_same)
+            found = caller;
+    }
+    return found;
+}
+
+static const struct th_field *only_field(const struct th_head *head, const char **ret_detail)
+{
+    const struct th_field *found = NULL;
+    *ret_detail = missing;
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        if (head->fields[i].id != TH_HEADER_PROXY_AUTHORIZATION)
+            continue;
+        if (found != NULL) {
+            *ret_detail = several;
+            return NULL;
+        }
+        found = &head->fields[i];
+    }
+    return found;
+}
+
+int th_caller_tell(const struct th_config_view *config, const struct th_head *head,
+                   const struct th_config_caller **ret_caller,
+                   struct th_caller_proof_shown *ret_shown, const char **ret_detail)
+{
+    struct th_str rest;
+    const struct th_field *field = only_field(head, ret_detail);
+    bool is_shown = false;
+    *ret_caller = NULL;
+    *ret_shown = (struct th_caller_proof_shown){0};
+    if (field == NULL)
+        return TH_E_CALLER;
+    *ret_detail = wrong;
+    if (split_scheme(field->value, "basic", &rest)) {
+        ret_shown->is_basic = true;
+        is_shown = digest_basic(rest, ret_shown->digest);
+    } else if (split_scheme(field->value, "bearer", &rest)) {
+        th_broker_digest(rest, ret_shown->digest);
+        is_shown = true;
+    }
+    if (is_shown)
+        *ret_caller = th_caller_find(config, ret_shown);
+    return *ret_caller != NULL ? 0 : TH_E_CALLER;
+}
