@@ -44,10 +44,8 @@ PASSTHROUGH = dict(STATIC, type="passthrough")
 # what an editor must underline: (path, value)
 REFUSED = [
     (["nonsense"], 1),
-    (["callers"], []),
     (["listeners"], []),
     (["listeners"], None),
-    (["listeners", 0, "agent"], None),
     (["listeners", 0, "mode"], "gateway"),
     (["authorization_servers", "a b"], {"issuer": "https://example.okta.com"}),
     (["authorization_servers", "org", "issuer"], "example.okta.com"),

@@ -98,8 +98,23 @@ static const struct mistake_case cases[] = {
      "did you mean \"url\"?"},
     {"\"org\": {", "\"org\": {@\"zzzzzz\": 1, ", "$.authorization_servers.org.zzzzzz",
      "unknown key", "known here: issuer, token_endpoint"},
-    {UNMATCHED, "@\"callers\": []", "$.callers", "\"callers\" is not supported by this version",
-     "leave it out"},
+    {LISTENER, "@{\"name\": \"in\", \"address\": \"127.0.0.1:8080\"}", "$.listeners[0]",
+     "has no \"agent\", and there are no callers", "add callers"},
+    {UNMATCHED, "\"callers\": [@{\"name\": \"a\", \"agent\": \"agent1\"}]", "$.callers[0]",
+     "one of the keys \"basic\" and \"bearer\" is missing", ""},
+    {UNMATCHED,
+     "\"callers\": [{\"name\": \"a\", \"agent\": @\"agent7\", \"bearer\": {\"token\": {\"env\": "
+     "\"PATH\"}}}]",
+     "$.callers[0].agent", "there is no agent of this name", "agent1"},
+    {UNMATCHED,
+     "\"callers\": [{\"name\": \"a\", \"agent\": \"agent1\", \"basic\": {\"user\": @\"a:b\", "
+     "\"password\": {\"env\": \"PATH\"}}}]",
+     "$.callers[0].basic.user", "no colon", ""},
+    {UNMATCHED,
+     "\"callers\": [{\"name\": \"a\", \"agent\": \"agent1\", \"bearer\": {\"token\": {\"env\": "
+     "\"PATH\"}}}, @{\"name\": \"b\", \"agent\": \"agent1\", \"bearer\": {\"token\": {\"env\": "
+     "\"PATH\"}}}]",
+     "$.callers[1]", "cannot be told apart", ""},
     {UNMATCHED, "@\"policy\": []", "$.policy", "not supported by this version", ""},
     {UNMATCHED, "@\"interception\": {}", "$.interception", "not supported by this version", ""},
     {UNMATCHED, "@\"policy\": []", "$.policy", "not supported", ""},

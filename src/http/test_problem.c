@@ -199,7 +199,7 @@ static void proxy_credentials_are_asked_for(void **state)
     (void)state;
     struct answer *a = answer_of(&(struct th_problem){.error = TH_E_CALLER});
     assert_str_equal(value_of(a, "Proxy-Authenticate"),
-                     "Basic realm=\"tokenhop\", charset=\"UTF-8\"");
+                     "Basic realm=\"tokenhop\", charset=\"UTF-8\", Bearer realm=\"tokenhop\"");
 }
 
 static void allow_is_told_of_a_405(void **state)
