@@ -1,21 +1,31 @@
 #include "tokenhop/oauth/json.h"
 
+#include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "tokenhop/base/check.h"
+#include "tokenhop/base/list.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 
 /* jansson frees without saying how much: the size stands before each block, which stays aligned. */
 union header {
-    size_t size;
+    struct {
+        size_t size;
+        struct th_list link; /* of the parse that it was taken for, while that goes on */
+    };
     max_align_t align;
 };
 
-/* Of the thread: what jansson makes of a failed allocation is often a syntax error, but a peer is not
- * to blame for it (R28); or, where a string could not grow, a string that lacks a byte, and no error
- * at all: a token would be another. */
-static _Thread_local bool memory_was_short;
+/* A parse under way. When memory runs short it is left at once, for jansson 2.14 does not look whether a
+ * string could grow: it goes on without some of its bytes, and where the closing quote is among those it
+ * copies until it meets another one, far beyond the block. */
+struct parse {
+    jmp_buf out;
+    struct th_list blocks; /* all that it holds */
+};
+static _Thread_local struct parse *parse; /* of the thread; NULL: none */
 
 static void *json_memory_get(size_t size)
 {
@@ -23,10 +33,14 @@ static void *json_memory_get(size_t size)
     if (size <= SIZE_MAX - sizeof *block)
         block = th_malloc(sizeof *block + size);
     if (block == NULL) {
-        memory_was_short = true;
+        if (parse != NULL)
+            longjmp(parse->out, 1);
         return NULL;
     }
     block->size = size;
+    block->link = (struct th_list){0};
+    if (parse != NULL)
+        th_list_push_back(&parse->blocks, &block->link);
     return block + 1;
 }
 
@@ -35,6 +49,7 @@ static void json_memory_put(void *ptr)
     if (ptr == NULL)
         return;
     union header *block = (union header *)ptr - 1;
+    th_list_remove(&block->link);
     th_wipe(ptr, block->size);
     th_free(block);
 }
@@ -73,21 +88,42 @@ static bool is_too_deep(struct th_str text)
     return false;
 }
 
+/* 0, and *ret_value, NULL when it is no JSON; TH_E_NOMEM. Nothing here must be needed after longjmp() that has
+ * changed since setjmp(). */
+static int load(struct th_str text, size_t flags, json_t **ret_value, json_error_t *ret_error)
+{
+    struct parse own;
+    struct th_list *item;
+    th_list_init(&own.blocks);
+    parse = &own;
+    if (setjmp(own.out) == 0) {
+        *ret_value = json_loadb(text.ptr, text.len, flags, ret_error);
+        parse = NULL;
+        while (th_list_pop_front(&own.blocks) != NULL)
+            ; /* the value's own from now on */
+        return 0;
+    }
+    parse = NULL;
+    while ((item = th_list_pop_front(&own.blocks)) != NULL)
+        json_memory_put(TH_CONTAINER_OF(item, union header, link) + 1);
+    return TH_E_NOMEM;
+}
+
 int th_json_parse_object(struct th_str text, size_t max_len, json_t **ret_object)
 {
     if (text.len == 0 || text.len > max_len || is_too_deep(text))
         return TH_E_BAD_REQUEST;
-    json_error_t error;
-    memory_was_short = false;
-    json_t *object = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
+    json_error_t json_error;
+    json_t *object = NULL;
+    int error = load(text, JSON_REJECT_DUPLICATES, &object, &json_error);
     /* An integer beyond 64 bits is legal JSON; whoever wants it sees a very large real. */
-    if (object == NULL && json_error_code(&error) == json_error_numeric_overflow)
-        object = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-                            &error);
-    if (memory_was_short || !json_is_object(object)) {
+    if (error == 0 && object == NULL && json_error_code(&json_error) == json_error_numeric_overflow)
+        error = load(text, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &object, &json_error);
+    if (error == 0 && !json_is_object(object)) {
         json_decref(object);
-        return memory_was_short ? TH_E_NOMEM : TH_E_BAD_REQUEST;
+        error = TH_E_BAD_REQUEST;
     }
-    *ret_object = object;
-    return 0;
+    if (error == 0)
+        *ret_object = object;
+    return error;
 }
