@@ -217,6 +217,11 @@ void th_grant_exchange(struct th_idp *idp, const struct th_idp_request *request,
                          "'actor_token' is not supported: the client is the actor.");
         return;
     }
+    if (!request->server->row->org &&
+        (type.len == 0 || th_str_equal(type, TH_STR(TH_TYPE_ACCESS_TOKEN)))) {
+        th_grant_behalf(idp, request, form, answer);
+        return;
+    }
     for (size_t i = 0; request->server->row->org && i < TH_COUNT_OF(requested_types); i++) {
         if (th_str_equal(type, th_str_of(requested_types[i].type))) {
             if (answer->client->row->kind == TH_CLIENT_IS_AGENT)

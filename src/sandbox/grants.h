@@ -12,6 +12,7 @@ th_grant_fn th_grant_exchange; /* subject token -> ID-JAG, at the org */
 th_grant_fn th_grant_secret;   /* subject token -> what the vault holds, likewise */
 th_grant_fn th_grant_account;
 th_grant_fn th_grant_sts;
+th_grant_fn th_grant_behalf;             /* access token -> another, at a custom server */
 th_grant_fn th_grant_jwt_bearer;         /* ID-JAG -> access token, at a custom server */
 th_grant_fn th_grant_client_credentials; /* service apps, at a custom server */
 th_grant_fn th_grant_revoke;             /* RFC 7009; authenticates the client itself */

@@ -106,3 +106,9 @@ const struct th_policy_row th_world_policies[] = {
     {TH_SERVER_AUS4, TH_CLIENT_AGENT1, true, false, "orders.read"},
 };
 const size_t th_world_policies_count = TH_COUNT_OF(th_world_policies);
+
+const struct th_behalf_row th_world_behalf[] = {
+    {TH_SERVER_AUS4, TH_CLIENT_SERVICE, TH_RESOURCE_AGENT1, 1u << TH_SERVER_AUS1,
+     "orders.read orders.write"},
+};
+const size_t th_world_behalf_count = TH_COUNT_OF(th_world_behalf);

@@ -122,6 +122,15 @@ struct th_policy_row {
     const char *scopes;
 };
 
+/* On-behalf-of at a custom server, without agents. */
+struct th_behalf_row {
+    enum th_world_server server;
+    enum th_world_client client;
+    enum th_world_resource called; /* the API that the client is: what subject tokens are for */
+    unsigned trusted;              /* bits of th_world_server, besides `server` */
+    const char *scopes;
+};
+
 extern const struct th_server_row th_world_servers[TH_SERVER_COUNT];
 extern const struct th_client_row th_world_clients[TH_CLIENT_COUNT];
 extern const struct th_user_row th_world_users[TH_USER_COUNT];
@@ -134,5 +143,7 @@ extern const struct th_vault_row th_world_vault[];
 extern const size_t th_world_vault_count;
 extern const struct th_policy_row th_world_policies[];
 extern const size_t th_world_policies_count;
+extern const struct th_behalf_row th_world_behalf[];
+extern const size_t th_world_behalf_count;
 
 #endif

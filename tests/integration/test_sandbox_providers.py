@@ -230,6 +230,28 @@ def test_an_id_jag_of_okta_is_redeemed_at_auth0(sandbox):
     assert seen["user"] == "alice" and seen["chain"] == [okta.client_id] and seen["scopes"] == ["orders.read"]
 
 
+def test_okta_on_behalf_of_without_agents(sandbox):
+    """At a custom server, for an app; agents and the org are told no."""
+    app, agent = harness.Client(sandbox, "service"), harness.Client(sandbox, "agent1")
+    form = {"grant_type": TX, "subject_token": sandbox.mint(type="access_token"), "scope": "orders.read",
+            "subject_token_type": TT + "access_token", "audience": "api://sandbox"}
+    answer = app.post("aus4", form)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["issued_token_type"] == TT + "access_token"
+    seen = sandbox.whoami(answer.json()["access_token"], "api").json()
+    assert seen["user"] == "alice" and seen["chain"] == [] and seen["claims"]["cid"] == app.client_id
+    assert app.post("aus4", form | {"requested_token_type": TT + "access_token"}).status_code == 200
+    for change, error in (({"audience": sandbox.issuer("aus4")}, "invalid_target"), ({"scope": None}, "invalid_scope"),
+                          ({"subject_token_type": TT + "id_token"}, "invalid_request"),
+                          ({"subject_token": sandbox.mint(type="access_token", audience="agent2")}, "invalid_grant"),
+                          ({"subject_token": sandbox.mint()}, "invalid_grant"), ({"scope": "x"}, "access_denied"),
+                          ({"requested_token_type": TT + "id-jag"}, "invalid_request")):
+        assert app.post("aus4", form | change).json()["error"] == error
+    assert agent.post("aus4", form).json()["error"] == "unauthorized_client"
+    assert app.post("aus2", form).json()["error"] == "unauthorized_client"
+    assert app.post("org", form).json()["error"] == "invalid_request"
+
+
 def test_faults_are_played_there_too(sandbox):
     for server in ALL:
         sandbox.fault(f"{server}_token", "unavailable", retry_after=1)
