@@ -40,7 +40,7 @@ static void build(struct th_loader *l)
 {
     static void (*const steps[])(struct th_loader *) = {
         th_build_rest,    th_build_admin,     th_build_servers,     th_build_agents,
-        th_build_callers, th_build_listeners, th_build_connections,
+        th_build_callers, th_build_listeners, th_build_connections, th_build_interception,
     };
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && !l->nomem; i++)
         steps[i](l);
@@ -57,10 +57,13 @@ static void load(struct th_loader *l)
     json_decref(json);
 }
 
-int th_config_load_text(struct th_str text, const char *folder, struct th_config **ret_config,
-                        struct th_config_mistakes *mistakes)
+static int load_text(struct th_str text, const char *folder, bool without_authority,
+                     struct th_config **ret_config, struct th_config_mistakes *mistakes)
 {
-    struct th_loader loader = {.config = th_config_new(), .mistakes = mistakes, .folder = folder};
+    struct th_loader loader = {.config = th_config_new(),
+                               .mistakes = mistakes,
+                               .folder = folder,
+                               .without_authority = without_authority};
     memset(mistakes, 0, sizeof(*mistakes));
     th_source_init(&loader.source, text);
     if (loader.config != NULL) {
@@ -80,6 +83,12 @@ int th_config_load_text(struct th_str text, const char *folder, struct th_config
     }
     th_config_unref(loader.config);
     return loader.nomem ? TH_E_NOMEM : TH_E_CONFIG;
+}
+
+int th_config_load_text(struct th_str text, const char *folder, struct th_config **ret_config,
+                        struct th_config_mistakes *mistakes)
+{
+    return load_text(text, folder, false, ret_config, mistakes);
 }
 
 /* Reads to the end rather than to a size: "-c /dev/stdin" and pipes are fine. */
@@ -108,8 +117,8 @@ static void report_file(struct th_config_mistakes *mistakes, const char *what, c
     th_loader_report_offset(&loader, TH_SOURCE_NONE, mend, what);
 }
 
-int th_config_load(const char *path, struct th_config **ret_config,
-                   struct th_config_mistakes *mistakes)
+static int load_file(const char *path, bool without_authority, struct th_config **ret_config,
+                     struct th_config_mistakes *mistakes)
 {
     struct th_buf buf;
     const char *slash = strrchr(path, '/');
@@ -134,8 +143,20 @@ int th_config_load(const char *path, struct th_config **ret_config,
                     NULL);
         r = large ? TH_E_CONFIG : TH_E_NOMEM;
     } else {
-        r = th_config_load_text(th_buf_str(&buf), folder, ret_config, mistakes);
+        r = load_text(th_buf_str(&buf), folder, without_authority, ret_config, mistakes);
     }
     th_buf_fini(&buf);
     return r;
+}
+
+int th_config_load(const char *path, struct th_config **ret_config,
+                   struct th_config_mistakes *mistakes)
+{
+    return load_file(path, false, ret_config, mistakes);
+}
+
+int th_config_load_without_authority(const char *path, struct th_config **ret_config,
+                                     struct th_config_mistakes *mistakes)
+{
+    return load_file(path, true, ret_config, mistakes);
 }

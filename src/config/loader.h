@@ -24,6 +24,7 @@ struct th_loader {
     const char *folder;
     struct th_raw_root raw;
     bool nomem;
+    bool without_authority; /* the files of `interception` are not read */
 };
 
 /* A value of the file: jansson's, and its place. */
@@ -71,6 +72,7 @@ void th_build_listeners(struct th_loader *loader);
 void th_build_connections(struct th_loader *loader);
 void th_build_admin(struct th_loader *loader);
 void th_build_rest(struct th_loader *loader);
+void th_build_interception(struct th_loader *loader); /* after the connections */
 
 /* Finds what a reference names; reports it with the nearest name when there is none. `kind` is
  * "agent" or "authorization server". An empty name was reported already: NULL. */

@@ -197,6 +197,11 @@ struct th_raw_egress {
     struct th_raw_list connect_ports;
 };
 
+struct th_raw_interception {
+    struct th_str cert_file;
+    struct th_str key_file;
+};
+
 struct th_raw_admin {
     struct th_str address;
     unsigned mode; /* 1: 0660 */
@@ -221,6 +226,7 @@ struct th_raw_root {
     uint64_t workers;
     struct th_config_files files;
     struct th_config_log log;
+    struct th_raw_interception interception;
     struct th_raw_admin admin;
     struct th_raw_objects callers;
 };

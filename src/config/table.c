@@ -507,6 +507,24 @@ static const struct th_config_key admin_keys[] = {
 };
 static const struct th_section admin_section = {SECTION("admin", struct th_raw_admin, admin_keys)};
 
+static const struct th_config_key interception_keys[] = {
+    {.name = "cert_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_interception, cert_file),
+     .required = true,
+     .doc = "The certificate of the authority, PEM; those that vouch for it may follow. `tokenhop "
+            "ca init` makes it, and its key, for the hosts of the connections and no others. "
+            "Callers must trust it."},
+    {.name = "key_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_interception, key_file),
+     .required = true,
+     .doc = "The authority's private key, PEM. It is refused when others than its owner may read "
+            "it."},
+};
+static const struct th_section interception_section = {
+    SECTION("interception", struct th_raw_interception, interception_keys)};
+
 static const struct th_config_key root_keys[] = {
     {.name = "$schema",
      .type = TH_KEY_STRING,
@@ -581,7 +599,12 @@ static const struct th_config_key root_keys[] = {
          "Who may connect to a listener that names no agent, how that is proved, and which agent "
          "it acts as. Every request proves it anew; one that does not gets 407."},
     PLANNED("policy"),
-    PLANNED("interception"),
+    {.name = "interception",
+     OBJECT(struct th_raw_root, interception, interception_section),
+     .doc = "The authority that vouches towards callers for the hosts of connections, so that "
+            "https:// calls (CONNECT) to them can be served: TLS ends at tokenhop, and each "
+            "request inside is treated like any other. Without it such a CONNECT is refused. "
+            "Hosts without a connection are never intercepted."},
     {.name = "admin",
      OBJECT(struct th_raw_root, admin, admin_section),
      .doc =

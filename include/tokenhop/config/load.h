@@ -27,6 +27,10 @@ struct th_config_mistakes {
  * names in the file are relative to the file's folder. */
 int th_config_load(const char *path, struct th_config **ret_config,
                    struct th_config_mistakes *mistakes) TH_MUST;
+/* The same, but the files that `interception` names are not read, and may not be there: for the
+ * command that makes them. */
+int th_config_load_without_authority(const char *path, struct th_config **ret_config,
+                                     struct th_config_mistakes *mistakes) TH_MUST;
 /* The same from memory, with `folder` for relative names. */
 int th_config_load_text(struct th_str text, const char *folder, struct th_config **ret_config,
                         struct th_config_mistakes *mistakes) TH_MUST;

@@ -395,6 +395,14 @@ struct th_config_admin {
     struct th_secret *token; /* that requests must bear; NULL: none */
 };
 
+/* The authority that vouches towards callers for the hosts of connections. */
+struct th_config_interception {
+    struct th_str cert_file; /* empty: there is no interception */
+    struct th_str key_file;
+    struct th_str certificates; /* PEM: the authority's first, then those above it */
+    struct th_secret *key;      /* PEM; NULL where the files were not read */
+};
+
 /* What a snapshot holds; all of it constant once loaded. */
 struct th_config_view {
     const struct th_config_listener *listeners;
@@ -423,6 +431,7 @@ struct th_config_view {
     const struct th_config_file *read_files; /* keys, secrets, certificates: each, in no order */
     struct th_config_log log;
     struct th_config_admin admin;
+    struct th_config_interception interception;
     uint64_t workers; /* never 0: one a core was filled in */
 };
 
