@@ -69,12 +69,27 @@ static int bio_write(BIO *bio, const char *bytes, int len)
     return len;
 }
 
+static int read_early(struct th_tls *tls, char *bytes, int len)
+{
+    size_t n = th_chunk_len(tls->early);
+
+    if (n > (size_t)len)
+        n = (size_t)len;
+    memcpy(bytes, th_chunk_head(tls->early), n);
+    tls->early->start += (uint32_t)n;
+    if (th_chunk_len(tls->early) == 0)
+        tls->early = th_chunk_put(&tls->stream->worker->chunks, tls->early);
+    return (int)n;
+}
+
 static int bio_read(BIO *bio, char *bytes, int len)
 {
     struct th_tls *tls = BIO_get_data(bio);
     ssize_t n;
 
     BIO_clear_retry_flags(bio);
+    if (tls->early != NULL && len > 0)
+        return read_early(tls, bytes, len);
     if (!tls->may_recv) {
         tls->starved = true;
         BIO_set_retry_read(bio);

@@ -28,11 +28,8 @@ static bool set_versions(SSL_CTX *ctx)
            SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 }
 
-static bool set_options(SSL_CTX *ctx)
+bool th_tls_set_up(SSL_CTX *ctx)
 {
-    static const unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
-
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_options(ctx,
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_LEGACY_SERVER_CONNECT |
@@ -43,6 +40,14 @@ static bool set_options(SSL_CTX *ctx)
     SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(ctx,
                            1); /* one receive a record, not one for its head and one for the rest */
+    return set_versions(ctx);
+}
+
+static bool set_options(SSL_CTX *ctx)
+{
+    static const unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_session);
     return SSL_CTX_set_alpn_protos(ctx, protocols, sizeof(protocols)) == 0; /* 0 is success here */
@@ -91,7 +96,7 @@ static int fill(struct th_tls_context *context, struct th_str ca_file, struct th
     take_sources(file, &context->sources);
     context->bio = th_tls_bio_method_new();
     context->ssl = SSL_CTX_new(TLS_client_method());
-    if (context->bio == NULL || context->ssl == NULL || !set_versions(context->ssl) ||
+    if (context->bio == NULL || context->ssl == NULL || !th_tls_set_up(context->ssl) ||
         !set_options(context->ssl))
         return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "TLS could not be set up");
     if (!set_trust(context->ssl, file))

@@ -1,6 +1,7 @@
 /* TLS streams, inside:
  *
  *   tls_context.c   what all connections share: whom is trusted, which versions and options
+ *   tls_server.c    the server's side
  *   tls_session.c   what connections have learned for resumption
  *   tls_stream.c    the table of operations: handshake, receive, write, edges
  *   tls_bio.c       between OpenSSL and the descriptor
@@ -16,7 +17,7 @@
 #include "tokenhop/base/file_mark.h"
 #include "tokenhop/base/hash.h"
 #include "tokenhop/base/ref.h"
-#include "tokenhop/net/tls.h"
+#include "tokenhop/net/tls_server.h"
 
 /* Sessions by host and port. A TLS 1.3 session is given out once (RFC 8446, C.4: a ticket used
  * twice links two connections), so several of one host are kept. OpenSSL writes to a session
@@ -59,7 +60,9 @@ struct th_tls_context {
 struct th_tls {
     uint32_t magic;
     struct th_stream *stream;
-    struct th_tls_context *context;
+    struct th_tls_context *context; /* of a client's side; else NULL */
+    struct th_tls_server *server;   /* of a server's side; else NULL */
+    struct th_chunk *early;         /* received before TLS began; NULL: none is left */
     SSL *ssl;
     struct th_buf held; /* records on their way out that the kernel has not taken */
     size_t held_sent;
@@ -70,6 +73,7 @@ struct th_tls {
     unsigned n_control; /* receives since the last that brought data of the application */
     uint16_t port;
     uint16_t host_len;
+    uint8_t alert;     /* by which the peer has ended it; 0: none */
     bool may_recv : 1; /* a receive on the descriptor may find something */
     bool sure : 1;     /* if not: EAGAIN has said so */
     bool starved : 1;  /* OpenSSL asked for bytes that were not there; reset before each call */
@@ -79,6 +83,19 @@ struct th_tls {
     bool farewell : 1; /* once nothing is held: the descriptor's side is ended */
     char host[];
 };
+
+struct th_tls_server {
+    struct th_ref ref;
+    SSL_CTX *ssl;
+    BIO_METHOD *bio;
+};
+
+/* What both sides' contexts have in common. */
+bool th_tls_set_up(SSL_CTX *ctx) TH_MUST;
+/* Goes on with the handshake: 0 done, TH_AGAIN, or the error. */
+int th_tls_step(struct th_stream *stream, struct th_tls *tls) TH_MUST;
+void th_tls_free(struct th_tls *tls);
+#define TH_TLS_MAGIC 0x746c7321u
 
 /* NULL when memory is short. */
 BIO_METHOD *th_tls_bio_method_new(void);
@@ -92,6 +109,8 @@ static inline bool th_tls_holds(const struct th_tls *tls)
 /* Puts down why a call of OpenSSL has failed for good, by its error queue and what the descriptor
  * said; breaks the stream. Returns the error. */
 int th_tls_fail(struct th_tls *tls);
+/* The peer keeps OpenSSL busy and sends no data. */
+int th_tls_fail_endless(struct th_tls *tls);
 int th_tls_fail_because(struct th_tls *tls, int error, const char *reason);
 
 #endif

@@ -51,6 +51,22 @@ static const struct row protocol_rows[] = {
      "the destination does not know secure renegotiation (RFC 5746)"},
 };
 
+/* The same of a client's side. */
+static const struct row client_rows[] = {
+    {SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+     "the client does not trust the authority of the certificate (unknown_ca)"},
+    {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, "the client refuses the certificate (bad_certificate)"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN,
+     "the client refuses the certificate (certificate_unknown)"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
+     "the client takes the certificate for expired: its clock, or ours"},
+    {SSL_R_UNSUPPORTED_PROTOCOL, "the client speaks no TLS of version 1.2 or later"},
+    {SSL_R_VERSION_TOO_LOW, "the client speaks no TLS of version 1.2 or later"},
+    {SSL_R_NO_SHARED_CIPHER, "the client offers no cipher that is served"},
+    {SSL_R_NO_APPLICATION_PROTOCOL, "the client does not offer http/1.1 (ALPN)"},
+    {SSL_R_NO_RENEGOTIATION, "the client wants to negotiate TLS anew"},
+};
+
 static const char *find(const struct row *rows, size_t n, int number)
 {
     for (size_t i = 0; i < n; i++)
@@ -95,12 +111,57 @@ int th_tls_fail_because(struct th_tls *tls, int error, const char *reason)
     return error;
 }
 
+static const char *client_reason(unsigned long code, bool handshaking)
+{
+    const char *reason = NULL;
+
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL)
+        reason = find(client_rows, TH_COUNT_OF(client_rows), ERR_GET_REASON(code));
+    if (reason != NULL)
+        return reason;
+    return handshaking ? "the TLS handshake failed" : "what the client sent is not valid TLS";
+}
+
+/* The server's side. */
+static int fail_client(struct th_tls *tls, unsigned long code)
+{
+    bool handshaking = tls->stream->handshaking;
+
+    if (tls->ended || tls->recv_errno != 0 || tls->send_errno != 0) {
+        int number = tls->recv_errno != 0 ? tls->recv_errno : ECONNRESET;
+        return handshaking
+                   ? th_tls_fail_because(tls, TH_E_CLIENT_TLS,
+                                         "the client closed the connection in the TLS handshake")
+                   : th_tls_fail_because(tls, th_error_from_origin_errno(number), NULL);
+    }
+    return th_tls_fail_because(tls, TH_E_CLIENT_TLS, client_reason(code, handshaking));
+}
+
+static uint8_t alert_of(unsigned long code)
+{
+    int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
+
+    return ERR_GET_LIB(code) == ERR_LIB_SSL && alert > 0 && alert < 256 ? (uint8_t)alert : 0;
+}
+
+int th_tls_fail_endless(struct th_tls *tls)
+{
+    if (tls->server != NULL)
+        return th_tls_fail_because(tls, TH_E_CLIENT_TLS,
+                                   "the client sends TLS records without end and no data");
+    return th_tls_fail_because(tls, TH_E_ORIGIN_TLS_PROTOCOL,
+                               "the destination sends TLS records without end and no data");
+}
+
 int th_tls_fail(struct th_tls *tls)
 {
     unsigned long code = ERR_peek_error();
     long result = SSL_get_verify_result(tls->ssl);
     bool handshaking = tls->stream->handshaking;
 
+    tls->alert = alert_of(code);
+    if (ERR_GET_REASON(code) != ERR_R_MALLOC_FAILURE && tls->server != NULL)
+        return fail_client(tls, code);
     if (handshaking && result != X509_V_OK)
         return th_tls_fail_because(tls, TH_E_ORIGIN_TLS, certificate_reason(result));
     if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)

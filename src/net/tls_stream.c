@@ -16,7 +16,6 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/net/address.h"
 
-#define TLS_MAGIC 0x746c7321u
 /* What SSL_write() makes one record of. */
 #define RECORD_MAX 16384
 /* Receives in a row that may bring tickets, key updates and the like and no data; a server sends
@@ -25,12 +24,12 @@
 
 static struct th_tls *get(const struct th_stream *stream)
 {
-    return TH_CAST(struct th_tls, TLS_MAGIC, stream->layer);
+    return TH_CAST(struct th_tls, TH_TLS_MAGIC, stream->layer);
 }
 
 static void settle_readable(struct th_stream *stream, struct th_tls *tls)
 {
-    if (tls->may_recv || SSL_has_pending(tls->ssl))
+    if (tls->may_recv || tls->early != NULL || SSL_has_pending(tls->ssl))
         stream->readable = true;
     else
         th_stream_note_drained(stream, tls->sure);
@@ -38,25 +37,31 @@ static void settle_readable(struct th_stream *stream, struct th_tls *tls)
 
 /* --- handshake --- */
 
-static int finish_handshake(struct th_stream *stream, struct th_tls *tls)
+static int begin_data(struct th_stream *stream, struct th_tls *tls)
 {
-    const unsigned char *protocol;
-    unsigned len;
-
-    SSL_get0_alpn_selected(tls->ssl, &protocol, &len);
-    if (len > 0 && !th_str_equal((struct th_str){(const char *)protocol, len}, TH_STR("http/1.1")))
-        return th_tls_fail_because(tls, TH_E_ORIGIN_TLS_PROTOCOL,
-                                   "the destination chose a protocol that was not offered (ALPN)");
-    if (SSL_get_verify_result(tls->ssl) != X509_V_OK)
-        return th_tls_fail(tls);
     stream->handshaking = false;
     stream->writable = !th_tls_holds(tls);
     settle_readable(stream, tls);
     return 0;
 }
 
-/* 0 done, TH_AGAIN, or the error. */
-static int step_handshake(struct th_stream *stream, struct th_tls *tls)
+static int finish_handshake(struct th_stream *stream, struct th_tls *tls)
+{
+    const unsigned char *protocol;
+    unsigned len;
+
+    if (tls->server != NULL)
+        return begin_data(stream, tls);
+    SSL_get0_alpn_selected(tls->ssl, &protocol, &len);
+    if (len > 0 && !th_str_equal((struct th_str){(const char *)protocol, len}, TH_STR("http/1.1")))
+        return th_tls_fail_because(tls, TH_E_ORIGIN_TLS_PROTOCOL,
+                                   "the destination chose a protocol that was not offered (ALPN)");
+    if (SSL_get_verify_result(tls->ssl) != X509_V_OK)
+        return th_tls_fail(tls);
+    return begin_data(stream, tls);
+}
+
+int th_tls_step(struct th_stream *stream, struct th_tls *tls)
 {
     stream->readable = false;
     stream->writable = false;
@@ -117,10 +122,12 @@ static void offer_session(struct th_tls *tls, int64_t now_ms)
     SSL_SESSION_free(session);
 }
 
-static void free_tls(struct th_tls *tls)
+void th_tls_free(struct th_tls *tls)
 {
+    tls->early = th_chunk_put(&tls->stream->worker->chunks, tls->early);
     SSL_free(tls->ssl);
     th_tls_context_unref(tls->context);
+    th_tls_server_unref(tls->server);
     th_buf_fini(&tls->held);
     tls->magic = 0;
     th_free(tls);
@@ -134,7 +141,7 @@ int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context
     TH_REQUIRE(stream->ops == &th_stream_tcp && !stream->readable && !stream->peer_closed);
     if (tls == NULL)
         return TH_E_NOMEM;
-    tls->magic = TLS_MAGIC;
+    tls->magic = TH_TLS_MAGIC;
     tls->stream = stream;
     tls->context = th_tls_context_ref(context);
     tls->port = port;
@@ -144,14 +151,14 @@ int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context
     ERR_clear_error();
     if (!make_ssl(tls)) {
         ERR_clear_error();
-        free_tls(tls);
+        th_tls_free(tls);
         return TH_E_NOMEM;
     }
     offer_session(tls, stream->worker->now_ms);
     stream->ops = &th_stream_tls;
     stream->layer = tls;
     stream->handshaking = true;
-    int error = step_handshake(stream, tls);
+    int error = th_tls_step(stream, tls);
     TH_REQUIRE(error != 0); /* nothing was received: that waits for an edge */
     return error == TH_AGAIN ? 0 : error;
 }
@@ -180,7 +187,7 @@ static bool tls_edge(struct th_stream *stream, short what)
     stream->writable = !th_tls_holds(tls) && !tls->write_needs_read;
     if (stream->broken)
         return true;
-    return !stream->handshaking || step_handshake(stream, tls) != TH_AGAIN;
+    return !stream->handshaking || th_tls_step(stream, tls) != TH_AGAIN;
 }
 
 static ssize_t tls_recv(struct th_stream *stream, void *bytes, size_t len)
@@ -209,8 +216,7 @@ static ssize_t tls_recv(struct th_stream *stream, void *bytes, size_t len)
             }
             if (++tls->n_control <= CONTROL_MAX)
                 continue; /* a ticket, say */
-            return th_tls_fail_because(tls, TH_E_ORIGIN_TLS_PROTOCOL,
-                                       "the destination sends TLS records without end and no data");
+            return th_tls_fail_endless(tls);
         case SSL_ERROR_WANT_WRITE:
             tls->read_needs_write = true;
             stream->readable = false;
@@ -344,7 +350,7 @@ static void tls_close(struct th_stream *stream)
         ERR_clear_error();
     }
     stream->layer = NULL;
-    free_tls(tls);
+    th_tls_free(tls);
 }
 
 const struct th_stream_ops th_stream_tls = {
