@@ -1,0 +1,111 @@
+#include "interceptor.h"
+
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include "tokenhop/base/mem.h"
+#include "tokenhop/base/secret.h"
+#include "tokenhop/config/authority.h"
+
+static bool digest_config(const struct th_config_interception *config, uint8_t ret_digest[32])
+{
+    struct th_str key = th_secret_expose(config->key);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    bool fine = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(ctx, config->certificates.ptr, config->certificates.len) == 1 &&
+                EVP_DigestUpdate(ctx, key.ptr, key.len) == 1 &&
+                EVP_DigestFinal_ex(ctx, ret_digest, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return fine;
+}
+
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+    struct tm tm = {0};
+
+    return ASN1_TIME_to_tm(time, &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
+static int64_t earliest_end(const STACK_OF(X509) * chain)
+{
+    int64_t earliest = INT64_MAX;
+
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t end = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        earliest = end < earliest ? end : earliest;
+    }
+    return earliest;
+}
+
+static int fill(struct th_interceptor *interceptor, const struct th_config_interception *config)
+{
+    if (!digest_config(config, interceptor->digest))
+        return TH_E_NOMEM;
+    interceptor->chain = th_authority_read(config->certificates);
+    interceptor->authority_key = th_authority_read_key(th_secret_expose(config->key));
+    interceptor->leaf_key = EVP_EC_gen("P-256");
+    if (interceptor->chain == NULL || interceptor->authority_key == NULL ||
+        interceptor->leaf_key == NULL)
+        return TH_E_NOMEM; /* the loader has read them: they are what they must be */
+    interceptor->expires_s = earliest_end(interceptor->chain);
+    return th_tls_server_new(&interceptor->tls);
+}
+
+int th_interceptor_new(const struct th_config_interception *config, const struct th_clock *clock,
+                       struct th_interceptor **ret_interceptor)
+{
+    struct th_interceptor *interceptor = th_calloc(1, sizeof *interceptor);
+
+    if (interceptor == NULL)
+        return TH_E_NOMEM;
+    if (th_leaves_init(&interceptor->leaves) < 0) {
+        th_free(interceptor);
+        return TH_E_NOMEM;
+    }
+    th_ref_init(&interceptor->ref);
+    interceptor->clock = clock;
+    ERR_clear_error();
+    int error = fill(interceptor, config);
+    ERR_clear_error();
+    if (error < 0) {
+        th_interceptor_unref(interceptor);
+        return error;
+    }
+    *ret_interceptor = interceptor;
+    return 0;
+}
+
+struct th_interceptor *th_interceptor_ref(struct th_interceptor *interceptor)
+{
+    th_ref_take(&interceptor->ref);
+    return interceptor;
+}
+
+struct th_interceptor *th_interceptor_unref(struct th_interceptor *interceptor)
+{
+    if (interceptor == NULL || !th_ref_release(&interceptor->ref))
+        return NULL;
+    th_leaves_fini(&interceptor->leaves);
+    th_tls_server_unref(interceptor->tls);
+    EVP_PKEY_free(interceptor->authority_key);
+    EVP_PKEY_free(interceptor->leaf_key);
+    sk_X509_pop_free(interceptor->chain, X509_free);
+    th_free(interceptor);
+    return NULL;
+}
+
+bool th_interceptor_is_of(const struct th_interceptor *interceptor,
+                          const struct th_config_interception *config)
+{
+    uint8_t digest[32];
+
+    return config->key != NULL && digest_config(config, digest) &&
+           memcmp(digest, interceptor->digest, sizeof digest) == 0;
+}
+
+struct th_tls_server *th_interceptor_tls(const struct th_interceptor *interceptor)
+{
+    return interceptor->tls;
+}
