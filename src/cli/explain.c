@@ -442,7 +442,8 @@ static int show_tunnel(const struct question *q)
 {
     struct th_gate_connect connect;
 
-    th_gate_decide_connect(q->view, q->routes, false, &q->url, &connect);
+    th_gate_decide_connect(q->view, q->routes, q->view->interception.key != NULL, &q->url,
+                           &connect);
     switch (connect.action) {
     case TH_GATE_TUNNEL_REFUSE:
         return refuse(connect.error, connect.detail, NULL);
@@ -538,7 +539,8 @@ static int answer(struct question *q)
     show_value("", th_str_of(q->order->url));
     if (q->url.scheme == TH_SCHEME_HTTPS && q->method != TH_METHOD_CONNECT) {
         struct th_gate_connect connect;
-        th_gate_decide_connect(q->view, q->routes, false, &q->url, &connect);
+        th_gate_decide_connect(q->view, q->routes, q->view->interception.key != NULL, &q->url,
+                               &connect);
         if (connect.action == TH_GATE_TUNNEL_REFUSE)
             printf("note: most clients ask for https:// URLs by CONNECT, which is refused: %s\n",
                    connect.detail);

@@ -79,11 +79,6 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
     for (;;) {
         struct th_chunk *in = session->in;
-        if (th_tunnel_is_tls(hop)) { /* no answer in clear could be read */
-            hop->error = TH_E_DESTINATION_DENIED;
-            hop->client_keeps = false;
-            return th_hop_move(hop, TH_HOP_RECORD);
-        }
         int error = th_http1_parse_request(&hop->request, th_chunk_head(in), th_chunk_len(in),
                                            &hop->scanned, &head_limits);
         if (error == 0)

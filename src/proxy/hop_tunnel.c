@@ -92,7 +92,7 @@ static void begin(struct th_hop *hop)
     hop->client_in += body->raw_len;
     /* What the record needs of the head stays when its chunk goes. */
     th_hop_ensure_trace(hop);
-    hop->url.host = (struct th_str){tunnel->host, tunnel->host_len};
+    hop->url.host = th_tunnel_host(tunnel);
     hop->url.path = TH_STR_NONE;
     hop->request.method_text = TH_STR("CONNECT");
     th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS);

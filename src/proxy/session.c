@@ -145,6 +145,13 @@ void th_session_run(struct th_session *session)
                 th_session_run_soon(session);
                 break;
             }
+            if (session->tunnel != NULL && session->tunnel->stage != TH_TUNNEL_OPEN) {
+                enum th_intercept_step step = th_intercept_run(session);
+                if (step == TH_INTERCEPT_REFUSED)
+                    continue;
+                if (step == TH_INTERCEPT_WAIT)
+                    break;
+            }
             if (fill(session) <= 0)
                 break;
             session->has_asked = true;
@@ -203,7 +210,10 @@ static void on_session_timer(struct th_timer *timer)
     struct th_proxy_desk *desk = session->listener->desk;
 
     if (session->lingering || session->hop == NULL) {
-        if (!session->lingering)
+        if (!session->lingering && session->tunnel != NULL &&
+            session->tunnel->stage != TH_TUNNEL_OPEN)
+            th_intercept_time_out(session);
+        else if (!session->lingering)
             th_metrics_count(desk->metrics, session->has_asked ? TH_METRIC_TIMEOUTS_IDLE
                                                                : TH_METRIC_TIMEOUTS_HEAD);
         th_session_close(session);

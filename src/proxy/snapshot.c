@@ -70,6 +70,20 @@ static int make_tls(struct th_snapshot *snapshot, const struct th_snapshot *befo
     return 0;
 }
 
+/* The leaves and tickets of the one before stay good while the authority does. */
+static int make_interceptor(struct th_snapshot *snapshot, const struct th_snapshot *before)
+{
+    const struct th_config_interception *config = &snapshot->view->interception;
+
+    if (config->key == NULL)
+        return 0;
+    if (before == NULL || before->interceptor == NULL ||
+        !th_interceptor_is_of(before->interceptor, config))
+        return th_interceptor_new(config, &th_clock_system, &snapshot->interceptor);
+    snapshot->interceptor = th_interceptor_ref(before->interceptor);
+    return 0;
+}
+
 int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
                     struct th_snapshot **ret_snapshot)
 {
@@ -85,6 +99,8 @@ int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
         error = make_credentials(snapshot);
     if (error == 0)
         error = make_tls(snapshot, before);
+    if (error == 0)
+        error = make_interceptor(snapshot, before);
     if (error < 0) {
         th_snapshot_unref(snapshot);
         return error;
@@ -122,6 +138,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
         th_credential_unref(snapshot->credentials[i]);
     th_free(snapshot->credentials);
     th_tls_context_unref(snapshot->tls);
+    th_interceptor_unref(snapshot->interceptor);
     th_free(snapshot->metric_rows);
     th_routes_free(snapshot->routes);
     th_config_unref(snapshot->config);

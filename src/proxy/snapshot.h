@@ -6,6 +6,7 @@
 #include "tokenhop/base/ref.h"
 #include "tokenhop/config/model.h"
 #include "tokenhop/gate/route.h"
+#include "tokenhop/intercept/interceptor.h"
 #include "tokenhop/net/tls.h"
 #include "tokenhop/proxy/proxy.h"
 #include "tokenhop/token/credential.h"
@@ -19,8 +20,9 @@ struct th_snapshot {
     struct th_routes *routes;
     /* By a connection's index: what a static one sends; NULL for every other. */
     struct th_credential **credentials;
-    unsigned *metric_rows;      /* by the connection's index; NULL: they are not counted */
-    struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
+    unsigned *metric_rows;              /* by the connection's index; NULL: they are not counted */
+    struct th_tls_context *tls;         /* to origins; NULL where no https:// URL can be reached */
+    struct th_interceptor *interceptor; /* NULL: none is configured */
 };
 
 /* What origins of that connection (NULL: unmatched ones) are verified by. */

@@ -4,8 +4,6 @@
 
 #include "tokenhop/base/mem.h"
 
-#define TLS_HANDSHAKE 0x16 /* ContentType of a ClientHello's record (RFC 8446, 5.1) */
-
 /* 0, TH_E_NOMEM, TH_E_OVERLOADED at limits.tunnels. */
 static int make_tunnel(struct th_hop *hop)
 {
@@ -20,6 +18,7 @@ static int make_tunnel(struct th_hop *hop)
         atomic_fetch_sub_explicit(&proxy->n_tunnels, 1, memory_order_relaxed);
         return before < hop->use->snapshot->view->limits.tunnels ? TH_E_NOMEM : TH_E_OVERLOADED;
     }
+    tunnel->session = hop->session;
     tunnel->port = url->port;
     tunnel->host_len = (uint8_t)url->host.len;
     tunnel->is_ipv6 = url->host_is_ipv6;
@@ -36,6 +35,9 @@ struct th_tunnel *th_tunnel_free(struct th_tunnel *tunnel, struct th_proxy_desk 
         return NULL;
     atomic_fetch_sub_explicit(&desk->proxy->n_tunnels, 1, memory_order_relaxed);
     th_metrics_add(desk->metrics, TH_METRIC_TUNNELS_OPEN, -1);
+    th_leaf_cancel(&tunnel->waiter);
+    th_leaf_unref(tunnel->leaf);
+    th_interceptor_unref(tunnel->interceptor);
     th_free(tunnel);
     return NULL;
 }
@@ -48,12 +50,13 @@ static enum th_hop_step refuse(struct th_hop *hop, int error, const char *detail
     return th_hop_fail(hop, error, detail);
 }
 
-static enum th_hop_step open_served(struct th_hop *hop)
+static enum th_hop_step open_served(struct th_hop *hop, bool intercept)
 {
+    if (intercept)
+        hop->session->tunnel->interceptor = th_interceptor_ref(hop->use->snapshot->interceptor);
     /* Connection: close, or HTTP/1.0, say nothing about what a CONNECT opens. */
     hop->request.keep_alive = true;
     hop->request.minor = 1;
-    th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS_CLEAR);
     return th_hop_move(hop, TH_HOP_ANSWER);
 }
 
@@ -77,19 +80,21 @@ enum th_hop_step th_tunnel_open(struct th_hop *hop)
         return refuse(hop, TH_E_BAD_TARGET, "CONNECT names its target as host:port");
     if (hop->request.framing != TH_FRAMING_NONE)
         return refuse(hop, TH_E_BAD_FRAMING, "CONNECT has no body (RFC 9110, 9.3.6)");
-    th_gate_decide_connect(snapshot->view, snapshot->routes, false, &hop->url, &connect);
+    th_gate_decide_connect(snapshot->view, snapshot->routes, snapshot->interceptor != NULL,
+                           &hop->url, &connect);
     if (connect.action == TH_GATE_TUNNEL_REFUSE)
         return refuse(hop, connect.error, connect.detail);
     int error = make_tunnel(hop);
     if (error < 0)
         return refuse(hop, error, error == TH_E_OVERLOADED ? "limits.tunnels is reached" : NULL);
-    return connect.action == TH_GATE_TUNNEL_PLAIN ? open_plain(hop) : open_served(hop);
+    return connect.action == TH_GATE_TUNNEL_PLAIN ? open_plain(hop)
+                                                  : open_served(hop, connect.intercept);
 }
 
 static bool is_tunnels_own(const struct th_tunnel *tunnel, const struct th_url *url)
 {
-    return url->scheme == TH_SCHEME_HTTP && url->port == tunnel->port &&
-           th_str_equal(url->host, (struct th_str){tunnel->host, tunnel->host_len});
+    return url->scheme == (enum th_scheme)tunnel->scheme && url->port == tunnel->port &&
+           th_str_equal(url->host, th_tunnel_host(tunnel));
 }
 
 /* Host is the tunnel's authority, or the request is for somebody else (R19). */
@@ -102,9 +107,9 @@ static bool has_tunnels_host(const struct th_hop *hop)
         return true; /* HTTP/1.0 */
     if (th_url_parse_authority(head->fields[head->host].value, false, &url) < 0)
         return false;
-    url.scheme = TH_SCHEME_HTTP;
+    url.scheme = (enum th_scheme)hop->session->tunnel->scheme;
     if (!url.port_named)
-        url.port = th_scheme_port(TH_SCHEME_HTTP);
+        url.port = th_scheme_port(url.scheme);
     return is_tunnels_own(hop->session->tunnel, &url);
 }
 
@@ -120,8 +125,9 @@ static int read_origin_form(struct th_hop *hop)
     if (whole_server && hop->request.method != TH_METHOD_OPTIONS)
         return TH_E_BAD_TARGET;
     th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
-    th_writer_add(&w, tunnel->is_ipv6 ? TH_STR("http://[") : TH_STR("http://"));
-    th_writer_add(&w, (struct th_str){tunnel->host, tunnel->host_len});
+    th_writer_add(&w, th_scheme_text((enum th_scheme)tunnel->scheme));
+    th_writer_add(&w, tunnel->is_ipv6 ? TH_STR("://[") : TH_STR("://"));
+    th_writer_add(&w, th_tunnel_host(tunnel));
     th_writer_add(&w, tunnel->is_ipv6 ? TH_STR("]:") : TH_STR(":"));
     th_writer_add_u64(&w, tunnel->port);
     if (!whole_server)
@@ -131,7 +137,7 @@ static int read_origin_form(struct th_hop *hop)
     int error = th_url_parse((struct th_str){w.ptr, w.len}, &hop->url);
     if (error < 0)
         return error;
-    hop->url.host = (struct th_str){tunnel->host, tunnel->host_len};
+    hop->url.host = th_tunnel_host(tunnel);
     if (whole_server) {
         hop->url.path_query = hop->url.path = TH_STR("/");
         return 0;
@@ -157,12 +163,4 @@ int th_tunnel_read_url(struct th_hop *hop)
     return is_tunnels_own(hop->session->tunnel, &hop->url) && has_tunnels_host(hop)
                ? 0
                : TH_E_MISDIRECTED;
-}
-
-bool th_tunnel_is_tls(const struct th_hop *hop)
-{
-    const struct th_session *session = hop->session;
-
-    return session->tunnel != NULL && th_chunk_len(session->in) > 0 &&
-           (uint8_t)*th_chunk_head(session->in) == TLS_HANDSHAKE;
 }
