@@ -1,10 +1,8 @@
 /* tokenhop keygen: an agent's key pair. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "options.h"
@@ -14,6 +12,7 @@
 #include "tokenhop/base/process.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/oauth/jose.h"
+#include "write_file.h"
 
 #define KID_MAX 128
 #define THUMBPRINT_MAX 64
@@ -43,75 +42,6 @@ struct order {
     enum th_alg alg;
 };
 
-static int refuse_file(const char *path, const char *mend, const char *what, int err,
-                       struct th_errinfo *reterr)
-{
-    return th_errinfo_set(reterr, TH_E_IO, path, mend, "%s: %s", what, strerror(err));
-}
-
-static int write_all(int fd, struct th_str text)
-{
-    while (text.len > 0) {
-        ssize_t n = write(fd, text.ptr, text.len);
-        if (n < 0 && errno != EINTR)
-            return -1;
-        if (n > 0)
-            text = (struct th_str){text.ptr + n, text.len - (size_t)n};
-    }
-    return 0;
-}
-
-/* Fills a file that was just made, and lets go of it in any case. */
-static int fill_file(int fd, struct th_str text)
-{
-    /* The umask may have taken what the owner needs. */
-    bool failed = fchmod(fd, 0600) < 0 || write_all(fd, text) < 0 || fsync(fd) < 0;
-    int err = errno;
-
-    if (close(fd) < 0 && !failed) {
-        failed = true;
-        err = errno;
-    }
-    errno = err;
-    return failed ? -1 : 0;
-}
-
-static int write_new(const char *path, struct th_str pem, struct th_errinfo *reterr)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd < 0 && errno == EEXIST)
-        return th_errinfo_set(reterr, TH_E_IO, path, "name another file, or add --force",
-                              "there is a file already, and it is not overwritten");
-    if (fd < 0)
-        return refuse_file(path, NULL, "the file cannot be made", errno, reterr);
-    if (fill_file(fd, pem) < 0) {
-        int err = errno;
-        unlink(path);
-        return refuse_file(path, NULL, "the key cannot be written", err, reterr);
-    }
-    return 0;
-}
-
-/* Beside it and renamed, so that there is a whole key at any time. */
-static int replace(const char *path, struct th_str pem, struct th_errinfo *reterr)
-{
-    char room[4096];
-    int len = snprintf(room, sizeof room, "%s.XXXXXX", path);
-
-    if (len < 0 || (size_t)len >= sizeof room)
-        return refuse_file(path, NULL, "the file cannot be made", ENAMETOOLONG, reterr);
-    int fd = mkostemp(room, O_CLOEXEC);
-    if (fd < 0)
-        return refuse_file(path, NULL, "no file can be made beside it", errno, reterr);
-    if (fill_file(fd, pem) < 0 || rename(room, path) < 0) {
-        int err = errno;
-        unlink(room);
-        return refuse_file(path, NULL, "the key cannot be written", err, reterr);
-    }
-    return 0;
-}
-
 static int put_private(const struct order *order, const struct th_key *key,
                        struct th_errinfo *reterr)
 {
@@ -122,11 +52,10 @@ static int put_private(const struct order *order, const struct th_key *key,
         return th_errinfo_set(reterr, error, NULL, NULL, "no memory for the key");
     struct th_str text = th_secret_expose(pem);
     if (strcmp(order->out, "-") != 0)
-        return order->force ? replace(order->out, text, reterr)
-                            : write_new(order->out, text, reterr);
+        return th_write_file(order->out, text, 0600, order->force, reterr);
     /* Not through stdio, whose buffer would keep it. */
-    if (write_all(STDOUT_FILENO, text) < 0)
-        return refuse_file("standard output", NULL, "the key cannot be written", errno, reterr);
+    if (th_write_all(STDOUT_FILENO, text) < 0)
+        return th_write_refuse("standard output", NULL, "the key cannot be written", errno, reterr);
     return 0;
 }
 
@@ -141,8 +70,8 @@ static int put_public(const struct order *order, const struct th_key *key, struc
     th_show_json(out, 0, jwk);
     json_decref(jwk);
     if (ferror(out) || fflush(out) != 0)
-        return refuse_file("standard output", "make the key anew, with --force",
-                           "the JWK cannot be written", errno, reterr);
+        return th_write_refuse("standard output", "make the key anew, with --force",
+                               "the JWK cannot be written", errno, reterr);
     return 0;
 }
 

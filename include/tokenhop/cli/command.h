@@ -18,6 +18,7 @@ extern const struct th_command th_command_check;
 extern const struct th_command th_command_explain;
 extern const struct th_command th_command_exchange;
 extern const struct th_command th_command_keygen;
+extern const struct th_command th_command_ca;
 extern const struct th_command th_command_ctl;
 extern const struct th_command th_command_audit;
 
