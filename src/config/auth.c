@@ -81,6 +81,16 @@ static void build_secret(struct th_loader *l, const struct th_raw_auth *raw, uin
                      &info);
 }
 
+/* The key as it is: TLS takes what OpenSSL does. */
+static void build_certificate(struct th_loader *l, const struct th_raw_auth *raw, uint32_t place,
+                              struct th_config_auth *auth)
+{
+    const struct th_secret_names names = {raw->key_file, raw->key.env, "key_file", "key"};
+    uint32_t key_place;
+    auth->key = th_build_secret_of(l, &names, false, place, &key_place, &auth->key_file);
+    auth->identity = th_build_identity(l, raw->cert_file, auth->key, place, key_place);
+}
+
 static bool is_rsa(enum th_signing_alg alg)
 {
     return alg >= TH_ALG_RS256 && alg <= TH_ALG_PS512;
@@ -135,7 +145,9 @@ static void build_next(struct th_loader *l, const struct th_raw_next *raw, uint3
     next->alg = (enum th_signing_alg)raw->alg;
     next->kid = raw->kid;
     build_key(l, &names, place, next);
-    if (th_str_equal(next->kid, auth->kid))
+    next->identity = th_build_assertion_certificate(l, raw->cert_file, next->key, place);
+    next->x5t = auth->x5t;
+    if (next->kid.ptr != NULL && th_str_equal(next->kid, auth->kid))
         th_loader_report(l, th_loader_member(l, place, "kid"),
                          "each key is registered under an id of its own",
                          "the other key has the same kid");
@@ -160,13 +172,19 @@ void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint
 {
     struct th_config_auth auth = {.method = (enum th_auth_method)raw->method,
                                   .alg = (enum th_signing_alg)raw->alg,
-                                  .kid = raw->kid};
+                                  .kid = raw->kid,
+                                  .x5t = (enum th_x5t)raw->x5t};
     const struct th_secret_names key = {raw->key_file, raw->key.env, "key_file", "key"};
     switch (auth.method) {
     case TH_AUTH_PRIVATE_KEY_JWT:
         build_key(loader, &key, place, &auth);
         check_alg(loader, &auth, place);
-        if (raw->next.kid.ptr != NULL)
+        auth.identity = th_build_assertion_certificate(loader, raw->cert_file, auth.key, place);
+        if (raw->cert_file.ptr == NULL &&
+            th_source_find_member(&loader->source, place, "x5t") != TH_SOURCE_NONE)
+            th_loader_report(loader, th_loader_member(loader, place, "x5t"), "add \"cert_file\"",
+                             "there is no certificate whose digest this could be");
+        if (raw->next.kid.ptr != NULL || raw->next.cert_file.ptr != NULL)
             build_next(loader, &raw->next, th_loader_member(loader, place, "next"), &auth);
         break;
     case TH_AUTH_CLIENT_SECRET_JWT:
@@ -178,6 +196,10 @@ void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint
     case TH_AUTH_CLIENT_SECRET_BASIC:
     case TH_AUTH_CLIENT_SECRET_POST:
         build_secret(loader, raw, place, &auth);
+        break;
+    case TH_AUTH_TLS_CLIENT:
+    case TH_AUTH_SELF_SIGNED_TLS_CLIENT:
+        build_certificate(loader, raw, place, &auth);
         break;
     case TH_AUTH_NONE:
         break;

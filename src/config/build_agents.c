@@ -207,6 +207,7 @@ void th_build_servers(struct th_loader *loader)
         servers[i].assertion_audience_issuer = raw->assertion_audience != 0;
         servers[i].assertion_typ = assertion_typs[raw->assertion_typ];
         servers[i].client_id_in_body = raw->client_id_in_body;
+        servers[i].assertion_nbf = raw->assertion_nbf;
         servers[i].token_endpoint = raw->token_endpoint;
         servers[i].revocation_endpoint = raw->revocation_endpoint;
         servers[i].jwks_uri = raw->jwks_uri;
@@ -223,6 +224,19 @@ void th_build_servers(struct th_loader *loader)
 
 /* --- agents --- */
 
+/* Without TLS there would be nothing but the client id. An endpoint that the metadata has is looked at
+ * when it is used. */
+static void check_certificate_use(struct th_loader *l, const struct th_config_auth *auth,
+                                  const struct th_config_authorization_server *server,
+                                  uint32_t place)
+{
+    if (server != NULL && th_config_auth_is_by_certificate(auth) &&
+        th_str_starts_with(server->token_endpoint, TH_STR("http://")))
+        th_loader_report(l, th_loader_member(l, place, "method"),
+                         "give the server an https:// token_endpoint, or choose another method",
+                         "the server's token endpoint is http://, where no certificate is shown");
+}
+
 static void build_registrations(struct th_loader *l, const struct th_raw_agent *raw,
                                 struct th_config_agent *agent)
 {
@@ -233,6 +247,8 @@ static void build_registrations(struct th_loader *l, const struct th_raw_agent *
         to[i].server = th_build_find_server(l, from->head.name, from->head.place);
         to[i].client_id = from->client_id;
         th_build_auth(l, &from->auth, th_loader_member(l, from->head.place, "auth"), &to[i].auth);
+        check_certificate_use(l, &to[i].auth, to[i].server,
+                              th_loader_member(l, from->head.place, "auth"));
     }
     agent->registrations = to;
     agent->n_registrations = to != NULL ? n : 0;
@@ -282,6 +298,8 @@ void th_build_agents(struct th_loader *loader)
         agents[i].server = th_build_find_server(
             loader, raw->server, th_loader_member(loader, place, "authorization_server"));
         th_build_auth(loader, &raw->auth, th_loader_member(loader, place, "auth"), &agents[i].auth);
+        check_certificate_use(loader, &agents[i].auth, agents[i].server,
+                              th_loader_member(loader, place, "auth"));
         th_build_dpop_key(loader, raw, &agents[i].auth, &agents[i].dpop_key);
         build_registrations(loader, raw, &agents[i]);
         build_issuers(loader, &agents[i]);

@@ -284,6 +284,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     connection->name = raw->head.name;
     connection->type = (enum th_resource_type)raw->type;
     build_patterns(l, raw, connection);
+    th_build_connection_tls(l, raw, connection);
     build_agent_list(l, raw, connection);
     if (raw->server.ptr != NULL)
         connection->server = th_build_find_server(

@@ -79,6 +79,8 @@ void th_build_rest(struct th_loader *loader)
     view->origin = raw->origin;
     view->origin.ca_file =
         th_build_ca_file(loader, raw->origin.ca_file, th_loader_member(loader, 0, "origin"), NULL);
+    view->origin.crl_file =
+        th_build_crl_file(loader, raw->origin.crl_file, th_loader_member(loader, 0, "origin"));
     view->cache = raw->cache;
     view->timeouts = raw->timeouts;
     view->revoke_on_exit = raw->revoke_on_exit;

@@ -25,8 +25,12 @@ static const struct th_config_key_choice auth_methods[] = {
     {"client_secret_post", TH_AUTH_CLIENT_SECRET_POST},
     {"client_secret_jwt", TH_AUTH_CLIENT_SECRET_JWT},
     {"none", TH_AUTH_NONE},
-    {"tls_client_auth", TH_CHOICE_PLANNED},
+    {"tls_client_auth", TH_AUTH_TLS_CLIENT},
+    {"self_signed_tls_client_auth", TH_AUTH_SELF_SIGNED_TLS_CLIENT},
     {NULL, 0}};
+
+static const struct th_config_key_choice x5t_choices[] = {
+    {"S256", TH_X5T_S256}, {"SHA1", TH_X5T_SHA1}, {NULL, 0}};
 
 static const struct th_config_key_choice signing_algs[] = {
     {"RS256", TH_ALG_RS256}, {"RS384", TH_ALG_RS384},

@@ -99,19 +99,21 @@ struct th_section_rule {
     const char *value;
     const char *required[TH_SECTION_RULE_MAX]; /* NULL ends these lists */
     const char *excluded[TH_SECTION_RULE_MAX];
-    const char *exactly_one[TH_EXACTLY_ONE_MAX]; /* of these keys, if any */
-    const char *why;                             /* the excluded ones are: for the mistake */
+    const char *exactly_one[TH_EXACTLY_ONE_MAX];  /* of these keys, if any */
+    const char *at_least_one[TH_EXACTLY_ONE_MAX]; /* of these keys, if any */
+    const char *why;                              /* the excluded ones are: for the mistake */
 };
 
 /* An object of fixed keys. */
 struct th_section {
     const char *name; /* of its definition in the schema */
     const struct th_config_key *keys;
-    size_t n_keys;                               /* at most 64 */
-    size_t size;                                 /* of the struct that it fills */
-    bool has_head;                               /* the struct begins with struct th_raw_head */
-    const char *exactly_one[TH_EXACTLY_ONE_MAX]; /* of these keys, if any */
-    const char *together[2];                     /* these two keys, if any: both or neither */
+    size_t n_keys;                                /* at most 64 */
+    size_t size;                                  /* of the struct that it fills */
+    bool has_head;                                /* the struct begins with struct th_raw_head */
+    const char *exactly_one[TH_EXACTLY_ONE_MAX];  /* of these keys, if any */
+    const char *at_least_one[TH_EXACTLY_ONE_MAX]; /* of these keys, if any */
+    const char *together[2];                      /* these two keys, if any: both or neither */
     const struct th_section_rule *rules;
     size_t n_rules;
 };

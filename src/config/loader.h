@@ -124,6 +124,21 @@ struct th_secret *th_build_secret_of(struct th_loader *loader, const struct th_s
                                      bool trim, uint32_t place, uint32_t *ret_place,
                                      struct th_str *ret_path);
 
+/* certificate.c: the certificate that `cert_file` of the object at `place` names. With the key: for TLS,
+ * whose key must be PEM; without: for assertions. NULL: there is none, which was reported if one was
+ * named, or `key` is NULL. The snapshot's. */
+struct th_identity *th_build_identity(struct th_loader *loader, struct th_str cert_file,
+                                      const struct th_secret *key, uint32_t place,
+                                      uint32_t key_place);
+struct th_identity *th_build_assertion_certificate(struct th_loader *loader,
+                                                   struct th_str cert_file,
+                                                   const struct th_secret *key, uint32_t place);
+/* As th_build_ca_file(), of revocation lists. */
+struct th_str th_build_crl_file(struct th_loader *loader, struct th_str name, uint32_t place);
+/* What of TLS a connection has of its own; after its patterns. */
+void th_build_connection_tls(struct th_loader *loader, const struct th_raw_connection *raw,
+                             struct th_config_connection *connection);
+
 /* auth.c: reads the key or secret and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,
                    struct th_config_auth *ret_auth);

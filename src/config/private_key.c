@@ -11,6 +11,7 @@
 #include "tokenhop/base/check.h"
 
 #define MIN_RSA_BITS 2048
+#define NUMBER_MAX 2048 /* bytes of a number of a key */
 
 static int bad(struct th_errinfo *reterr, const char *what, const char *mend)
 {
@@ -229,12 +230,76 @@ static int check_jwk(struct th_str text, enum th_signing_alg alg, struct th_erri
     return r;
 }
 
-int th_private_key_check(struct th_str text, enum th_signing_alg alg, struct th_errinfo *reterr)
+/* Where the text is a JWK, or its end when it is empty. */
+static size_t skip_space(struct th_str text)
 {
     size_t at = 0;
     while (at < text.len && strchr(" \t\r\n", text.ptr[at]) != NULL && text.ptr[at] != '\0')
         at++;
+    return at;
+}
+
+int th_private_key_check(struct th_str text, enum th_signing_alg alg, struct th_errinfo *reterr)
+{
+    size_t at = skip_space(text);
     if (at == text.len)
         return bad(reterr, "the file is empty", NULL);
     return text.ptr[at] == '{' ? check_jwk(text, alg, reterr) : check_pem(text, alg, reterr);
+}
+
+/* A certificate's number as the members of a JWK have it. */
+static bool is_number(struct th_str member, const uint8_t *bytes, size_t len)
+{
+    char text[(NUMBER_MAX + 2) / 3 * 4 + 1];
+    size_t n = (size_t)EVP_EncodeBlock((unsigned char *)text, bytes, (int)len);
+    while (n > 0 && text[n - 1] == '=')
+        n--;
+    for (size_t i = 0; i < n; i++)
+        text[i] = text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i];
+    return th_str_equal(member, (struct th_str){text, n});
+}
+
+static bool is_jwk_of(const struct th_source *jwk, const struct th_identity *identity)
+{
+    uint8_t first[NUMBER_MAX], second[NUMBER_MAX];
+    size_t n_first = sizeof(first), n_second = sizeof(second);
+    bool is_rsa = th_str_equal(jwk_member(jwk, "kty"), TH_STR("RSA"));
+    return th_identity_numbers(identity, first, &n_first, second, &n_second) == 0 &&
+           is_number(jwk_member(jwk, is_rsa ? "n" : "x"), first, n_first) &&
+           is_number(jwk_member(jwk, is_rsa ? "e" : "y"), second, n_second);
+}
+
+static int check_pem_of(struct th_str text, const struct th_identity *identity, bool *ret_is_its)
+{
+    __attribute__((cleanup(bio_freep))) BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
+    bool asked = false;
+    if (bio == NULL)
+        return TH_E_NOMEM;
+    __attribute__((cleanup(pkey_freep))) EVP_PKEY *key =
+        PEM_read_bio_PrivateKey(bio, NULL, no_password, &asked);
+    *ret_is_its = key != NULL && X509_check_private_key(identity->certificate, key) == 1;
+    ERR_clear_error();
+    return 0;
+}
+
+int th_private_key_check_certificate(struct th_str text, const struct th_identity *identity,
+                                     struct th_errinfo *reterr)
+{
+    bool is_its = false;
+    size_t at = skip_space(text);
+    int r;
+    if (at < text.len && text.ptr[at] == '{') {
+        struct th_source jwk;
+        th_source_init_secret(&jwk, text);
+        r = th_source_scan(&jwk);
+        if (r == 0)
+            is_its = is_jwk_of(&jwk, identity);
+        th_source_fini(&jwk);
+    } else {
+        r = check_pem_of(text, identity, &is_its);
+    }
+    if (r == TH_E_NOMEM || is_its)
+        return r;
+    return bad(reterr, "the certificate is not that of the private key",
+               "name the certificate that was issued for the key");
 }

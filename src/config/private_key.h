@@ -14,4 +14,8 @@
 int th_private_key_check(struct th_str text, enum th_signing_alg alg,
                          struct th_errinfo *reterr) TH_MUST;
 
+/* Whether it is the key of the identity's certificate. As above. */
+int th_private_key_check_certificate(struct th_str text, const struct th_identity *identity,
+                                     struct th_errinfo *reterr) TH_MUST;
+
 #endif

@@ -48,6 +48,7 @@ struct th_raw_server {
     unsigned assertion_audience;
     unsigned assertion_typ;
     bool client_id_in_body;
+    bool assertion_nbf;
 };
 
 struct th_raw_key {
@@ -77,6 +78,7 @@ struct th_raw_next {
     struct th_raw_key key;
     struct th_str kid;
     unsigned alg;
+    struct th_str cert_file;
 };
 
 struct th_raw_auth {
@@ -85,6 +87,8 @@ struct th_raw_auth {
     struct th_raw_key key;
     struct th_str kid;
     unsigned alg;
+    struct th_str cert_file;
+    unsigned x5t;
     struct th_raw_next next;
     struct th_str secret_file;
     struct th_raw_key secret;
@@ -155,6 +159,13 @@ struct th_raw_value {
     struct th_str env;
 };
 
+/* What is shown to a destination that asks for a client certificate. */
+struct th_raw_certificate {
+    struct th_str cert_file;
+    struct th_str key_file;
+    struct th_raw_key key;
+};
+
 struct th_raw_connection {
     struct th_raw_head head;
     struct th_raw_list urls;
@@ -184,6 +195,9 @@ struct th_raw_connection {
     unsigned cookies;
     bool allow_cleartext;
     struct th_config_issued_checks issued_checks;
+    struct th_raw_certificate client_certificate;
+    struct th_str ca_file;
+    struct th_str crl_file;
 };
 
 struct th_raw_rule {

@@ -399,6 +399,21 @@ static void check_exactly_one(struct th_loader *l, const struct th_section *sect
     th_loader_report(l, place, NULL, "one of the keys %s is missing", keys);
 }
 
+static void check_at_least_one(struct th_loader *l, const struct th_section *section,
+                               const char *const keys[TH_EXACTLY_ONE_MAX], uint32_t place,
+                               uint64_t seen)
+{
+    char list[160];
+    for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && keys[i] != NULL; i++) {
+        if (has_seen(section, seen, keys[i]))
+            return;
+    }
+    if (keys[0] == NULL)
+        return;
+    list_keys(keys, list, sizeof(list));
+    th_loader_report(l, place, NULL, "one of the keys %s is missing", list);
+}
+
 static void check_rule(struct th_loader *l, const struct th_section *section,
                        const struct th_section_rule *rule, uint32_t place, uint64_t seen)
 {
@@ -421,6 +436,7 @@ static void check_rule(struct th_loader *l, const struct th_section *section,
                              rule->excluded[i]);
     }
     check_exactly_one(l, section, rule->exactly_one, place, seen);
+    check_at_least_one(l, section, rule->at_least_one, place, seen);
 }
 
 static void check_rules(struct th_loader *l, const struct th_section *section,
@@ -459,6 +475,7 @@ static void check_missing(struct th_loader *l, const struct th_section *section,
         th_loader_report(l, place, mend, "the key \"%s\" is missing", key->name);
     }
     check_exactly_one(l, section, section->exactly_one, place, seen);
+    check_at_least_one(l, section, section->at_least_one, place, seen);
 }
 
 void th_read_section(struct th_loader *loader, struct th_value value,

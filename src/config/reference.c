@@ -80,35 +80,37 @@ static void add_key(struct th_buf *out, const struct th_section *section,
     th_buf_printf(out, "\n\n%s\n", key->doc);
 }
 
-/* "exactly one of `a`, `b` and `c` is needed." */
-static void add_one_of(struct th_buf *out, const char *const keys[TH_EXACTLY_ONE_MAX])
+/* "xactly one of `a`, `b` and `c` is needed." */
+static void add_some(struct th_buf *out, const char *begin,
+                     const char *const keys[TH_EXACTLY_ONE_MAX])
 {
     for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && keys[i] != NULL; i++) {
         bool last = i + 1 == TH_EXACTLY_ONE_MAX || keys[i + 1] == NULL;
-        th_buf_printf(out, "%s`%s`", i == 0 ? "xactly one of " : last ? " and " : ", ", keys[i]);
+        th_buf_printf(out, "%s`%s`", i == 0 ? begin : last ? " and " : ", ", keys[i]);
     }
     th_buf_printf(out, " is needed.\n");
 }
 
-static void add_exactly_one(struct th_buf *out, const struct th_section *section, const char *name)
+static void add_needs(struct th_buf *out, const struct th_section *section, const char *name)
 {
-    if (section->exactly_one[0] != NULL && strcmp(name, section->exactly_one[0]) == 0) {
-        th_buf_printf(out, "\nE");
-        add_one_of(out, section->exactly_one);
+    if (section->exactly_one[0] != NULL && strcmp(name, section->exactly_one[0]) == 0)
+        add_some(out, "\nExactly one of ", section->exactly_one);
+    if (section->at_least_one[0] != NULL && strcmp(name, section->at_least_one[0]) == 0)
+        add_some(out, "\nAt least one of ", section->at_least_one);
+    for (int exactly = 1; exactly >= 0; exactly--) {
+        size_t n = 0;
+        const char *const *last = NULL;
+        for (size_t i = 0; i < section->n_rules; i++) {
+            const struct th_section_rule *rule = &section->rules[i];
+            const char *const *keys = exactly ? rule->exactly_one : rule->at_least_one;
+            if (keys[0] == NULL || strcmp(name, keys[0]) != 0)
+                continue;
+            last = keys;
+            th_buf_printf(out, "%s `\"%s\"`", n++ > 0 ? "," : "\nFor", rule->value);
+        }
+        if (last != NULL)
+            add_some(out, exactly ? ": exactly one of " : ": at least one of ", last);
     }
-    size_t n = 0;
-    const struct th_section_rule *last = NULL;
-    for (size_t i = 0; i < section->n_rules; i++) {
-        const struct th_section_rule *rule = &section->rules[i];
-        if (rule->exactly_one[0] == NULL || strcmp(name, rule->exactly_one[0]) != 0)
-            continue;
-        last = rule;
-        th_buf_printf(out, "%s `\"%s\"`", n++ > 0 ? "," : "\nFor", rule->value);
-    }
-    if (last == NULL)
-        return;
-    th_buf_printf(out, ": e");
-    add_one_of(out, last->exactly_one);
 }
 
 /* What stands between a key and the keys of its section. */
@@ -130,7 +132,7 @@ static void add_paths(struct th_buf *out, const struct th_section *section, cons
         snprintf(path, sizeof(path), "%s%s", prefix, key->name);
         th_buf_printf(out, depth == 0 ? "\n## `%s`\n" : "\n### `%s`\n", path);
         add_key(out, section, key);
-        add_exactly_one(out, section, key->name);
+        add_needs(out, section, key->name);
         if (section->together[0] != NULL && key->name == section->together[0])
             th_buf_printf(out, "\n`%s` and `%s` need each other.\n", key->name,
                           section->together[1]);

@@ -174,19 +174,19 @@ static json_t *name_list(struct schema *s, const char *const *names, size_t max)
     return list;
 }
 
-/* Exactly one of the keys, if any. */
-static void put_exactly_one(struct schema *s, json_t *json,
-                            const char *const keys[TH_EXACTLY_ONE_MAX])
+/* "oneOf": exactly one of the keys; "anyOf": at least one of them; if any. */
+static void put_some(struct schema *s, json_t *json, const char *keyword,
+                     const char *const keys[TH_EXACTLY_ONE_MAX])
 {
     if (keys[0] == NULL)
         return;
-    json_t *one_of = json_array();
+    json_t *choices = json_array();
     for (size_t i = 0; i < TH_EXACTLY_ONE_MAX && keys[i] != NULL; i++) {
         json_t *choice = json_object();
         put(s, choice, "required", name_list(s, &keys[i], 1));
-        append(s, one_of, choice);
+        append(s, choices, choice);
     }
-    put(s, json, "oneOf", one_of);
+    put(s, json, keyword, choices);
 }
 
 /* Where the key has the value, some keys must stand there and others must not. */
@@ -200,7 +200,8 @@ static json_t *rule_schema(struct schema *s, const struct th_section_rule *rule)
     put(s, when, "required", name_list(s, &rule->key, 1));
     if (rule->required[0] != NULL)
         put(s, then, "required", name_list(s, rule->required, TH_SECTION_RULE_MAX));
-    put_exactly_one(s, then, rule->exactly_one);
+    put_some(s, then, "oneOf", rule->exactly_one);
+    put_some(s, then, "anyOf", rule->at_least_one);
     for (size_t i = 0; i < TH_SECTION_RULE_MAX && rule->excluded[i] != NULL; i++)
         put(s, never, rule->excluded[i], json_false());
     if (json_object_size(never) > 0)
@@ -248,7 +249,8 @@ static void fill_section(struct schema *s, json_t *json, const struct th_section
     else
         json_decref(required);
     put_rules(s, json, section);
-    put_exactly_one(s, json, section->exactly_one);
+    put_some(s, json, "oneOf", section->exactly_one);
+    put_some(s, json, "anyOf", section->at_least_one);
 }
 
 static void define(struct schema *s, const struct th_section *section)

@@ -29,6 +29,19 @@ int th_config_hold(struct th_config *config, struct th_secret *secret)
     return 0;
 }
 
+int th_config_hold_identity(struct th_config *config, struct th_identity *identity)
+{
+    struct th_held_identity *held = th_arena_calloc(&config->arena, 1, sizeof(*held));
+    if (held == NULL) {
+        th_identity_unref(identity);
+        return TH_E_NOMEM;
+    }
+    held->identity = identity;
+    held->next = config->identities;
+    config->identities = held;
+    return 0;
+}
+
 const struct th_config_view *th_config_get(const struct th_config *config)
 {
     return &config->view;
@@ -46,6 +59,8 @@ struct th_config *th_config_unref(struct th_config *config)
         return NULL;
     for (struct th_held_secret *held = config->secrets; held != NULL; held = held->next)
         th_secret_unref(held->secret);
+    for (struct th_held_identity *held = config->identities; held != NULL; held = held->next)
+        th_identity_unref(held->identity);
     th_arena_fini(&config->arena);
     th_free(config);
     return NULL;

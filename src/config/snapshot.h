@@ -11,10 +11,16 @@ struct th_held_secret {
     struct th_secret *secret;
 };
 
+struct th_held_identity {
+    struct th_held_identity *next;
+    struct th_identity *identity;
+};
+
 struct th_config {
     struct th_ref ref;
     struct th_arena arena;
     struct th_held_secret *secrets;
+    struct th_held_identity *identities;
     struct th_config_view view;
 };
 
@@ -22,5 +28,6 @@ struct th_config {
 struct th_config *th_config_new(void) TH_MUST;
 /* Takes over the reference: the snapshot gives it back at its end. TH_E_NOMEM: taken over too. */
 int th_config_hold(struct th_config *config, struct th_secret *secret) TH_MUST;
+int th_config_hold_identity(struct th_config *config, struct th_identity *identity) TH_MUST;
 
 #endif

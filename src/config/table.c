@@ -84,6 +84,11 @@ static const struct th_config_key server_keys[] = {
      BOOLEAN(struct th_raw_server, client_id_in_body),
      .default_text = "false",
      .doc = "Sends client_id beside a client assertion too, for a server that asks for it."},
+    {.name = "assertion_nbf",
+     BOOLEAN(struct th_raw_server, assertion_nbf),
+     .default_text = "false",
+     .doc = "Puts into client assertions too from when they hold (nbf), for a server that asks for "
+            "it, as Microsoft Entra does."},
 };
 static const struct th_section server_section = {
     SECTION("authorization_server", struct th_raw_server, server_keys), .has_head = true};
@@ -109,15 +114,19 @@ static const struct th_config_key next_keys[] = {
     {.name = "kid",
      .type = TH_KEY_STRING,
      TEXT(struct th_raw_next, kid),
-     .required = true,
      .doc = "The id under which its public key is registered."},
     {.name = "alg",
      ENUM(struct th_raw_next, alg, key_algs),
      .default_text = "RS256",
      .doc = "Its signature algorithm."},
+    {.name = "cert_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_next, cert_file),
+     .doc = "Its certificate, as in auth.cert_file."},
 };
 static const struct th_section next_section = {SECTION("next_key", struct th_raw_next, next_keys),
-                                               .exactly_one = {"key_file", "key"}};
+                                               .exactly_one = {"key_file", "key"},
+                                               .at_least_one = {"kid", "cert_file"}};
 
 static const struct th_config_key auth_keys[] = {
     {.name = "method",
@@ -126,8 +135,10 @@ static const struct th_config_key auth_keys[] = {
      .doc = "How the agent proves at a token endpoint who it is. \"private_key_jwt\": by an "
             "assertion that it signs with its key (RFC 7523). \"client_secret_jwt\": by one that "
             "the secret signs. \"client_secret_basic\" and \"client_secret_post\": by the secret "
-            "itself, in the Authorization field or in the form. \"none\": not at all; the client "
-            "id is sent alone."},
+            "itself, in the Authorization field or in the form. \"tls_client_auth\": by a "
+            "certificate that the TLS of the request shows, of an authority that the server "
+            "trusts (RFC 8705). \"self_signed_tls_client_auth\": by one that is itself registered "
+            "at the server. \"none\": not at all; the client id is sent alone."},
     {.name = "key_file",
      .type = TH_KEY_FILE,
      TEXT(struct th_raw_auth, key_file),
@@ -146,6 +157,19 @@ static const struct th_config_key auth_keys[] = {
             "PS256 to PS512 with an RSA key of at least 2048 bits, ES256, ES384 and ES512 with one "
             "on P-256, P-384 and P-521, EdDSA with an Ed25519 key. With a secret: HS256 (unless "
             "another is said), HS384, HS512; it must be of at least 32, 48 or 64 bytes."},
+    {.name = "cert_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_auth, cert_file),
+     .doc = "The certificate of the key, PEM, and after it what leads to the authority. With the "
+            "tls methods it is what the server is shown, at the mtls_endpoint_aliases of its "
+            "metadata where it has some. With private_key_jwt the header of the assertion names "
+            "the key by it (see x5t), in place of kid or beside it. It must be valid, and the "
+            "key's, when the configuration is loaded."},
+    {.name = "x5t",
+     ENUM(struct th_raw_auth, x5t, x5t_choices),
+     .default_text = "S256",
+     .doc = "With private_key_jwt and cert_file: which digest of the certificate the header of an "
+            "assertion has, \"S256\" (x5t#S256) or \"SHA1\" (x5t, RFC 7515, 4.1.7)."},
     {.name = "next",
      OBJECT(struct th_raw_auth, next, next_section),
      .doc = "The agent's other key while one takes the place of the other. When the server refuses "
@@ -161,17 +185,24 @@ static const struct th_config_key auth_keys[] = {
      .doc = "The same from the environment, in place of secret_file."},
 };
 
-#define OF_A_KEY "key_file", "key", "kid", "next"
+#define OF_A_KEY "key_file", "key", "kid", "next", "cert_file", "x5t"
 #define BY_SECRET .exactly_one = {"secret_file", "secret"}
+#define BY_CERTIFICATE                                                                             \
+    .required = {"cert_file"}, .exactly_one = {"key_file", "key"},                                 \
+    .excluded = {"kid", "next", "x5t", "alg", "secret_file", "secret"},                            \
+    .why = "it shows a certificate, and signs nothing but TLS"
 static const struct th_section_rule method_rules[] = {
-    {"method", "private_key_jwt", .required = {"kid"}, .exactly_one = {"key_file", "key"},
-     .excluded = {"secret_file", "secret"}, .why = "it proves a private key, and has no secret"},
+    {"method", "private_key_jwt", .exactly_one = {"key_file", "key"},
+     .at_least_one = {"kid", "cert_file"}, .excluded = {"secret_file", "secret"},
+     .why = "it proves a private key, and has no secret"},
     {"method", "client_secret_basic", BY_SECRET, .excluded = {OF_A_KEY, "alg"},
      .why = "it sends the secret, and signs nothing"},
     {"method", "client_secret_post", BY_SECRET, .excluded = {OF_A_KEY, "alg"},
      .why = "it sends the secret, and signs nothing"},
     {"method", "client_secret_jwt", BY_SECRET, .excluded = {OF_A_KEY},
      .why = "the secret signs, and no key"},
+    {"method", "tls_client_auth", BY_CERTIFICATE},
+    {"method", "self_signed_tls_client_auth", BY_CERTIFICATE},
     {"method", "none", .excluded = {OF_A_KEY, "alg", "secret_file", "secret"},
      .why = "it proves nothing"},
 };
@@ -292,6 +323,14 @@ static const struct th_config_key origin_keys[] = {
      TEXT(struct th_config_origin, ca_file),
      .doc = "PEM certificates of private authorities that origins are trusted by, besides the "
             "system's. It is read again by a reload."},
+    {.name = "crl_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_config_origin, crl_file),
+     .doc =
+         "PEM revocation lists of the authorities that vouch for origins: a certificate that its "
+         "authority's list names is refused, and so is every one of that authority once the "
+         "list has run out. Authorities without a list in the file are not looked at for it. "
+         "It is read again by a reload."},
 };
 static const struct th_section origin_section = {
     SECTION("origin", struct th_config_origin, origin_keys)};

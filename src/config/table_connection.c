@@ -204,6 +204,24 @@ static const struct th_config_key parameter_keys[] = {
 static const struct th_section parameter_section = {
     SECTION("parameter", struct th_raw_parameter, parameter_keys), .has_head = true};
 
+static const struct th_config_key certificate_keys[] = {
+    {.name = "cert_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_certificate, cert_file),
+     .required = true,
+     .doc = "The certificate, PEM, and after it what leads to the authority."},
+    {.name = "key_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_certificate, key_file),
+     .doc = "Its private key, PEM. It is refused when others than its owner may read it."},
+    {.name = "key",
+     OBJECT(struct th_raw_certificate, key, th_section_environment),
+     .doc = "The same from the environment, in place of key_file."},
+};
+static const struct th_section certificate_section = {
+    SECTION("client_certificate", struct th_raw_certificate, certificate_keys),
+    .exactly_one = {"key_file", "key"}};
+
 static const struct th_config_key connection_keys[] = {
     {.name = "name",
      .type = TH_KEY_NAME,
@@ -386,6 +404,20 @@ static const struct th_config_key connection_keys[] = {
      OBJECT(struct th_raw_connection, issued_checks, issued_checks_section),
      .doc = "Which parts of an issued token (if it reads as a JWT) are compared with what was "
             "asked for, before it is used."},
+    {.name = "client_certificate",
+     OBJECT(struct th_raw_connection, client_certificate, certificate_section),
+     .doc = "What the destination is shown when it asks for a client certificate. Connections to "
+            "the destination that were opened with it serve this resource connection alone. A "
+            "token that is bound to a certificate (cnf, RFC 8705) must be bound to this one."},
+    {.name = "ca_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_connection, ca_file),
+     .doc = "PEM certificates of the authorities that the destination is trusted by, in place of "
+            "the system's and of origin.ca_file."},
+    {.name = "crl_file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_connection, crl_file),
+     .doc = "Beside ca_file: revocation lists of these authorities, in place of origin.crl_file."},
 };
 
 #define OF_STATIC "value_file", "value", "values"

@@ -119,9 +119,9 @@ static void write_member(FILE *file, const EVP_PKEY *key, const char *name, cons
     fprintf(file, ",\"%s\":\"%.*s\"", name, len, (char *)text);
 }
 
-void test_write_jwk(const char *folder, const char *name, unsigned bits, const char *curve)
+static void write_jwk(const char *folder, const char *name, const EVP_PKEY *key, unsigned bits,
+                      const char *curve)
 {
-    EVP_PKEY *key = make_key(bits, curve);
     FILE *file = create(folder, name, 0600);
     if (bits > 0) {
         static const char *const members[][2] = {
@@ -140,6 +140,23 @@ void test_write_jwk(const char *folder, const char *name, unsigned bits, const c
         write_member(file, key, "d", OSSL_PKEY_PARAM_PRIV_KEY, width);
     }
     TH_REQUIRE(fprintf(file, "}\n") > 0 && fclose(file) == 0);
+}
+
+void test_write_jwk(const char *folder, const char *name, unsigned bits, const char *curve)
+{
+    EVP_PKEY *key = make_key(bits, curve);
+    write_jwk(folder, name, key, bits, curve);
+    EVP_PKEY_free(key);
+}
+
+void test_write_jwk_pair(const char *folder, const char *jwk, const char *pem, unsigned bits,
+                         const char *curve)
+{
+    EVP_PKEY *key = make_key(bits, curve);
+    FILE *file = create(folder, pem, 0600);
+    TH_REQUIRE(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+               fclose(file) == 0);
+    write_jwk(folder, jwk, key, bits, curve);
     EVP_PKEY_free(key);
 }
 

@@ -12,6 +12,9 @@ void test_write_file(const char *folder, const char *name, const char *text, uns
 /* Private keys, PEM and JWK, mode 0600. `bits` of an RSA key; 0: a key on the curve. */
 void test_write_pem(const char *folder, const char *name, unsigned bits, const char *curve);
 void test_write_jwk(const char *folder, const char *name, unsigned bits, const char *curve);
+/* The same key as PEM too. */
+void test_write_jwk_pair(const char *folder, const char *jwk, const char *pem, unsigned bits,
+                         const char *curve);
 void test_write_ed25519(const char *folder, const char *name);
 void test_write_encrypted_pem(const char *folder, const char *name);
 void test_write_public_pem(const char *folder, const char *name, unsigned bits);

@@ -36,6 +36,14 @@ static void add_server(struct digest *d, const struct th_config_authorization_se
     add_number(d, server->assertion_audience_issuer);
 }
 
+/* What a token may be bound to (RFC 8705, 3). */
+static void add_identity(struct digest *d, const struct th_identity *identity)
+{
+    add_number(d, identity != NULL);
+    if (identity != NULL)
+        add_bytes(d, identity->sha256, sizeof(identity->sha256));
+}
+
 static void add_agent(struct digest *d, const struct th_config_agent *agent,
                       const struct th_config_authorization_server *server)
 {
@@ -48,9 +56,11 @@ static void add_agent(struct digest *d, const struct th_config_agent *agent,
     if (server != NULL) {
         th_config_agent_registration(agent, server, &client_id, &auth);
         add_text(d, client_id);
+        add_identity(d, th_config_auth_is_by_certificate(auth) ? auth->identity : NULL);
     }
     th_config_agent_registration(agent, agent->server, &client_id, &auth);
     add_text(d, client_id);
+    add_identity(d, th_config_auth_is_by_certificate(auth) ? auth->identity : NULL);
 }
 
 static int compare_agents(const void *left, const void *right)
@@ -124,6 +134,7 @@ static void add_connection(struct digest *d, const struct th_config_connection *
     add_text(d, connection->second_leg_scope_text);
     add_number(d, connection->subject_type);
     add_number(d, connection->dpop);
+    add_identity(d, connection->client_certificate);
     add_inject(d, &connection->inject);
     add_number(d, connection->subject_verify);
     add_number(d, connection->n_subject_issuers);

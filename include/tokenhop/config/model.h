@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "tokenhop/base/file_mark.h"
+#include "tokenhop/base/identity.h"
 #include "tokenhop/base/secret.h"
 #include "tokenhop/base/str.h"
 
@@ -59,6 +60,7 @@ struct th_config_authorization_server {
     struct th_str assertion_typ;    /* of their headers; empty: none */
     bool client_id_in_body;         /* beside a client assertion */
     bool is_okta;                   /* its endpoints follow from the form of its issuer */
+    bool assertion_nbf;             /* client assertions say from when they hold */
 };
 
 enum th_auth_method {
@@ -66,7 +68,11 @@ enum th_auth_method {
     TH_AUTH_CLIENT_SECRET_BASIC,
     TH_AUTH_CLIENT_SECRET_POST,
     TH_AUTH_CLIENT_SECRET_JWT,
-    TH_AUTH_NONE /* the client id alone */
+    TH_AUTH_NONE, /* the client id alone */
+    /* A certificate in the TLS of the request (RFC 8705): of an authority that the server trusts, or
+     * registered itself. */
+    TH_AUTH_TLS_CLIENT,
+    TH_AUTH_SELF_SIGNED_TLS_CLIENT
 };
 
 /* What signs a client assertion. HS* take a secret, all others a private key; no value is of both. */
@@ -87,6 +93,9 @@ enum th_signing_alg {
     TH_ALG_HS512
 };
 
+/* By which thumbprint of its certificate the header of an assertion names the key. */
+enum th_x5t { TH_X5T_S256, TH_X5T_SHA1 };
+
 /* How an agent authenticates at an authorization server. */
 struct th_config_auth {
     enum th_auth_method method;
@@ -95,6 +104,10 @@ struct th_config_auth {
     struct th_str key_file;   /* of the key or the secret; empty: from the environment, or none */
     struct th_secret *key;    /* the file's content: PEM or JWK, private; NULL: none */
     struct th_secret *secret; /* of the client_secret methods, else NULL */
+    /* With its key: what TLS shows, where that is the method. Without: what an assertion names its
+     * key by. NULL: none. */
+    struct th_identity *identity;
+    enum th_x5t x5t;
     const struct th_config_auth *next; /* the other key while they change; NULL: none */
 };
 
@@ -293,7 +306,17 @@ struct th_config_connection {
     const struct th_str *public_paths; /* absolute paths at the origin, exact */
     size_t n_public_paths;
     struct th_config_issued_checks issued_checks;
+    struct th_identity *client_certificate; /* shown to the destination; NULL: none */
+    struct th_str
+        ca_file; /* trusted in place of the system's and of origin.ca_file; empty: these */
+    struct th_str crl_file; /* what of it is revoked; empty: as origin.crl_file says */
 };
+
+/* Whether the agent is known by the certificate that TLS shows (RFC 8705, 2). */
+static inline bool th_config_auth_is_by_certificate(const struct th_config_auth *auth)
+{
+    return auth->method == TH_AUTH_TLS_CLIENT || auth->method == TH_AUTH_SELF_SIGNED_TLS_CLIENT;
+}
 
 /* An address range that egress allows beyond what is allowed anyway. */
 struct th_config_network {
@@ -329,8 +352,9 @@ struct th_config_egress {
 
 struct th_config_origin {
     int64_t idle_timeout_ms;
-    uint64_t max_idle;     /* idle origin connections that a worker keeps */
-    struct th_str ca_file; /* trusted besides the system's; empty: none */
+    uint64_t max_idle;      /* idle origin connections that a worker keeps */
+    struct th_str ca_file;  /* trusted besides the system's; empty: none */
+    struct th_str crl_file; /* what is revoked; empty: that is not looked at */
 };
 
 struct th_config_cache {
