@@ -26,6 +26,7 @@ struct curl_fetcher {
     struct th_list trusts;    /* struct th_trust.link */
     struct th_list outdated;  /* of these, those that serve only the fetches they have */
     struct th_soon sweep;     /* frees them, outside of their own callbacks */
+    struct th_list pools;     /* struct th_fetch_pool.link, the last used at the end */
     struct th_list under_way; /* struct th_fetch.link */
     CURL *idle[MAX_IDLE_HANDLES];
     size_t n_idle;
@@ -67,27 +68,28 @@ static void detach(struct th_fetch *fetch)
     th_soon_cancel(&fetch->soon);
     th_list_remove(&fetch->link);
     if (fetch->added)
-        curl_multi_remove_handle(fetch->trust->loop.multi, fetch->easy);
+        curl_multi_remove_handle(fetch->pool->loop.multi, fetch->easy);
     fetch->added = false;
     if (fetch->easy != NULL)
         put_easy(fetch->fetcher, fetch->easy);
     fetch->easy = NULL;
 }
 
-static void drop_trust(struct th_fetch *fetch)
+static void drop_pool(struct th_fetch *fetch)
 {
     struct curl_fetcher *fetcher = fetch->fetcher;
 
-    if (fetch->trust == NULL)
+    if (fetch->pool == NULL)
         return;
-    if (--fetch->trust->n_fetches == 0 && !th_list_is_empty(&fetcher->outdated))
+    if (--fetch->pool->trust->n_fetches == 0 && !th_list_is_empty(&fetcher->outdated))
         th_worker_soon(fetcher->worker, &fetcher->sweep);
-    fetch->trust = NULL;
+    th_fetch_pool_give(fetch->pool);
+    fetch->pool = NULL;
 }
 
 static void free_fetch(struct th_fetch *fetch)
 {
-    drop_trust(fetch);
+    drop_pool(fetch);
     th_fetch_head_fini(&fetch->head);
     th_buf_fini(&fetch->answer);
     th_buf_fini(&fetch->body);
@@ -282,7 +284,7 @@ static void run_transfer(struct th_fetch *fetch)
 
     fetch->easy = fetcher->n_idle > 0 ? fetcher->idle[--fetcher->n_idle] : th_fetch_easy_new();
     if (fetch->easy == NULL || th_fetch_easy_prepare(fetch) != 0 ||
-        th_fetch_loop_adopt(&fetch->trust->loop, fetch->easy) != 0) {
+        th_fetch_loop_adopt(&fetch->pool->loop, fetch->easy) != 0) {
         finish(fetch, TH_E_NOMEM, "out of memory for a transfer", NULL);
         return;
     }
@@ -300,31 +302,49 @@ static void on_trusted(struct th_trust_wait *wait, int error)
                "the CA file cannot be used", NULL);
 }
 
-static void use_trust(struct th_fetch *fetch, struct th_trust *trust)
-{
-    fetch->trust = trust;
-    trust->n_fetches++;
-}
-
 /* The one that the file names, made when it is the first time. */
-static int find_trust(struct th_fetch *fetch, struct th_str ca_file)
+static int find_trust(struct curl_fetcher *fetcher, struct th_str ca_file,
+                      struct th_trust **ret_trust)
 {
-    struct curl_fetcher *fetcher = fetch->fetcher;
-    struct th_trust *trust;
     int r;
 
     TH_LIST_EACH(it, &fetcher->trusts) {
-        trust = TH_LIST_ENTRY(it, struct th_trust, link);
+        struct th_trust *trust = TH_LIST_ENTRY(it, struct th_trust, link);
         if (th_str_equal(th_str_of(trust->ca_file), ca_file)) {
-            use_trust(fetch, trust);
+            *ret_trust = trust;
             return 0;
         }
     }
-    r = th_trust_new(fetcher->worker, ca_file, on_done, &trust);
+    r = th_trust_new(fetcher->worker, ca_file, ret_trust);
+    if (r == 0)
+        th_list_push_back(&fetcher->trusts, &(*ret_trust)->link);
+    return r;
+}
+
+static int find_pool(struct th_fetch *fetch, const struct th_fetch_request *request)
+{
+    struct curl_fetcher *fetcher = fetch->fetcher;
+    struct th_trust *trust;
+    struct th_fetch_pool *pool = NULL;
+    int r = find_trust(fetcher, request->ca_file, &trust);
+
     if (r != 0)
         return r;
-    th_list_push_back(&fetcher->trusts, &trust->link);
-    use_trust(fetch, trust);
+    th_fetch_pool_sweep(&fetcher->pools, fetcher->worker->now_ms);
+    TH_LIST_EACH(it, &fetcher->pools) {
+        struct th_fetch_pool *other = TH_LIST_ENTRY(it, struct th_fetch_pool, link);
+        if (other->trust == trust && th_identity_equal(other->identity, request->identity))
+            pool = other;
+    }
+    if (pool == NULL)
+        r = th_fetch_pool_new(fetcher->worker, trust, request->identity, on_done, &pool);
+    if (r != 0)
+        return r;
+    th_list_remove(&pool->link);
+    th_list_push_back(&fetcher->pools, &pool->link);
+    th_fetch_pool_take(pool);
+    trust->n_fetches++;
+    fetch->pool = pool;
     return 0;
 }
 
@@ -334,8 +354,10 @@ static void on_sweep(struct th_soon *soon)
 
     TH_LIST_EACH(it, &fetcher->outdated) {
         struct th_trust *trust = TH_LIST_ENTRY(it, struct th_trust, link);
-        if (trust->n_fetches == 0)
-            th_trust_free(trust);
+        if (trust->n_fetches > 0)
+            continue;
+        th_fetch_pool_free_of(&fetcher->pools, trust);
+        th_trust_free(trust);
     }
 }
 
@@ -389,7 +411,7 @@ static void use_addresses(struct th_fetch *fetch, const struct th_addresses *add
     if (th_address_parse(th_str_of(fetch->host), fetch->port, &literal) != 0)
         r = pin_addresses(fetch, &usable);
     if (r == 0 && fetch->https)
-        r = th_trust_want(fetch->trust, &fetch->trust_wait, on_trusted);
+        r = th_trust_want(fetch->pool->trust, &fetch->trust_wait, on_trusted);
     if (r == TH_AGAIN)
         return;
     on_trusted(&fetch->trust_wait, r);
@@ -424,10 +446,12 @@ static int fill_fetch(struct th_fetch *fetch, const struct th_fetch_request *req
     if (fetch->body.failed)
         return request->body.len >= MAX_BODY ? TH_E_BAD_REQUEST : TH_E_NOMEM;
     r = read_url(fetch, request->url);
+    if (r == 0 && request->identity != NULL && !fetch->https)
+        r = TH_E_BAD_TARGET;
     if (r == 0)
         r = add_headers(fetch, request);
     if (r == 0)
-        r = find_trust(fetch, request->ca_file);
+        r = find_pool(fetch, request);
     return r;
 }
 
@@ -483,6 +507,8 @@ static struct th_fetcher *free_fetcher(struct th_fetcher *ops)
         curl_easy_cleanup(fetcher->idle[--fetcher->n_idle]);
     th_soon_cancel(&fetcher->sweep);
     th_list_splice_back(&fetcher->trusts, &fetcher->outdated);
+    TH_LIST_EACH(it, &fetcher->pools)
+        th_fetch_pool_free(TH_LIST_ENTRY(it, struct th_fetch_pool, link));
     TH_LIST_EACH(it, &fetcher->trusts)
         th_trust_free(TH_LIST_ENTRY(it, struct th_trust, link));
     th_free(fetcher);
@@ -501,6 +527,7 @@ int th_fetcher_new_curl(struct th_worker *worker, struct th_fetcher **ret_fetche
     th_list_init(&fetcher->trusts);
     th_list_init(&fetcher->outdated);
     fetcher->sweep.fn = on_sweep;
+    th_list_init(&fetcher->pools);
     th_list_init(&fetcher->under_way);
     /* One at once: a libcurl that cannot do what R12 wants is found out at start. */
     fetcher->idle[0] = th_fetch_easy_new();

@@ -6,7 +6,7 @@
 #include <curl/curl.h>
 
 #include "fetch_head.h"
-#include "fetch_trust.h"
+#include "fetch_pool.h"
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/resolver.h"
 
@@ -21,8 +21,8 @@ struct th_fetch {
     struct th_timer deadline;
     struct th_resolve resolve;
     struct th_trust_wait trust_wait;
-    struct th_trust *trust;
-    struct th_soon soon; /* tells an error that was known before start had returned */
+    struct th_fetch_pool *pool; /* counted among its users */
+    struct th_soon soon;        /* tells an error that was known before start had returned */
     int error;
     const char *detail;
     bool starting;

@@ -56,7 +56,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     if (th_address_from_sockaddr(&sa->addr, sa->addrlen, &address) != 0 ||
         is_cleartext_denied(fetch, &address))
         return CURL_SOCKET_BAD;
-    return th_fetch_loop_open(&fetch->trust->loop, sa);
+    return th_fetch_loop_open(&fetch->pool->loop, sa);
 }
 
 /* Before each sending, on a new connection or a kept one. curl sends a request again by itself when
@@ -82,8 +82,18 @@ static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     struct th_fetch *fetch = arg;
 
-    SSL_CTX_set1_cert_store(context, fetch->trust->store);
-    return CURLE_OK;
+    const struct th_identity *identity = fetch->pool->identity;
+
+    SSL_CTX_set1_cert_store(context, fetch->pool->trust->store);
+    if (identity == NULL)
+        return CURLE_OK;
+    /* Parsed before, so that no file is read and nothing is parsed here; and what is shown is the
+     * chain as it is, not what the trusted certificates would make of it. */
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+    return SSL_CTX_use_cert_and_key(context, identity->certificate, identity->key, identity->chain,
+                                    1) == 1
+               ? CURLE_OK
+               : CURLE_SSL_CERTPROBLEM;
 }
 
 /* The first failure sticks: a list of settings is checked once. */

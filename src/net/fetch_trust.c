@@ -1,6 +1,7 @@
 #include "fetch_trust.h"
 
 #include <openssl/err.h>
+#include <string.h>
 
 #include "tokenhop/base/mem.h"
 #include "tokenhop/net/helpers.h"
@@ -15,11 +16,9 @@ struct trust_job {
     char ca_file[];
 };
 
-int th_trust_new(struct th_worker *worker, struct th_str ca_file,
-                 void (*done)(CURL *easy, CURLcode result), struct th_trust **ret_trust)
+int th_trust_new(struct th_worker *worker, struct th_str ca_file, struct th_trust **ret_trust)
 {
     struct th_trust *trust = th_calloc(1, sizeof(*trust) + ca_file.len + 1);
-    int r;
 
     if (trust == NULL)
         return TH_E_NOMEM;
@@ -27,11 +26,6 @@ int th_trust_new(struct th_worker *worker, struct th_str ca_file,
     th_list_init(&trust->waiting);
     if (ca_file.len > 0)
         memcpy(trust->ca_file, ca_file.ptr, ca_file.len);
-    r = th_fetch_loop_init(&trust->loop, worker, done);
-    if (r != 0) {
-        th_free(trust);
-        return r;
-    }
     *ret_trust = trust;
     return 0;
 }
@@ -41,7 +35,6 @@ struct th_trust *th_trust_free(struct th_trust *trust)
     if (trust == NULL)
         return NULL;
     th_handle_drop(trust->worker->handles, trust->handle);
-    th_fetch_loop_fini(&trust->loop);
     X509_STORE_free(trust->store);
     th_list_remove(&trust->link);
     th_free(trust);

@@ -1,6 +1,4 @@
-/* Whom a fetch trusts: the certificates of one CA file, or the system's, and the connections that
- * were verified by them (curl takes a kept connection by host and options alone, hence each trust
- * has its own pool). The worker's thread only.
+/* Whom a fetch trusts: the certificates of one CA file, or the system's. The worker's thread only.
  *
  * Reading the system's certificates takes some 45 ms: a helper does it, at the first need and again
  * when the last time is an hour ago; meanwhile the old ones serve. */
@@ -9,14 +7,13 @@
 
 #include <openssl/x509_vfy.h>
 
-#include "fetch_loop.h"
 #include "tokenhop/base/str.h"
+#include "tokenhop/net/worker.h"
 
 struct th_trust {
     struct th_list link; /* the fetcher's */
     unsigned n_fetches;  /* that point to it; kept by the fetcher */
     struct th_worker *worker;
-    struct th_fetch_loop loop;
     X509_STORE *store;      /* NULL: not read yet */
     int64_t due_ms;         /* when to read (again) */
     uint64_t handle;        /* not 0 while a helper reads */
@@ -30,7 +27,7 @@ struct th_trust_wait {
 };
 
 int th_trust_new(struct th_worker *worker, struct th_str ca_file,
-                 void (*done)(CURL *easy, CURLcode result), struct th_trust **ret_trust) TH_MUST;
+                 struct th_trust **ret_trust) TH_MUST;
 /* Nobody waits any more. */
 struct th_trust *th_trust_free(struct th_trust *trust);
 /* 0: the store is there. TH_AGAIN: fn will be called. TH_E_CONFIG: the file cannot be used. */

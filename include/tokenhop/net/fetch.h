@@ -21,6 +21,7 @@
 
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/error.h"
+#include "tokenhop/base/identity.h"
 #include "tokenhop/base/str.h"
 
 struct th_fetcher;
@@ -33,6 +34,10 @@ struct th_fetch_request {
     struct th_str authorization; /* a whole field value; ptr NULL: none; copied, the copy wiped */
     struct th_str dpop;          /* likewise */
     struct th_str ca_file;       /* empty: the system's store */
+    /* Shown to a server that asks for a client certificate; NULL: nothing is; a reference is taken. No
+     * connection that was opened with one ever serves a fetch with another, or without. For https
+     * alone: TH_E_BAD_TARGET. */
+    struct th_identity *identity;
     bool allow_cleartext;
     int64_t timeout_ms;
     size_t max_bytes; /* 0: 1 MiB */
