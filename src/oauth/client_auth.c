@@ -47,13 +47,14 @@ static json_t *text_new(struct th_str text)
 }
 
 /* RFC 7523, 3. */
-static json_t *make_claims(struct th_str client_id, struct th_str audience, int64_t wall_ms)
+static json_t *make_claims(const struct th_client *client, struct th_str audience, int64_t wall_ms)
 {
     unsigned char random[JTI_BYTES];
     struct th_buf jti;
     th_buf_init(&jti, 2 * JTI_BYTES);
     th_random_bytes(random, sizeof random);
     th_base64url_encode(&jti, random, sizeof random);
+    struct th_str client_id = client->client_id;
     json_int_t now = wall_ms / 1000;
     json_t *claims = json_object();
     bool failed = jti.failed || claims == NULL ||
@@ -61,6 +62,8 @@ static json_t *make_claims(struct th_str client_id, struct th_str audience, int6
                   json_object_set_new(claims, "sub", text_new(client_id)) != 0 ||
                   json_object_set_new(claims, "aud", text_new(audience)) != 0 ||
                   json_object_set_new(claims, "iat", json_integer(now - BACKDATE_S)) != 0 ||
+                  (client->server->assertion_nbf &&
+                   json_object_set_new(claims, "nbf", json_integer(now - BACKDATE_S)) != 0) ||
                   json_object_set_new(claims, "exp", json_integer(now + LIFETIME_S)) != 0 ||
                   json_object_set_new(claims, "jti", text_new(th_buf_str(&jti))) != 0;
     th_buf_fini(&jti);
@@ -70,14 +73,34 @@ static json_t *make_claims(struct th_str client_id, struct th_str audience, int6
     return NULL;
 }
 
+/* RFC 7515, 4.1.7 and 4.1.8; the digest must outlive the header. */
+static void name_certificate(const struct th_config_auth *auth, struct th_buf *digest,
+                             struct th_jws_header *header)
+{
+    bool is_sha1 = auth->x5t == TH_X5T_SHA1;
+    if (is_sha1)
+        th_base64url_encode(digest, auth->identity->sha1, TH_IDENTITY_SHA1_LEN);
+    else
+        th_base64url_encode(digest, auth->identity->sha256, TH_IDENTITY_SHA256_LEN);
+    *(is_sha1 ? &header->x5t : &header->x5t_s256) = th_buf_str(digest);
+}
+
 static int prove_by_key(const struct th_client *client, struct th_str audience, int64_t wall_ms,
                         struct th_secret **ret_proof)
 {
-    json_t *claims = make_claims(client->client_id, audience, wall_ms);
+    const struct th_config_auth *auth = client->auth;
+    struct th_jws_header header = {.kid = auth->kid, .typ = client->server->assertion_typ};
+    struct th_buf digest;
+    json_t *claims = make_claims(client, audience, wall_ms);
     if (claims == NULL)
         return TH_E_NOMEM;
-    int error = th_jwt_sign(client->key, key_algs[client->auth->alg], client->auth->kid,
-                            client->server->assertion_typ, claims, ret_proof);
+    th_buf_init(&digest, 2 * TH_IDENTITY_SHA256_LEN);
+    if (auth->identity != NULL)
+        name_certificate(auth, &digest, &header);
+    int error = digest.failed ? TH_E_NOMEM
+                              : th_jwt_sign_headed(client->key, key_algs[auth->alg], &header,
+                                                   claims, ret_proof);
+    th_buf_fini(&digest);
     json_decref(claims);
     return error == TH_E_BAD_REQUEST ? TH_E_CONFIG : error;
 }
@@ -87,7 +110,7 @@ static int prove_by_secret(const struct th_client *client, struct th_str audienc
 {
     if (client->auth->secret == NULL)
         return TH_E_CONFIG;
-    json_t *claims = make_claims(client->client_id, audience, wall_ms);
+    json_t *claims = make_claims(client, audience, wall_ms);
     if (claims == NULL)
         return TH_E_NOMEM;
     int error = th_jwt_sign_mac(client->auth->secret, mac_of(client->auth->alg),
@@ -154,6 +177,10 @@ static const struct th_client_auth methods[] = {
                                    .prove = prove_by_secret,
                                    .present = present_assertion},
     [TH_AUTH_NONE] = {.name = "none", .present = present_id},
+    /* RFC 8705, 2: the certificate is the TLS's (exchange_certificate.c). */
+    [TH_AUTH_TLS_CLIENT] = {.name = "tls_client_auth", .present = present_id},
+    [TH_AUTH_SELF_SIGNED_TLS_CLIENT] = {.name = "self_signed_tls_client_auth",
+                                        .present = present_id},
 };
 
 const struct th_client_auth *th_client_auth_get(enum th_auth_method method)

@@ -4,6 +4,7 @@
 
 #include "delegation_private.h"
 #include "exchange_breaker.h"
+#include "exchange_certificate.h"
 #include "exchange_dpop.h"
 #include "exchange_run.h"
 #include "form.h"
@@ -36,13 +37,8 @@ const struct th_config_authorization_server *th_exchange_server(const struct th_
 
 struct th_str th_exchange_endpoint(const struct th_exchange *ex)
 {
-    const struct th_config_authorization_server *server = th_exchange_server(ex);
-    const struct th_metadata *metadata = ex->metadata[th_exchange_metadata_at(ex)];
-    struct th_str configured =
-        ex->is_revoking ? server->revocation_endpoint : server->token_endpoint;
-    if (configured.len > 0 || metadata == NULL)
-        return configured;
-    return ex->is_revoking ? metadata->revocation_endpoint : metadata->token_endpoint;
+    return th_exchange_endpoint_at(ex, th_exchange_server(ex),
+                                   ex->metadata[th_exchange_metadata_at(ex)], ex->is_revoking);
 }
 
 enum th_exchange_state th_exchange_fail(struct th_exchange *ex, int error, const char *why)
@@ -195,6 +191,7 @@ static int start_fetch(struct th_exchange *ex, const struct th_buf *form,
         .authorization = th_buf_str(authorization),
         .dpop = ex->dpop_proof != NULL ? th_secret_expose(ex->dpop_proof) : TH_STR_NONE,
         .ca_file = server->ca_file,
+        .identity = th_exchange_identity(ex),
         .allow_cleartext = server->allow_cleartext,
         .timeout_ms = ex->share_ms,
     };
@@ -337,7 +334,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
 {
     const struct th_plan_leg *leg = th_exchange_leg(ex);
     struct th_jwt jwt = {0};
-    const char *why = NULL, *oddity = NULL;
+    const char *why = NULL, *oddity = NULL, *note = NULL;
     th_exchange_note_accepted(ex);
     th_refused_forget(ex);
     int error =
@@ -355,12 +352,16 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
     error = leg->check != NULL ? leg->check(&issued, &why) : 0;
     if (error == 0)
         error = th_exchange_check_binding(ex, jwt.claims, &why, &oddity);
+    if (error == 0)
+        error = th_exchange_check_certificate(ex, jwt.claims, &why, &note);
     enum th_exchange_state next = TH_EXCHANGE_END;
     if (error != 0) {
         th_exchange_fail(ex, error, why);
     } else {
         log_oddity(ex, leg->note != NULL ? leg->note(&issued) : NULL);
         log_oddity(ex, oddity);
+        if (note != NULL)
+            th_exchange_watch_note(ex, note);
         if (is_last_leg(ex))
             take_result(ex, jwt.claims);
         else

@@ -1,5 +1,6 @@
 #include "exchange_breaker.h"
 
+#include "exchange_certificate.h"
 #include "tokenhop/observe/log.h"
 #include "tokenhop/observe/metrics.h"
 
@@ -16,10 +17,7 @@ static const struct th_config_authorization_server *server_at(const struct th_ex
 /* Empty while it is not known: then its server's metadata has yet to come. */
 static struct th_str endpoint_at(const struct th_exchange *ex, size_t leg)
 {
-    struct th_str configured = server_at(ex, leg)->token_endpoint;
-    if (configured.len > 0 || ex->metadata[leg] == NULL)
-        return configured;
-    return ex->metadata[leg]->token_endpoint;
+    return th_exchange_endpoint_at(ex, server_at(ex, leg), ex->metadata[leg], false);
 }
 
 static int64_t now_of(const struct th_exchange *ex)

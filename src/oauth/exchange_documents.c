@@ -2,6 +2,7 @@
  * token is verified by, and where its legs go. */
 #include <stdio.h>
 
+#include "exchange_certificate.h"
 #include "exchange_run.h"
 #include "printable.h"
 #include "subject_private.h"
@@ -59,8 +60,8 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
         return TH_EXCHANGE_DISCOVERING;
     if (error != 0)
         return lack(ex, "metadata", server, &failure);
-    const struct th_metadata *metadata = ex->metadata[th_exchange_metadata_at(ex)];
-    if ((revokes ? metadata->revocation_endpoint : metadata->token_endpoint).len > 0)
+    if (th_exchange_endpoint_at(ex, server, ex->metadata[th_exchange_metadata_at(ex)], revokes)
+            .len > 0)
         return TH_EXCHANGE_PROVE;
     failure = (struct th_document_failure){
         .error = TH_E_EXCHANGE_FAILED, .retry_after_ms = -1, .why = "its metadata names none"};

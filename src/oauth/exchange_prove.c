@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "exchange_breaker.h"
+#include "exchange_certificate.h"
 #include "exchange_dpop.h"
 #include "exchange_run.h"
 #include "refused.h"
@@ -182,6 +183,10 @@ enum th_exchange_state th_exchange_enter_prove(struct th_exchange *ex)
         return hold_off(ex, wait_ms);
     const struct th_config_authorization_server *server = th_exchange_server(ex);
     th_exchange_choose_auth(ex, server);
+    if (!th_exchange_can_show(ex))
+        return th_exchange_fail(ex, TH_E_EXCHANGE_FAILED,
+                                "the agent is to show its certificate, and the endpoint is not "
+                                "https://");
     int error = get_keys(ex);
     bool goes_elsewhere = false;
     if (error == 0) {

@@ -11,25 +11,28 @@ static int append(const char *bytes, size_t len, void *buf)
     return 0;
 }
 
-static void add_header(struct th_buf *out, struct th_str alg, struct th_str kid, struct th_str typ)
+static void add_member(struct th_buf *out, const char *name, struct th_str text)
 {
-    struct th_buf header;
-    th_buf_init(&header, TH_JWT_MAX);
-    th_buf_printf(&header, "{\"alg\":\"%.*s\"", TH_STR_ARGS(alg));
-    if (kid.len > 0) {
-        th_buf_add_str(&header, TH_STR(",\"kid\":\""));
-        th_buf_add_json(&header, kid);
-        th_buf_add_char(&header, '"');
-    }
-    if (typ.len > 0) {
-        th_buf_add_str(&header, TH_STR(",\"typ\":\""));
-        th_buf_add_json(&header, typ);
-        th_buf_add_char(&header, '"');
-    }
-    th_buf_add_char(&header, '}');
-    out->failed = out->failed || header.failed;
-    th_base64url_encode(out, header.ptr, header.len);
-    th_buf_fini(&header);
+    if (text.len == 0)
+        return;
+    th_buf_printf(out, ",\"%s\":\"", name);
+    th_buf_add_json(out, text);
+    th_buf_add_char(out, '"');
+}
+
+static void add_header(struct th_buf *out, struct th_str alg, const struct th_jws_header *header)
+{
+    struct th_buf text;
+    th_buf_init(&text, TH_JWT_MAX);
+    th_buf_printf(&text, "{\"alg\":\"%.*s\"", TH_STR_ARGS(alg));
+    add_member(&text, "kid", header->kid);
+    add_member(&text, "typ", header->typ);
+    add_member(&text, "x5t", header->x5t);
+    add_member(&text, "x5t#S256", header->x5t_s256);
+    th_buf_add_char(&text, '}');
+    out->failed = out->failed || text.failed;
+    th_base64url_encode(out, text.ptr, text.len);
+    th_buf_fini(&text);
 }
 
 static int add_claims(struct th_buf *out, const json_t *claims)
@@ -45,10 +48,10 @@ static int add_claims(struct th_buf *out, const json_t *claims)
     return error;
 }
 
-int th_jwt_add_signed_part(struct th_buf *token, struct th_str alg, struct th_str kid,
-                           struct th_str typ, const json_t *claims)
+int th_jwt_add_signed_part(struct th_buf *token, struct th_str alg,
+                           const struct th_jws_header *header, const json_t *claims)
 {
-    add_header(token, alg, kid, typ);
+    add_header(token, alg, header);
     th_buf_add_char(token, '.');
     int error = add_claims(token, claims);
     return error == 0 && token->failed ? TH_E_NOMEM : error;
@@ -65,13 +68,14 @@ int th_jwt_finish(struct th_buf *token, struct th_str signature, struct th_secre
     return 0;
 }
 
-int th_jwt_sign(const struct th_key *key, enum th_alg alg, struct th_str kid, struct th_str typ,
-                const json_t *claims, struct th_secret **ret_token)
+int th_jwt_sign_headed(const struct th_key *key, enum th_alg alg,
+                       const struct th_jws_header *header, const json_t *claims,
+                       struct th_secret **ret_token)
 {
     struct th_buf token, signature;
     th_buf_init_secret(&token, 2 * TH_JWT_MAX);
     th_buf_init_secret(&signature, TH_KEY_RSA_BITS_MAX / 8);
-    int error = th_jwt_add_signed_part(&token, th_alg_name(alg), kid, typ, claims);
+    int error = th_jwt_add_signed_part(&token, th_alg_name(alg), header, claims);
     if (error == 0)
         error = th_signature_make(key, alg, th_buf_str(&token), &signature);
     if (error == 0)
@@ -79,6 +83,13 @@ int th_jwt_sign(const struct th_key *key, enum th_alg alg, struct th_str kid, st
     th_buf_fini(&signature);
     th_buf_fini(&token);
     return error;
+}
+
+int th_jwt_sign(const struct th_key *key, enum th_alg alg, struct th_str kid, struct th_str typ,
+                const json_t *claims, struct th_secret **ret_token)
+{
+    const struct th_jws_header header = {.kid = kid, .typ = typ};
+    return th_jwt_sign_headed(key, alg, &header, claims, ret_token);
 }
 
 /* One part of a compact token as a JSON object. */

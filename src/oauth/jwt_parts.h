@@ -7,8 +7,8 @@
 #define TH_JWT_MAX ((size_t)64 * 1024)
 
 /* "header.claims", which is what is signed. */
-int th_jwt_add_signed_part(struct th_buf *token, struct th_str alg, struct th_str kid,
-                           struct th_str typ, const json_t *claims) TH_MUST;
+int th_jwt_add_signed_part(struct th_buf *token, struct th_str alg,
+                           const struct th_jws_header *header, const json_t *claims) TH_MUST;
 /* ".signature", and the whole as a secret. */
 int th_jwt_finish(struct th_buf *token, struct th_str signature,
                   struct th_secret **ret_token) TH_MUST;

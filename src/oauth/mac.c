@@ -54,9 +54,10 @@ int th_jwt_sign_mac(const struct th_secret *secret, enum th_mac mac, struct th_s
                     const json_t *claims, struct th_secret **ret_token)
 {
     unsigned char bytes[EVP_MAX_MD_SIZE];
+    const struct th_jws_header header = {.typ = typ};
     struct th_buf token;
     th_buf_init_secret(&token, 2 * TH_JWT_MAX);
-    int error = th_jwt_add_signed_part(&token, rows[mac].name, TH_STR_NONE, typ, claims);
+    int error = th_jwt_add_signed_part(&token, rows[mac].name, &header, claims);
     if (error == 0)
         error = make(secret, mac, th_buf_str(&token), bytes);
     if (error == 0)

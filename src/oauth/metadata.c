@@ -112,7 +112,22 @@ static int take_members(struct whole *whole, const json_t *object, bool allow_cl
         {"token_endpoint_auth_methods_supported", &m->auth_methods},
         {"token_endpoint_auth_signing_alg_values_supported", &m->auth_algs},
     };
+    const json_t *aliases = json_object_get(object, "mtls_endpoint_aliases");
+    const struct {
+        const char *name, *why;
+        struct th_str *text;
+    } certified[] = {
+        {"token_endpoint", "its mtls_endpoint_aliases have a token_endpoint that is no https URL",
+         &m->mtls_token_endpoint},
+        {"revocation_endpoint",
+         "its mtls_endpoint_aliases have a revocation_endpoint that is no https URL",
+         &m->mtls_revocation_endpoint},
+    };
     int error = 0;
+    for (size_t i = 0; i < TH_COUNT_OF(certified) && error == 0; i++) {
+        *ret_why = certified[i].why;
+        error = take_endpoint(whole, aliases, certified[i].name, false, certified[i].text);
+    }
     for (size_t i = 0; i < TH_COUNT_OF(endpoints) && error == 0; i++) {
         *ret_why = endpoints[i].why;
         error = take_endpoint(whole, object, endpoints[i].name, allow_cleartext, endpoints[i].text);

@@ -62,6 +62,18 @@ int th_key_thumbprint(const struct th_key *key, struct th_buf *out) TH_MUST;
 int th_jwt_sign(const struct th_key *key, enum th_alg alg, struct th_str kid, struct th_str typ,
                 const json_t *claims, struct th_secret **ret_token) TH_MUST;
 
+/* What a header says beside `alg`; empty: nothing of it. */
+struct th_jws_header {
+    struct th_str kid;
+    struct th_str typ;
+    struct th_str x5t;      /* RFC 7515, 4.1.7: SHA-1 of the certificate, base64url */
+    struct th_str x5t_s256; /* 4.1.8: SHA-256 */
+};
+/* Signs likewise. */
+int th_jwt_sign_headed(const struct th_key *key, enum th_alg alg,
+                       const struct th_jws_header *header, const json_t *claims,
+                       struct th_secret **ret_token) TH_MUST;
+
 /* A token taken apart; nothing is trusted by it. */
 struct th_jwt {
     json_t *header; /* objects; owned */

@@ -19,6 +19,9 @@ struct th_metadata {
     struct th_str token_endpoint; /* these: empty when not said */
     struct th_str revocation_endpoint;
     struct th_str jwks_uri;
+    /* For who authenticates by certificate (RFC 8705, 5); https, and empty when not said. */
+    struct th_str mtls_token_endpoint;
+    struct th_str mtls_revocation_endpoint;
     struct th_metadata_list grant_types;
     struct th_metadata_list auth_methods;
     struct th_metadata_list auth_algs;
