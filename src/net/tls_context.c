@@ -43,26 +43,58 @@ bool th_tls_set_up(SSL_CTX *ctx)
     return set_versions(ctx);
 }
 
+/* What is offered by ALPN (RFC 7301, 3.1): what is spoken, the best first. With another protocol here
+ * finish_handshake() has to let its name pass, and tell the owner which one it is. */
+static const unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
 static bool set_options(SSL_CTX *ctx)
 {
-    static const unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
-
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_session);
     return SSL_CTX_set_alpn_protos(ctx, protocols, sizeof(protocols)) == 0; /* 0 is success here */
 }
 
-static bool set_trust(SSL_CTX *ctx, const char *ca_file)
-{
-    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+/* --- whom is trusted --- */
 
-    if (!X509_STORE_set_default_paths(store) ||
-        (ca_file != NULL && !X509_STORE_load_file(store, ca_file)))
-        return false;
+/* RFC 5280, 6.3.3, as far as lists are there: without one of its authority a certificate is not
+ * known to be revoked. */
+static int on_verified(int ok, X509_STORE_CTX *ctx)
+{
+    if (ok || X509_STORE_CTX_get_error(ctx) != X509_V_ERR_UNABLE_TO_GET_CRL)
+        return ok;
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+/* The lists alone: a certificate that stands in the file is not trusted by that. */
+static bool add_lists(X509_STORE *store, const char *crl_file)
+{
+    X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+
+    return lookup != NULL && X509_load_crl_file(lookup, crl_file, X509_FILETYPE_PEM) > 0;
+}
+
+static int read_trust(const struct th_tls_context *context, struct th_errinfo *reterr)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
     /* As for authorization servers: a certificate of the file is trusted also when it is no
      * root. */
-    return X509_STORE_set_flags(store, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
+    unsigned long flags = X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN;
+
+    if ((!context->without_system && !X509_STORE_set_default_paths(store)) ||
+        (context->ca_file != NULL && !X509_STORE_load_file(store, context->ca_file)))
+        return th_errinfo_set(reterr, TH_E_CONFIG, context->ca_file,
+                              "name a file of PEM certificates",
+                              "the certificates could not be read");
+    if (context->crl_file != NULL) {
+        if (!add_lists(store, context->crl_file))
+            return th_errinfo_set(reterr, TH_E_CONFIG, context->crl_file,
+                                  "name a file of PEM revocation lists",
+                                  "the revocation lists could not be read");
+        flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+    }
+    return X509_STORE_set_flags(store, flags) ? 0 : TH_E_NOMEM;
 }
 
 /* Where X509_STORE_set_default_paths() looks. */
@@ -73,40 +105,91 @@ static const char *system_path(const char *variable, const char *usual)
     return said != NULL ? said : usual;
 }
 
-static void take_sources(const char *ca_file, struct th_tls_sources *ret_sources)
+static void take_sources(const struct th_tls_context *context, struct th_tls_sources *ret_sources)
 {
     *ret_sources = (struct th_tls_sources){0};
-    th_file_mark_take(system_path(X509_get_default_cert_file_env(), X509_get_default_cert_file()),
-                      &ret_sources->system_file);
-    th_file_mark_take(system_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()),
-                      &ret_sources->system_folder);
-    if (ca_file != NULL)
-        th_file_mark_take(ca_file, &ret_sources->ca_file);
+    if (!context->without_system) {
+        th_file_mark_take(
+            system_path(X509_get_default_cert_file_env(), X509_get_default_cert_file()),
+            &ret_sources->system_file);
+        th_file_mark_take(system_path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()),
+                          &ret_sources->system_folder);
+    }
+    if (context->ca_file != NULL)
+        th_file_mark_take(context->ca_file, &ret_sources->ca_file);
+    if (context->crl_file != NULL)
+        th_file_mark_take(context->crl_file, &ret_sources->crl_file);
 }
 
-static int fill(struct th_tls_context *context, struct th_str ca_file, struct th_errinfo *reterr)
+static bool is_same_trust(const struct th_tls_context *context,
+                          const struct th_tls_settings *settings)
 {
-    const char *file = NULL;
+    return th_str_equal(th_str_of(context->ca_file), settings->ca_file) &&
+           th_str_equal(th_str_of(context->crl_file), settings->crl_file) &&
+           context->without_system == settings->without_system;
+}
 
-    if (ca_file.len > 0) {
-        file = context->ca_file = th_strndup(ca_file.ptr, ca_file.len);
-        if (file == NULL)
-            return TH_E_NOMEM;
+static int set_trust(struct th_tls_context *context, const struct th_tls_context *same_trust,
+                     struct th_errinfo *reterr)
+{
+    int error = 0;
+
+    if (same_trust != NULL) {
+        context->sources = same_trust->sources;
+        SSL_CTX_set1_cert_store(context->ssl, SSL_CTX_get_cert_store(same_trust->ssl));
+    } else {
+        take_sources(context, &context->sources);
+        error = read_trust(context, reterr);
     }
-    take_sources(file, &context->sources);
+    if (context->crl_file != NULL)
+        SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, on_verified);
+    return error;
+}
+
+/* --- the whole --- */
+
+/* What is shown is the chain as it is: OpenSSL would make one of what is trusted. */
+static int set_identity(struct th_tls_context *context, struct th_identity *identity,
+                        struct th_errinfo *reterr)
+{
+    if (identity == NULL)
+        return 0;
+    context->identity = th_identity_ref(identity);
+    SSL_CTX_set_mode(context->ssl, SSL_MODE_NO_AUTO_CHAIN);
+    if (SSL_CTX_use_cert_and_key(context->ssl, identity->certificate, identity->key,
+                                 identity->chain, 1) == 1)
+        return 0;
+    return th_errinfo_set(reterr, TH_E_CONFIG, NULL, "have a certificate of today's kind issued",
+                          "the client certificate cannot be used for TLS");
+}
+
+static bool copy_name(struct th_str name, char **ret_name)
+{
+    *ret_name = name.len > 0 ? th_strndup(name.ptr, name.len) : NULL;
+    return name.len == 0 || *ret_name != NULL;
+}
+
+static int fill(struct th_tls_context *context, const struct th_tls_settings *settings,
+                const struct th_tls_context *same_trust, struct th_errinfo *reterr)
+{
+    if (!copy_name(settings->ca_file, &context->ca_file) ||
+        !copy_name(settings->crl_file, &context->crl_file))
+        return TH_E_NOMEM;
+    context->without_system = settings->without_system;
     context->bio = th_tls_bio_method_new();
     context->ssl = SSL_CTX_new(TLS_client_method());
     if (context->bio == NULL || context->ssl == NULL || !th_tls_set_up(context->ssl) ||
         !set_options(context->ssl))
         return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "TLS could not be set up");
-    if (!set_trust(context->ssl, file))
-        return th_errinfo_set(reterr, TH_E_CONFIG, file, "name a file of PEM certificates",
-                              "the certificates could not be read");
-    return 0;
+    if (same_trust != NULL && !is_same_trust(same_trust, settings))
+        same_trust = NULL;
+    int error = set_trust(context, same_trust, reterr);
+    return error == 0 ? set_identity(context, settings->identity, reterr) : error;
 }
 
-int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_context,
-                       struct th_errinfo *reterr)
+int th_tls_context_new_with(const struct th_tls_settings *settings,
+                            const struct th_tls_context *same_trust,
+                            struct th_tls_context **ret_context, struct th_errinfo *reterr)
 {
     struct th_tls_context *context = th_calloc(1, sizeof(*context));
 
@@ -119,7 +202,7 @@ int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_contex
     }
     th_ref_init(&context->ref);
     ERR_clear_error();
-    error = fill(context, ca_file, reterr);
+    error = fill(context, settings, same_trust, reterr);
     ERR_clear_error();
     if (error < 0) {
         th_tls_context_unref(context);
@@ -129,17 +212,40 @@ int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_contex
     return 0;
 }
 
-bool th_tls_context_is_current(const struct th_tls_context *context, struct th_str ca_file)
+int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_context,
+                       struct th_errinfo *reterr)
+{
+    const struct th_tls_settings settings = {.ca_file = ca_file};
+
+    return th_tls_context_new_with(&settings, NULL, ret_context, reterr);
+}
+
+bool th_tls_context_has(const struct th_tls_context *context,
+                        const struct th_tls_settings *settings)
+{
+    return is_same_trust(context, settings) &&
+           th_identity_equal(context->identity, settings->identity);
+}
+
+bool th_tls_context_is_current_with(const struct th_tls_context *context,
+                                    const struct th_tls_settings *settings)
 {
     struct th_tls_sources now;
-    struct th_str before = th_str_of(context->ca_file);
 
-    if (!th_str_equal(before, ca_file))
+    if (!th_tls_context_has(context, settings))
         return false;
-    take_sources(context->ca_file, &now);
+    take_sources(context, &now);
     return th_file_mark_is_alike(&now.system_file, &context->sources.system_file) &&
            th_file_mark_is_alike(&now.system_folder, &context->sources.system_folder) &&
-           th_file_mark_is_alike(&now.ca_file, &context->sources.ca_file);
+           th_file_mark_is_alike(&now.ca_file, &context->sources.ca_file) &&
+           th_file_mark_is_alike(&now.crl_file, &context->sources.crl_file);
+}
+
+bool th_tls_context_is_current(const struct th_tls_context *context, struct th_str ca_file)
+{
+    const struct th_tls_settings settings = {.ca_file = ca_file};
+
+    return th_tls_context_is_current_with(context, &settings);
 }
 
 struct th_tls_context *th_tls_context_ref(struct th_tls_context *context)
@@ -155,7 +261,9 @@ struct th_tls_context *th_tls_context_unref(struct th_tls_context *context)
     th_tls_sessions_fini(&context->sessions);
     SSL_CTX_free(context->ssl);
     BIO_meth_free(context->bio);
+    th_identity_unref(context->identity);
     th_free(context->ca_file);
+    th_free(context->crl_file);
     th_free(context);
     return NULL;
 }

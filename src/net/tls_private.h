@@ -44,13 +44,16 @@ SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_st
 
 /* The files that a context trusts, as they were before they were read. */
 struct th_tls_sources {
-    struct th_file_mark system_file, system_folder, ca_file;
+    struct th_file_mark system_file, system_folder, ca_file, crl_file;
 };
 
 struct th_tls_context {
     struct th_ref ref;
     struct th_tls_sources sources;
-    char *ca_file; /* NULL: none */
+    char *ca_file; /* NULL: none; and so these */
+    char *crl_file;
+    struct th_identity *identity; /* counted */
+    bool without_system;
     SSL_CTX *ssl;
     BIO_METHOD *bio;
     struct th_tls_sessions sessions;

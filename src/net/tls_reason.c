@@ -30,7 +30,19 @@ static const struct row certificate_rows[] = {
     {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
      "the destination's certificate comes from an unknown authority; origin.ca_file adds one"},
     {X509_V_ERR_INVALID_PURPOSE, "the destination's certificate is not for a server"},
+    {X509_V_ERR_CERT_REVOKED, "the destination's certificate has been revoked (crl_file)"},
+    {X509_V_ERR_CRL_HAS_EXPIRED,
+     "whether the destination's certificate was revoked is not known: the list of its authority "
+     "has run out (crl_file)"},
+    {X509_V_ERR_CRL_NOT_YET_VALID,
+     "whether the destination's certificate was revoked is not known: the list of its authority "
+     "is not yet valid (crl_file)"},
+    {X509_V_ERR_CRL_SIGNATURE_FAILURE,
+     "whether the destination's certificate was revoked is not known: the list is not its "
+     "authority's (crl_file)"},
 };
+
+#define REFUSED "the destination refuses the connection's client certificate: "
 
 /* Reasons of OpenSSL's TLS. */
 static const struct row protocol_rows[] = {
@@ -43,6 +55,15 @@ static const struct row protocol_rows[] = {
      "the destination refused the TLS handshake: it accepts none of the parameters, or wants a "
      "client certificate"},
     {SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED, "the destination wants a client certificate"},
+    {SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL,
+     "the destination speaks nothing of what was offered: http/1.1 (ALPN)"},
+    {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, REFUSED "it is not valid"},
+    {SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE, REFUSED "it is of a kind that is not taken"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED, REFUSED "it was revoked"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED, REFUSED "it has expired"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, REFUSED "no reason is given"},
+    {SSL_R_TLSV1_ALERT_UNKNOWN_CA, REFUSED "its authority is not known there"},
+    {SSL_R_TLSV1_ALERT_ACCESS_DENIED, REFUSED "access is denied"},
     {SSL_R_TLSV1_UNRECOGNIZED_NAME, "the destination does not serve this name"},
     {SSL_R_NO_RENEGOTIATION, "the destination wants to negotiate TLS anew"},
     {SSL_R_TLSV1_ALERT_NO_RENEGOTIATION, "the destination wants to negotiate TLS anew"},

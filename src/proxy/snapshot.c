@@ -57,17 +57,87 @@ static int make_credentials(struct th_snapshot *snapshot)
     return error;
 }
 
-/* The connections that were verified by the old one are kept only if it stays the same. */
+/* The one of these settings that others have already, in this snapshot or the one before. */
+static struct th_tls_context *find_tls(const struct th_snapshot *snapshot,
+                                       const struct th_snapshot *before,
+                                       const struct th_tls_settings *settings)
+{
+    for (size_t i = 0; snapshot->own_tls != NULL && i < snapshot->view->n_connections; i++) {
+        struct th_tls_context *own = snapshot->own_tls[i];
+        if (own != NULL && th_tls_context_has(own, settings))
+            return own;
+    }
+    /* The connections that were verified by an old one are kept only if it stays the same. */
+    if (before == NULL)
+        return NULL;
+    if (before->tls != NULL && th_tls_context_is_current_with(before->tls, settings))
+        return before->tls;
+    for (size_t i = 0; before->own_tls != NULL && i < before->view->n_connections; i++) {
+        struct th_tls_context *own = before->own_tls[i];
+        if (own != NULL && th_tls_context_is_current_with(own, settings))
+            return own;
+    }
+    return NULL;
+}
+
+static int get_tls(const struct th_snapshot *snapshot, const struct th_snapshot *before,
+                   const struct th_tls_settings *settings, struct th_tls_context **ret_context)
+{
+    struct th_tls_context *found = find_tls(snapshot, before, settings);
+
+    if (found == NULL)
+        return th_tls_context_new_with(settings, snapshot->tls, ret_context, NULL);
+    *ret_context = th_tls_context_ref(found);
+    return 0;
+}
+
+static bool has_own_tls(const struct th_config_connection *connection)
+{
+    return connection->ca_file.len > 0 || connection->client_certificate != NULL;
+}
+
+static int make_own_tls(struct th_snapshot *snapshot, const struct th_snapshot *before, size_t i)
+{
+    const struct th_config_view *view = snapshot->view;
+    const struct th_config_connection *connection = &view->connections[i];
+    struct th_tls_settings settings = {.ca_file = view->origin.ca_file,
+                                       .crl_file = view->origin.crl_file,
+                                       .identity = connection->client_certificate};
+
+    if (connection->ca_file.len > 0) {
+        settings.ca_file = connection->ca_file;
+        settings.without_system = true;
+    }
+    if (connection->crl_file.len > 0)
+        settings.crl_file = connection->crl_file;
+    return get_tls(snapshot, before, &settings, &snapshot->own_tls[i]);
+}
+
 static int make_tls(struct th_snapshot *snapshot, const struct th_snapshot *before)
 {
-    struct th_str ca_file = snapshot->view->origin.ca_file;
+    const struct th_config_view *view = snapshot->view;
+    const struct th_tls_settings settings = {.ca_file = view->origin.ca_file,
+                                             .crl_file = view->origin.crl_file};
 
-    if (!needs_tls(snapshot->view))
+    if (!needs_tls(view))
         return 0;
-    if (before == NULL || before->tls == NULL || !th_tls_context_is_current(before->tls, ca_file))
-        return th_tls_context_new(ca_file, &snapshot->tls, NULL);
-    snapshot->tls = th_tls_context_ref(before->tls);
-    return 0;
+    int error = get_tls(snapshot, before, &settings, &snapshot->tls);
+    for (size_t i = 0; error == 0 && i < view->n_connections; i++) {
+        if (!has_own_tls(&view->connections[i]))
+            continue;
+        if (snapshot->own_tls == NULL)
+            snapshot->own_tls = th_calloc(view->n_connections, sizeof(struct th_tls_context *));
+        error = snapshot->own_tls != NULL ? make_own_tls(snapshot, before, i) : TH_E_NOMEM;
+    }
+    return error;
+}
+
+static void free_tls(struct th_snapshot *snapshot)
+{
+    for (size_t i = 0; snapshot->own_tls != NULL && i < snapshot->view->n_connections; i++)
+        th_tls_context_unref(snapshot->own_tls[i]);
+    th_free(snapshot->own_tls);
+    th_tls_context_unref(snapshot->tls);
 }
 
 /* The leaves and tickets of the one before stay good while the authority does. */
@@ -137,7 +207,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
     for (size_t i = 0; snapshot->credentials != NULL && i < snapshot->view->n_connections; i++)
         th_credential_unref(snapshot->credentials[i]);
     th_free(snapshot->credentials);
-    th_tls_context_unref(snapshot->tls);
+    free_tls(snapshot);
     th_interceptor_unref(snapshot->interceptor);
     th_free(snapshot->metric_rows);
     th_routes_free(snapshot->routes);

@@ -20,8 +20,10 @@ struct th_snapshot {
     struct th_routes *routes;
     /* By a connection's index: what a static one sends; NULL for every other. */
     struct th_credential **credentials;
-    unsigned *metric_rows;              /* by the connection's index; NULL: they are not counted */
-    struct th_tls_context *tls;         /* to origins; NULL where no https:// URL can be reached */
+    unsigned *metric_rows;      /* by the connection's index; NULL: they are not counted */
+    struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
+    /* By the connection's index: of its own; NULL: `tls`. The whole is NULL where there are none. */
+    struct th_tls_context **own_tls;
     struct th_interceptor *interceptor; /* NULL: none is configured */
 };
 
@@ -29,7 +31,9 @@ struct th_snapshot {
 static inline struct th_tls_context *th_snapshot_tls(const struct th_snapshot *snapshot,
                                                      const struct th_config_connection *connection)
 {
-    (void)connection;
+    if (connection != NULL && snapshot->own_tls != NULL &&
+        snapshot->own_tls[connection->index] != NULL)
+        return snapshot->own_tls[connection->index];
     return snapshot->tls;
 }
 

@@ -13,11 +13,13 @@
  * could have made it, and a body that ends with the connection would look whole (R4).
  *
  * A context belongs to whoever counts on it and may be used by all workers; what connections
- * have learned for resumption is kept there, by host and port. A stream and its TLS belong to
+ * have learned for resumption is kept there, by host and port: no session is ever taken up by who
+ * trusts others, or shows another certificate, than who began it. A stream and its TLS belong to
  * the worker's thread. */
 #ifndef TOKENHOP_NET_TLS_H
 #define TOKENHOP_NET_TLS_H
 
+#include "tokenhop/base/identity.h"
 #include "tokenhop/base/str.h"
 #include "tokenhop/net/stream.h"
 
@@ -31,6 +33,26 @@ int th_tls_context_new(struct th_str ca_file, struct th_tls_context **ret_contex
 /* Whether reading the certificates again, for that `ca_file`, would bring the same: neither the
  * system's file or folder nor `ca_file` was written since. Blocking, as the above. */
 bool th_tls_context_is_current(const struct th_tls_context *context, struct th_str ca_file);
+
+struct th_tls_settings {
+    struct th_str ca_file;        /* PEM; empty: none but the system's */
+    bool without_system;          /* `ca_file` alone is trusted */
+    struct th_str crl_file;       /* PEM; empty: nobody looks for what is revoked */
+    struct th_identity *identity; /* shown to who asks for a client certificate; NULL: nothing is */
+};
+/* The same for any settings; a reference to the identity is taken. With `crl_file` a certificate is
+ * refused that the list of its authority names, at every step up to the root, and also when that
+ * list has run out; an authority without a list in the file is as if nobody looked. `same_trust`:
+ * where its files are the same, what was read for it is shared; NULL: all is read. */
+int th_tls_context_new_with(const struct th_tls_settings *settings,
+                            const struct th_tls_context *same_trust,
+                            struct th_tls_context **ret_context, struct th_errinfo *reterr) TH_MUST;
+/* Whether it was made with such settings. */
+bool th_tls_context_has(const struct th_tls_context *context,
+                        const struct th_tls_settings *settings);
+/* Whether it was, and reading its files again would bring the same. Blocking. */
+bool th_tls_context_is_current_with(const struct th_tls_context *context,
+                                    const struct th_tls_settings *settings);
 struct th_tls_context *th_tls_context_ref(struct th_tls_context *context);
 struct th_tls_context *th_tls_context_unref(
     struct th_tls_context *context); /* NULL is fine; returns NULL */
