@@ -51,7 +51,7 @@ static struct th_identity *read_identity(struct th_loader *l, struct th_str name
     struct th_identity *identity = NULL;
     struct th_str path = th_loader_file(l, name);
     struct th_buf text;
-    if (name.ptr == NULL || path.ptr == NULL)
+    if (name.ptr == NULL || path.ptr == NULL || th_loader_watch(l, path) == NULL)
         return NULL;
     th_buf_init_secret(&text, FILE_MAX_LEN + 2);
     const char *what = read_file(path.ptr, &text);
@@ -135,7 +135,7 @@ struct th_str th_build_crl_file(struct th_loader *loader, struct th_str name, ui
     if (name.ptr == NULL)
         return TH_STR_NONE;
     struct th_str path = th_loader_file(loader, name);
-    if (path.ptr == NULL)
+    if (path.ptr == NULL || th_loader_watch(loader, path) == NULL)
         return TH_STR_NONE;
     th_buf_init(&text, FILE_MAX_LEN + 2);
     const char *what = read_file(path.ptr, &text);
@@ -173,7 +173,7 @@ void th_build_connection_tls(struct th_loader *loader, const struct th_raw_conne
     uint32_t place = raw->head.place;
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
         check_scheme(loader, connection, place, members[i]);
-    connection->ca_file = th_build_ca_file(loader, raw->ca_file, place);
+    connection->ca_file = th_build_ca_file(loader, raw->ca_file, place, NULL);
     connection->crl_file = th_build_crl_file(loader, raw->crl_file, place);
     if (raw->crl_file.ptr != NULL && raw->ca_file.ptr == NULL)
         th_loader_report(loader, th_loader_member(loader, place, "crl_file"),
