@@ -30,6 +30,7 @@ struct th_leaves {
     struct th_hash_key hash_key;
     struct th_hash_table table;
     struct th_list used;
+    size_t max;
 };
 
 struct th_interceptor {

@@ -45,6 +45,7 @@ int th_leaves_init(struct th_leaves *leaves)
     th_random_bytes(&leaves->hash_key, sizeof leaves->hash_key);
     th_hash_table_init(&leaves->table);
     th_list_init(&leaves->used);
+    leaves->max = TH_LEAVES_MAX;
     return 0;
 }
 
@@ -83,7 +84,7 @@ static void make_room(struct th_leaves *leaves)
 {
     TH_LIST_EACH(link, &leaves->used) {
         struct entry *entry = TH_LIST_ENTRY(link, struct entry, link);
-        if (leaves->table.n_items < TH_LEAVES_MAX)
+        if (leaves->table.n_items < leaves->max)
             return;
         if (!entry->pending)
             forget(leaves, entry);
@@ -97,7 +98,7 @@ static struct entry *find_or_add(struct th_leaves *leaves, struct th_str host)
 
     if (entry == NULL) {
         make_room(leaves);
-        if (leaves->table.n_items >= TH_LEAVES_MAX)
+        if (leaves->table.n_items >= leaves->max)
             return NULL;
         entry = th_calloc(1, sizeof *entry + host.len);
         if (entry == NULL)

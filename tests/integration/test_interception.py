@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import harness
 from rawnet import SLOW, Connection, Figures, request, response
-from test_tls_origin import Identity, TlsOrigin
+from test_tls_origin import DAY, Identity, TlsOrigin
 
 
 def ca(verb, hop, *args):
@@ -227,6 +227,45 @@ def test_R19_constraints_bind_clients(intercepting, origin, tmp_path):
     assert made.returncode == 0, made.stderr
     verified = subprocess.run(["openssl", "verify", "-CAfile", hop.ca_file, pem], capture_output=True, text=True)
     assert verified.returncode != 0 and "permitted subtree violation" in verified.stdout + verified.stderr
+
+
+def pem_of(path, kind):
+    text = path.read_text()
+    begin = text.index(f"-----BEGIN {kind}")
+    end = f"-----END {kind}-----\n"
+    return text[begin : text.index(end, begin) + len(end)]
+
+
+FILES = {  # what is wrong: (how the authority is made, mode of the key file, what is said)
+    "fine": (dict(authority=True), 0o600, None),
+    "no authority": (dict(names=[x509.DNSName("localhost")]), 0o600, "not that of an authority"),
+    "expired": (dict(authority=True, start=-2 * DAY, end=-DAY), 0o600, "has expired"),
+    "not yet valid": (dict(authority=True, start=DAY, end=2 * DAY), 0o600, "not yet valid"),
+    "key for all to read": (dict(authority=True), 0o644, "others"),
+    "another key": (dict(authority=True), 0o600, "not that of the certificate"),
+    "no key": (dict(authority=True), 0o600, "no private key"),
+    "no certificate": (dict(authority=True), 0o600, "no certificate"),
+}
+
+
+@pytest.mark.parametrize("wrong", FILES)
+def test_R16_R19_authority_is_checked(intercepting, tmp_path, wrong):
+    """By `tokenhop check`, at start, and at a reload alike: one loader."""
+    how, mode, said = FILES[wrong]
+    hop = intercepting(4443, begin=False)
+    identity = Identity(tmp_path, "Own CA", **how)
+    key = pem_of(Identity(tmp_path, "x").file if wrong == "another key" else identity.file, "PRIVATE KEY")
+    (hop.folder / "ca.pem").write_text("" if wrong == "no certificate" else pem_of(identity.file, "CERTIFICATE"))
+    (hop.folder / "ca.key").write_text("nothing" if wrong == "no key" else key)
+    (hop.folder / "ca.key").chmod(mode)
+    checked = subprocess.run(
+        [harness.binary("tokenhop"), "check", "-c", hop.file], capture_output=True, text=True, timeout=60
+    )
+    if said is None:
+        assert checked.returncode == 0, checked.stderr
+    else:
+        assert checked.returncode == 2 and said in checked.stderr, checked.stderr
+        assert "interception" in checked.stderr
 
 
 @pytest.mark.parametrize("how", ["another name", "no name", "name for an address"])
