@@ -47,8 +47,11 @@ static void make_files(const char *folder, const json_t *json)
     const char *name;
     json_t *value;
     size_t i;
-    if (json_is_object(json) &&
-        (json_object_get(json, "key_file") != NULL || json_object_get(json, "key") != NULL))
+    if (json_object_get(json, "cert_file") != NULL)
+        test_write_authority(folder, json_string_value(json_object_get(json, "cert_file")),
+                             json_string_value(json_object_get(json, "key_file")));
+    else if (json_is_object(json) &&
+             (json_object_get(json, "key_file") != NULL || json_object_get(json, "key") != NULL))
         make_key(folder, json);
     json_object_foreach((json_t *)json, name, value)
     {

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,27 @@ void test_write_certificate(const char *folder, const char *name)
     TH_REQUIRE(X509_gmtime_adj(X509_getm_notAfter(certificate), 3600) != NULL);
     TH_REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
     TH_REQUIRE(PEM_write_X509(file, certificate) == 1 && fclose(file) == 0);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+void test_write_authority(const char *folder, const char *name, const char *key_name)
+{
+    EVP_PKEY *key = make_key(0, "P-256");
+    X509 *certificate = X509_new();
+    FILE *file = create(folder, name, 0644), *key_file = create(folder, key_name, 0600);
+    X509_EXTENSION *extension =
+        X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+    TH_REQUIRE(extension != NULL && X509_set_version(certificate, X509_VERSION_3) == 1 &&
+               X509_add_ext(certificate, extension, -1) == 1);
+    TH_REQUIRE(X509_set_pubkey(certificate, key) == 1);
+    TH_REQUIRE(X509_gmtime_adj(X509_getm_notBefore(certificate), -60) != NULL);
+    TH_REQUIRE(X509_gmtime_adj(X509_getm_notAfter(certificate), 3600) != NULL);
+    TH_REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
+    TH_REQUIRE(PEM_write_X509(file, certificate) == 1 && fclose(file) == 0);
+    TH_REQUIRE(PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+               fclose(key_file) == 0);
+    X509_EXTENSION_free(extension);
     X509_free(certificate);
     EVP_PKEY_free(key);
 }

@@ -20,6 +20,8 @@ void test_write_encrypted_pem(const char *folder, const char *name);
 void test_write_public_pem(const char *folder, const char *name, unsigned bits);
 /* A self-signed certificate, PEM. */
 void test_write_certificate(const char *folder, const char *name);
+/* An authority and its key, PEM. */
+void test_write_authority(const char *folder, const char *name, const char *key_name);
 /* The whole file; freed by the caller with free(). */
 char *test_read_file(const char *path, size_t *ret_len);
 

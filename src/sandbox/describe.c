@@ -101,6 +101,10 @@ static json_t *describe_agents(const struct th_sandbox *sandbox)
             json_object_set_new(agent, "port", json_integer(sandbox->agents[i].port));
             json_object_set_new(agent, "address", json_string(address));
         }
+        if (agent != NULL && i == TH_RESOURCE_AGENT2 && sandbox->agent2_tls_port != 0) {
+            json_object_set_new(agent, "tls_port", json_integer(sandbox->agent2_tls_port));
+            json_object_set_new(agent, "ca_file", json_string(sandbox->tls.ca_file));
+        }
         json_object_set_new(object, resource->row->name, agent);
     }
     return object;

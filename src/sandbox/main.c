@@ -59,6 +59,20 @@ static void print_url(char ret_url[128], const char *address, int port)
     snprintf(ret_url, 128, "http://%s%s%s:%d", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
+static int listen_tls(struct th_sandbox *sandbox, struct th_errinfo *reterr)
+{
+    const struct th_sandbox_options *options = &sandbox->options;
+    if (options->agent2_tls_port < 0)
+        return 0;
+    int e = th_web_tls_init(&sandbox->tls, sandbox->folder, options->address, reterr);
+    if (e == 0)
+        e = th_web_listen_tls(&sandbox->web, options->address, options->agent2_tls_port,
+                              AGENT_MAX_BODY, &sandbox->tls, th_sandbox_serve_agent,
+                              &sandbox->agents[TH_RESOURCE_AGENT2], &sandbox->agent2_tls_port,
+                              reterr);
+    return e;
+}
+
 /* Nothing is served before the loop runs, so the ports may be bound first and the URLs made of them. */
 static int make_registry(struct th_sandbox *sandbox, struct th_errinfo *reterr)
 {
@@ -125,6 +139,8 @@ static int run(struct th_sandbox *sandbox, struct th_errinfo *reterr)
     if (e == 0)
         e = listen_all(sandbox, reterr);
     if (e == 0)
+        e = listen_tls(sandbox, reterr);
+    if (e == 0)
         e = make_registry(sandbox, reterr);
     if (e == 0 && sandbox->options.write_config != NULL)
         e = th_sandbox_write_config(sandbox, sandbox->options.write_config, reterr);
@@ -134,6 +150,7 @@ static int run(struct th_sandbox *sandbox, struct th_errinfo *reterr)
 static void clean_up(struct th_sandbox *sandbox)
 {
     th_web_fini(&sandbox->web); /* first: what is under way uses all the rest */
+    th_web_tls_fini(&sandbox->tls, sandbox->folder_is_ours);
     th_faults_fini(&sandbox->faults);
     th_stats_fini(&sandbox->stats);
     th_idp_fini(&sandbox->idp);

@@ -1,4 +1,5 @@
 #include "web.h"
+#include "web_tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -182,6 +183,13 @@ static int bound_port(evutil_socket_t fd)
 int th_web_listen(struct th_web *web, const char *address, int port, size_t max_body,
                   th_web_handler_fn *handler, void *owner, int *ret_port, struct th_errinfo *reterr)
 {
+    return th_web_listen_tls(web, address, port, max_body, NULL, handler, owner, ret_port, reterr);
+}
+
+int th_web_listen_tls(struct th_web *web, const char *address, int port, size_t max_body,
+                      struct th_web_tls *tls, th_web_handler_fn *handler, void *owner,
+                      int *ret_port, struct th_errinfo *reterr)
+{
     struct web_server *server = th_calloc(1, sizeof *server);
     struct evhttp *http = server != NULL ? evhttp_new(web->base) : NULL;
     if (http == NULL) {
@@ -210,6 +218,8 @@ int th_web_listen(struct th_web *web, const char *address, int port, size_t max_
     evhttp_set_timeout(http, SERVER_TIMEOUT_S);
     evhttp_set_default_content_type(http, NULL);
     evhttp_set_gencb(http, on_request, server);
+    if (tls != NULL)
+        th_web_tls_use(tls, http);
     *server = (struct web_server){{NULL, NULL}, http, handler, owner, web};
     th_list_push_back(&web->servers, &server->link);
     *ret_port = bound_port(evhttp_bound_socket_get_fd(bound));

@@ -41,6 +41,11 @@ void th_web_fini(struct th_web *web);
 int th_web_listen(struct th_web *web, const char *address, int port, size_t max_body,
                   th_web_handler_fn *handler, void *owner, int *ret_port,
                   struct th_errinfo *reterr) TH_MUST;
+/* The same; `tls` (NULL: none) is borrowed as long as the servers live. */
+struct th_web_tls;
+int th_web_listen_tls(struct th_web *web, const char *address, int port, size_t max_body,
+                      struct th_web_tls *tls, th_web_handler_fn *handler, void *owner,
+                      int *ret_port, struct th_errinfo *reterr) TH_MUST;
 
 /* A request's field; empty when absent. Borrowed until the call ends. */
 struct th_str th_web_field(const struct th_web_call *call, const char *name);
