@@ -395,6 +395,7 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
     ex->result.retry_after_ms = answer->retry_after_ms;
     memcpy(ex->result.oauth_error, answer->oauth_error, sizeof answer->oauth_error);
     memcpy(ex->result.interaction_uri, answer->interaction_uri, sizeof answer->interaction_uri);
+    memcpy(ex->result.challenge, answer->challenge, sizeof answer->challenge);
     th_exchange_fail(ex, answer->error, answer->why);
     if (answer->error == TH_E_EXCHANGE_CLIENT)
         th_refused_note(ex);

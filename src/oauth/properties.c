@@ -189,6 +189,7 @@ void th_property_token_response(const char *bytes, size_t len)
     check_text(answer.why, sizeof answer.why);
     check_text(answer.oauth_error, sizeof answer.oauth_error);
     check_text(answer.interaction_uri, sizeof answer.interaction_uri);
+    check_text(answer.challenge, sizeof answer.challenge);
     TH_REQUIRE(strstr(answer.why, "eyJ") == NULL);
     TH_REQUIRE((answer.error == 0) == (answer.token != NULL || answer.values != NULL));
     TH_REQUIRE(answer.values == NULL || row->object != NULL);

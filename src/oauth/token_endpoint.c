@@ -139,6 +139,7 @@ void th_token_answer_read(const struct th_fetch_response *response, const struct
             answer->error != TH_E_EXCHANGE_CLIENT)
             fail(answer, TH_E_INTERACTION,
                  "the user must link an account of the third party first");
+        th_token_error_challenge(answer);
         if (answer->error == TH_E_INTERACTION)
             read_interaction(issuer, answer);
     } else {

@@ -8,6 +8,7 @@
 
 #include "tokenhop/base/secret.h"
 #include "tokenhop/net/fetch.h"
+#include "tokenhop/oauth/exchange.h"
 #include "tokenhop/oauth/plan.h"
 #include "tokenhop/oauth/values.h"
 
@@ -26,7 +27,8 @@ struct th_token_answer {
     char oauth_error[64];
     char why[200]; /* what happened and how to mend it */
     char interaction_uri[512];
-    int64_t retry_after_ms; /* -1: none */
+    char challenge[TH_CHALLENGE_MAX]; /* parameters for WWW-Authenticate: Bearer; empty: none */
+    int64_t retry_after_ms;           /* -1: none */
     /* By a Retry-After. The reset of a rate limit alone is none: that may be one user's limit. */
     bool asks_for_rest;
 };
@@ -49,6 +51,8 @@ bool th_token_answer_check_type(const struct th_plan_leg *leg, struct th_token_a
 
 /* An answer with an error in it, or no good status: fills error, oauth_error, why. */
 void th_token_error_read(int status, struct th_token_answer *answer);
+/* After that: what the error demands of the user, in answer->challenge; of claims, also error. */
+void th_token_error_challenge(struct th_token_answer *answer);
 /* Whether a user may be sent there: https at the host of the issuer (or the issuer's own origin, where that
  * is cleartext, as on loopback), printable, short enough. */
 bool th_token_error_uri_is_fine(struct th_str uri, struct th_str issuer);

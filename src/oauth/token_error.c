@@ -1,10 +1,13 @@
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "printable.h"
 #include "token_endpoint.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/oauth/jose.h"
+
+#define AADSTS "AADSTS"
 
 /* Reference, section 8. `error` decides, not the status. */
 static const struct error_row {
@@ -77,6 +80,13 @@ static const struct cause_row {
      "the subject token is malformed or not of an issuer that the server knows"},
     {"invalid_request", "subject token", NULL, TH_E_SUBJECT_REFUSED,
      "the subject token is malformed or not of an issuer that the server knows"},
+    /* Microsoft Entra numbers its causes (reference, 10). */
+    {NULL, "AADSTS65001", NULL, TH_E_INTERACTION,
+     "the user or an administrator must consent to what the agent asks for"},
+    {"invalid_grant", "AADSTS500131", NULL, 0,
+     "the subject token is not meant for this agent: its audience must be the agent's application"},
+    {"invalid_grant", "AADSTS50013", NULL, 0,
+     "the subject token's signature, issuer or audience is not accepted there"},
     {NULL, "'resource'", NULL, 0,
      "resource is not to the letter that of the connection there, or this agent has none"},
     {"invalid_client", "kid", NULL, 0, "no key with this kid is registered for the agent"},
@@ -111,12 +121,35 @@ static const struct error_row *find_error(struct th_str error)
     return NULL;
 }
 
-static const struct cause_row *find_cause(const struct error_row *row, const char *description)
+/* By its number, which is no longer one's beginning; also where it is told as a number alone. */
+static bool says_number(const json_t *object, const char *said, const char *description)
+{
+    const json_t *codes = json_object_get(object, "error_codes");
+    json_int_t number = strtoll(said + strlen(AADSTS), NULL, 10);
+    const char *at = strcasestr(description, said);
+    if (at != NULL && !isdigit((unsigned char)at[strlen(said)]))
+        return true;
+    for (size_t i = 0; i < json_array_size(codes); i++) {
+        if (json_integer_value(json_array_get(codes, i)) == number)
+            return true;
+    }
+    return false;
+}
+
+static bool says(const json_t *object, const char *said, const char *description)
+{
+    if (strncmp(said, AADSTS, strlen(AADSTS)) == 0)
+        return says_number(object, said, description);
+    return strcasestr(description, said) != NULL;
+}
+
+static const struct cause_row *find_cause(const struct error_row *row, const json_t *object,
+                                          const char *description)
 {
     for (size_t i = 0; i < TH_COUNT_OF(causes); i++) {
         const struct cause_row *cause = &causes[i];
         if ((cause->error == NULL || strcmp(cause->error, row->error) == 0) &&
-            strcasestr(description, cause->said) != NULL &&
+            says(object, cause->said, description) &&
             (cause->but_not == NULL || strcasestr(description, cause->but_not) == NULL))
             return cause;
     }
@@ -176,7 +209,7 @@ void th_token_error_read(int status, struct th_token_answer *answer)
         return;
     }
     /* A JSON string has no NUL inside here and one behind it, so that it can be searched. */
-    const struct cause_row *cause = find_cause(row, description.ptr);
+    const struct cause_row *cause = find_cause(row, answer->object, description.ptr);
     answer->error = cause != NULL && cause->meaning != 0 ? cause->meaning : row->meaning;
     answer->is_invalid_grant = strcmp(row->error, "invalid_grant") == 0;
     (void)snprintf(answer->oauth_error, sizeof answer->oauth_error, "%s", row->error);

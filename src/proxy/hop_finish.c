@@ -81,6 +81,7 @@ static void write_problem(struct th_hop *hop, struct th_writer *w)
         .trace_id = {hop->trace.id, TH_TRACE_ID_LEN},
         .jsonrpc_id = jsonrpc_id(hop, id),
         .interaction_uri = refusal != NULL ? th_str_of(refusal->interaction_uri) : TH_STR_NONE,
+        .challenge = refusal != NULL ? th_str_of(refusal->challenge) : TH_STR_NONE,
         .allow = hop->error == TH_E_METHOD ? TH_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
                                            : TH_STR_NONE,
         .retry_after_ms = refusal != NULL ? refusal->retry_after_ms : -1,

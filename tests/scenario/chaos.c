@@ -389,7 +389,12 @@ static void act_as_server(struct chaos *chaos)
     for (struct th_fetch *fetch = server->asks; fetch != NULL; fetch = fetch->next) {
         if (!ask_waits(fetch) || !fetch->checked || one_in(chaos, 3))
             continue;
-        struct token *token = one_in(chaos, 5) ? NULL : server_issue(server, fetch, "issued", NULL);
+        struct token *token =
+            one_in(chaos, 5)
+                ? NULL
+                : server_issue(server, fetch,
+                               strcmp(ask_kind(fetch), "id_jag") == 0 ? TOKEN_ID_JAG : TOKEN_ACCESS,
+                               "issued", NULL);
         if (token == NULL) {
             refuse(chaos, fetch);
             continue;

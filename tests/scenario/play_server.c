@@ -29,8 +29,25 @@ static bool expect_nonce(struct play *play, const struct th_fetch *ask, const ch
            play_fail(play, "the server expected nonce=%s, but it is %s", want, is);
 }
 
-/* name=value: a parameter of the request; `subject` is short for subject_token, with a token's name. */
-static bool expect_param(struct play *play, const struct th_fetch *ask)
+/* `subject` and `actor` are short; `client` is who authenticates. Of one that comes again, all, parted by
+ * commas. */
+static struct th_str param_of(struct th_fetch *ask, const char *name)
+{
+    size_t used = 0;
+
+    if (strcmp(name, "client") == 0)
+        return ask_client(ask);
+    if (strcmp(name, "subject") == 0 || strcmp(name, "actor") == 0)
+        return ask_param(ask, name[0] == 's' ? "subject_token" : "actor_token");
+    for (size_t i = 0; i < ask->n_params; i++)
+        if (strcmp(ask->params[i].name, name) == 0)
+            used += (size_t)snprintf(ask->joined + used, sizeof ask->joined - used, "%s%s",
+                                     used > 0 ? "," : "", ask->params[i].value);
+    return used > 0 ? (struct th_str){ask->joined, used} : TH_STR_NONE;
+}
+
+/* name=value: a parameter of the request, or where it goes (`at`); tokens by their names. */
+static bool expect_param(struct play *play, struct th_fetch *ask)
 {
     const char *word = play_peek(play), *equal = strchr(word, '=');
     char name[64];
@@ -46,10 +63,10 @@ static bool expect_param(struct play *play, const struct th_fetch *ask)
         bytes_fini(&want);
         return is_as_expected;
     }
-    bool is_subject = strcmp(name, "subject") == 0;
-    struct th_str value = ask_param(ask, is_subject ? "subject_token" : name);
+    bool is_token = strcmp(name, "subject") == 0 || strcmp(name, "actor") == 0;
+    struct th_str value = strcmp(name, "at") == 0 ? th_str_of(ask->url) : param_of(ask, name);
     struct th_str wanted = bytes_str(&want);
-    if (is_subject) {
+    if (is_token) {
         struct token *token = play_token(play, wanted);
         wanted = token != NULL ? th_str_of(token->text) : TH_STR_NONE;
     }
@@ -121,15 +138,20 @@ static json_t *bound_to(const char *jkt, json_t *changes)
 
 static const char *const members[] = {"expires_in", "scope", "token_type", "issued_token_type"};
 
-/* answers id_jag|access_token [NAME] [opaque] [expires_in=..] [scope=..] [token_type=..] [{claims that are not as they should be}] */
-static bool answer_well(struct play *play, struct th_fetch *ask, bool first_leg)
+static bool is_for_assertion(const struct th_fetch *ask)
+{
+    return strcmp(ask_kind(ask), "id_jag") == 0 || strcmp(ask_kind(ask), "jwt_grant") == 0;
+}
+
+/* answers id_jag|assertion|access_token|subject_token|actor_token [NAME] [opaque] [expires_in=..] [scope=..] [token_type=..] [{claims that are not as they should be}] */
+static bool answer_well(struct play *play, struct th_fetch *ask, enum token_kind kind)
 {
     char name[64] = "";
     struct bytes values[TH_COUNT_OF(members)] = {{0}};
     json_t *changes = NULL;
     bool opaque = false, bound = false, fine = true;
 
-    if ((strcmp(ask_kind(ask), "id_jag") == 0) != first_leg)
+    if (is_for_assertion(ask) != (kind == TOKEN_ID_JAG))
         return play_fail(play, "it was asked for %s", ask_kind(ask));
     while (fine && play_more(play)) {
         size_t i = 0;
@@ -152,15 +174,14 @@ static bool answer_well(struct play *play, struct th_fetch *ask, bool first_leg)
             play->at++;
         }
     }
-    struct token *token = opaque ? token_add_opaque(&play->world.tokens,
-                                                    first_leg ? TOKEN_ID_JAG : TOKEN_ACCESS, name)
-                                 : server_issue(&play->world.server, ask, name, changes);
+    struct token *token = opaque ? token_add_opaque(&play->world.tokens, kind, name)
+                                 : server_issue(&play->world.server, ask, kind, name, changes);
     json_decref(changes);
     if (fine && token == NULL)
         fine = play_fail(play, "no token can be issued for what was asked");
     if (fine) {
         json_t *answer = server_good_answer(ask, token);
-        if (bound && !first_leg)
+        if (bound && kind != TOKEN_ID_JAG)
             set_member(answer, "token_type", "DPoP");
         for (size_t i = 0; i < TH_COUNT_OF(members); i++)
             if (values[i].ptr != NULL)
@@ -201,14 +222,21 @@ static bool answer_raw(struct play *play, struct th_fetch *ask)
 
 static bool answer(struct play *play)
 {
+    static const struct {
+        const char *name;
+        enum token_kind kind;
+    } kinds[] = {{"id_jag", TOKEN_ID_JAG},
+                 {"assertion", TOKEN_ID_JAG},
+                 {"access_token", TOKEN_ACCESS},
+                 {"subject_token", TOKEN_SUBJECT},
+                 {"actor_token", TOKEN_ACTOR}};
     struct th_fetch *ask = current(play);
 
     if (ask == NULL)
         return false;
-    if (play_take(play, "id_jag"))
-        return answer_well(play, ask, true);
-    if (play_take(play, "access_token"))
-        return answer_well(play, ask, false);
+    for (size_t i = 0; i < TH_COUNT_OF(kinds); i++)
+        if (play_take(play, kinds[i].name))
+            return answer_well(play, ask, kinds[i].kind);
     return answer_raw(play, ask);
 }
 
@@ -261,7 +289,7 @@ static bool give(struct play *play)
         return play_fail(play, "the exchange is for another subject");
     size_t after = play->at;
     play->at = play->line->n_words;
-    if (!answer_well(play, ask, true))
+    if (!answer_well(play, ask, TOKEN_ID_JAG))
         return false;
     ask = claim(play, "jwt_bearer");
     if (ask == NULL)
@@ -274,7 +302,7 @@ static bool give(struct play *play)
     line.words[after - 1] = own->words[after - 3];
     play->line = &line;
     play->at = after - 1;
-    bool fine = answer_well(play, ask, false);
+    bool fine = answer_well(play, ask, TOKEN_ACCESS);
     play->line = own;
     return fine;
 }

@@ -10,6 +10,8 @@
 #define JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
 #define JWT_DPOP "urn:ietf:params:oauth:grant-type:jwt-dpop"
 #define ID_JAG "urn:ietf:params:oauth:token-type:id-jag"
+#define JWT "urn:ietf:params:oauth:token-type:jwt"
+#define ACCESS_TOKEN "urn:ietf:params:oauth:token-type:access_token"
 
 static void TH_PRINTF(2, 3) violate(struct server *server, const char *format, ...)
 {
@@ -165,16 +167,30 @@ struct th_str ask_param(const struct th_fetch *ask, const char *name)
     return TH_STR_NONE;
 }
 
+/* By what is presented: an assertion of a first leg, or the subject token itself. */
+static const char *jwt_kind(const struct th_fetch *ask)
+{
+    const struct token *token = token_find_text(ask->server->tokens, ask_param(ask, "assertion"));
+
+    return token != NULL && token->kind == TOKEN_SUBJECT ? "jwt_subject" : "jwt_bearer";
+}
+
 const char *ask_kind(const struct th_fetch *ask)
 {
     struct th_str grant = ask_param(ask, "grant_type");
+    struct th_str requested = ask_param(ask, "requested_token_type");
 
-    if (th_str_equal(grant, TH_STR(TOKEN_EXCHANGE)) &&
-        th_str_equal(ask_param(ask, "requested_token_type"), TH_STR(ID_JAG)))
+    if (th_str_equal(grant, TH_STR(TOKEN_EXCHANGE)) && th_str_equal(requested, TH_STR(ID_JAG)))
         return "id_jag";
+    if (th_str_equal(grant, TH_STR(TOKEN_EXCHANGE)) && th_str_equal(requested, TH_STR(JWT)))
+        return "jwt_grant";
+    if (th_str_equal(grant, TH_STR("client_credentials")))
+        return "client_credentials";
     if (th_str_equal(grant, TH_STR(JWT_DPOP)))
         return "jwt_dpop";
-    return th_str_equal(grant, TH_STR(JWT_BEARER)) ? "jwt_bearer" : "other";
+    if (th_str_equal(grant, TH_STR(JWT_BEARER)))
+        return ask_param(ask, "requested_token_use").len > 0 ? "on_behalf_of" : jwt_kind(ask);
+    return ask_param(ask, "subject_token").len > 0 ? "token_exchange" : "other";
 }
 
 bool ask_waits(const struct th_fetch *ask)
@@ -183,13 +199,13 @@ bool ask_waits(const struct th_fetch *ask)
 }
 
 /* RFC 7523, 3, and R12: signed by the agent, for this endpoint, of now, and never seen before. */
-static void check_assertion(struct server *server, struct th_fetch *ask)
+static void check_assertion(struct server *server, struct th_fetch *ask, const char *name)
 {
     struct th_jwt jwt = {0};
     int64_t now_ms = th_clock_wall_ms(server->clock);
 
-    if (th_jwt_parse(ask_param(ask, "client_assertion"), &jwt) != 0) {
-        violate(server, "a request to %s has no client assertion", ask->url);
+    if (th_jwt_parse(ask_param(ask, name), &jwt) != 0) {
+        violate(server, "a request to %s has no %s", ask->url, name);
         return;
     }
     struct th_str jti = th_jwt_text(jwt.claims, "jti");
@@ -221,24 +237,84 @@ static void check_proof(struct server *server, struct th_fetch *ask)
         violate(server, "the DPoP proof at %s: %s", ask->url, why);
 }
 
+/* Where a token of which kind is due. */
+static const struct due {
+    const char *ask;
+    const char *param;
+    enum token_kind kind;
+    bool may_be_signed; /* by the agent, and so be of no server */
+    bool may_lack;
+} dues[] = {
+    {"id_jag", "subject_token", TOKEN_SUBJECT, false, false},
+    {"jwt_grant", "subject_token", TOKEN_SUBJECT, false, false},
+    {"token_exchange", "subject_token", TOKEN_SUBJECT, false, false},
+    {"token_exchange", "actor_token", TOKEN_ACTOR, true, true},
+    {"on_behalf_of", "assertion", TOKEN_SUBJECT, false, false},
+    {"jwt_subject", "assertion", TOKEN_SUBJECT, false, false},
+    {"jwt_bearer", "assertion", TOKEN_ID_JAG, false, false},
+    {"jwt_dpop", "assertion", TOKEN_ID_JAG, false, false},
+};
+
+static const struct due *find_due(const char *kind, const char *param)
+{
+    for (size_t i = 0; i < TH_COUNT_OF(dues); i++)
+        if (strcmp(dues[i].ask, kind) == 0 && strcmp(dues[i].param, param) == 0)
+            return &dues[i];
+    return NULL;
+}
+
+/* No token stands anywhere but where it belongs. */
+static void check_strays(struct server *server, const struct th_fetch *ask, const char *kind)
+{
+    for (size_t i = 0; i < ask->n_params; i++) {
+        struct th_str value = {ask->params[i].value, ask->params[i].value_len};
+        const struct token *token = token_find_text(server->tokens, value);
+        const struct due *due = find_due(kind, ask->params[i].name);
+        if (token != NULL && (due == NULL || token->kind != due->kind))
+            violate(server, "the parameter %s bears a token of another kind than is due",
+                    ask->params[i].name);
+    }
+}
+
+static void check_dues(struct server *server, struct th_fetch *ask, const char *kind)
+{
+    for (size_t i = 0; i < TH_COUNT_OF(dues); i++) {
+        struct th_str value = ask_param(ask, dues[i].param);
+        if (strcmp(dues[i].ask, kind) != 0 || (value.len == 0 && dues[i].may_lack) ||
+            token_find_text(server->tokens, value) != NULL)
+            continue;
+        if (dues[i].may_be_signed)
+            check_assertion(server, ask, dues[i].param);
+        else
+            violate(server, "a request bears a token that nobody has made");
+    }
+}
+
+/* Those that RFC 8693, 2.1 lets come again. */
+static bool may_repeat(const char *kind, const char *name)
+{
+    return strcmp(kind, "token_exchange") == 0 &&
+           (strcmp(name, "audience") == 0 || strcmp(name, "resource") == 0);
+}
+
 static void check_ask(struct server *server, struct th_fetch *ask)
 {
     const char *kind = ask_kind(ask);
-    bool first_leg = strcmp(kind, "id_jag") == 0;
-    struct th_str given = ask_param(ask, first_leg ? "subject_token" : "assertion");
-    const struct token *token = token_find_text(server->tokens, given);
 
-    check_assertion(server, ask);
+    check_assertion(server, ask, "client_assertion");
     if (ask->dpop.ptr != NULL)
         check_proof(server, ask);
     for (size_t i = 0; i < ask->n_params; i++)
         for (size_t k = 0; k < i; k++)
-            if (strcmp(ask->params[i].name, ask->params[k].name) == 0)
+            if (strcmp(ask->params[i].name, ask->params[k].name) == 0 &&
+                !may_repeat(kind, ask->params[i].name))
                 violate(server, "the parameter %s came twice", ask->params[i].name);
-    if (token == NULL)
-        violate(server, "a request bears a token that nobody has made");
-    else if (token->kind != (first_leg ? TOKEN_SUBJECT : TOKEN_ID_JAG))
-        violate(server, "a request bears a token of another kind than is due");
+    if ((ask_param(ask, "actor_token").len > 0) != (ask_param(ask, "actor_token_type").len > 0))
+        violate(server, "an actor token came without its type, or that without it");
+    if (strcmp(kind, "other") == 0)
+        violate(server, "a request of a kind that nobody knows");
+    check_strays(server, ask, kind);
+    check_dues(server, ask, kind);
 }
 
 void server_check(struct server *server)
@@ -302,7 +378,7 @@ static json_t *id_jag_claims(const struct th_fetch *ask, const struct token *sub
     return claims;
 }
 
-static json_t *access_claims(const struct token *id_jag)
+static json_t *redeemed_claims(const struct token *id_jag)
 {
     static const char *const kept[] = {"sub", "scope", "act"};
     json_t *claims = json_object();
@@ -318,35 +394,88 @@ static json_t *access_claims(const struct token *id_jag)
     return claims;
 }
 
-struct token *server_issue(struct server *server, const struct th_fetch *ask, const char *name,
-                           json_t *changes)
+static json_t *client_of(const struct th_fetch *ask)
 {
-    bool first_leg = strcmp(ask_kind(ask), "id_jag") == 0;
-    struct th_str given = ask_param(ask, first_leg ? "subject_token" : "assertion");
-    struct token *of = token_find_text(server->tokens, given);
+    struct th_jwt assertion = {0};
+
+    TH_REQUIRE(th_jwt_parse(ask_param(ask, "client_assertion"), &assertion) == 0);
+    json_t *client = json_incref(json_object_get(assertion.claims, "iss"));
+    th_jwt_fini(&assertion);
+    return client;
+}
+
+struct th_str ask_client(struct th_fetch *ask)
+{
+    json_t *client = client_of(ask);
+
+    snprintf(ask->client, sizeof ask->client, "%s", json_string_value(client));
+    json_decref(client);
+    return th_str_of(ask->client);
+}
+
+/* In one leg: the subject's, or of the client alone; for what was asked. */
+static json_t *exchanged_claims(const struct th_fetch *ask, const struct token *subject)
+{
+    json_t *claims = json_object(), *client = client_of(ask);
+    struct th_str audience = ask_param(ask, "audience");
+
+    if (audience.len == 0)
+        audience = ask_param(ask, "resource");
+    if (audience.len > 0)
+        json_object_set_new(claims, "aud", json_string(audience.ptr));
+    json_object_set(claims, "sub",
+                    subject != NULL ? json_object_get(subject->claims, "sub") : client);
+    json_object_set(claims, "client_id", client);
+    copy_param(claims, "scope", ask);
+    json_decref(client);
+    return claims;
+}
+
+/* What the request presents; NULL: a client for itself. */
+static struct token *given_by(struct server *server, const struct th_fetch *ask)
+{
+    struct th_str given = ask_param(ask, "subject_token");
+
+    return token_find_text(server->tokens, given.len > 0 ? given : ask_param(ask, "assertion"));
+}
+
+struct token *server_issue(struct server *server, const struct th_fetch *ask, enum token_kind kind,
+                           const char *name, json_t *changes)
+{
+    bool is_assertion = kind == TOKEN_ID_JAG;
+    bool redeems =
+        strcmp(ask_kind(ask), "jwt_bearer") == 0 || strcmp(ask_kind(ask), "jwt_dpop") == 0;
+    struct token *of = given_by(server, ask);
     json_int_t now = th_clock_wall_ms(server->clock) / 1000;
 
-    if (of == NULL || (!first_leg && of->claims == NULL))
+    if ((of == NULL && strcmp(ask_kind(ask), "client_credentials") != 0) ||
+        (redeems && of->claims == NULL))
         return NULL;
-    json_t *claims = first_leg ? id_jag_claims(ask, of) : access_claims(of);
+    json_t *claims = is_assertion ? id_jag_claims(ask, of)
+                     : redeems    ? redeemed_claims(of)
+                                  : exchanged_claims(ask, of);
     json_object_set_new(claims, "iat", json_integer(now));
-    json_object_set_new(claims, "exp", json_integer(now + (first_leg ? 300 : 3600)));
+    json_object_set_new(claims, "exp", json_integer(now + (is_assertion ? 300 : 3600)));
     if (changes != NULL)
         json_object_update(claims, changes);
-    struct token *token = token_add(server->tokens, first_leg ? TOKEN_ID_JAG : TOKEN_ACCESS, name,
-                                    first_leg ? "oauth-id-jag+jwt" : "at+jwt", claims);
+    struct token *token =
+        token_add(server->tokens, kind, name, is_assertion ? "oauth-id-jag+jwt" : "at+jwt", claims);
     token->of = of;
     return token;
 }
 
 json_t *server_good_answer(const struct th_fetch *ask, const struct token *token)
 {
-    bool first_leg = strcmp(ask_kind(ask), "id_jag") == 0;
-    json_t *answer = json_pack("{s:s, s:s, s:i}", "access_token", token->text, "token_type",
-                               first_leg ? "N_A" : "Bearer", "expires_in", first_leg ? 300 : 3600);
+    bool is_assertion = token->kind == TOKEN_ID_JAG;
+    const char *kind = ask_kind(ask);
+    json_t *answer =
+        json_pack("{s:s, s:s, s:i}", "access_token", token->text, "token_type",
+                  is_assertion ? "N_A" : "Bearer", "expires_in", is_assertion ? 300 : 3600);
+    struct th_str requested = ask_param(ask, "requested_token_type");
 
-    if (first_leg)
-        json_object_set_new(answer, "issued_token_type", json_string(ID_JAG));
+    if (is_assertion || strcmp(kind, "token_exchange") == 0)
+        json_object_set_new(answer, "issued_token_type",
+                            json_string(requested.len > 0 ? requested.ptr : ACCESS_TOKEN));
     return answer;
 }
 

@@ -37,7 +37,9 @@ struct th_fetch {
     struct th_fetch_response response;
     struct bytes answer;
     char content_type[64];
-    char nonce[128]; /* DPoP-Nonce of the answer; empty: none */
+    char nonce[128];   /* DPoP-Nonce of the answer; empty: none */
+    char joined[1024]; /* of a parameter that came again */
+    char client[64];
 };
 
 struct fake_fetcher {
@@ -66,13 +68,15 @@ void server_make_fetcher(struct server *server, struct th_worker *worker,
 void server_check(struct server *server);
 struct th_fetch *server_oldest(const struct server *server); /* that nobody has claimed, or NULL */
 size_t server_count(const struct server *server, bool id_jag_only);
+/* Who authenticated by the client assertion. */
+struct th_str ask_client(struct th_fetch *ask);
 const char *ask_kind(const struct th_fetch *ask); /* "id_jag", "jwt_bearer", "other" */
 struct th_str ask_param(const struct th_fetch *ask, const char *name); /* ptr NULL: none */
 bool ask_waits(const struct th_fetch *ask);                            /* for its answer */
 
 /* What a well-behaved server would issue for this request. */
-struct token *server_issue(struct server *server, const struct th_fetch *ask, const char *name,
-                           json_t *changes);
+struct token *server_issue(struct server *server, const struct th_fetch *ask, enum token_kind kind,
+                           const char *name, json_t *changes);
 /* The JSON object of a good answer. */
 json_t *server_good_answer(const struct th_fetch *ask, const struct token *token);
 void server_answer(struct th_fetch *ask, int status, struct th_str body, const char *content_type,

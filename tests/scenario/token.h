@@ -7,7 +7,12 @@
 
 #include "bytes.h"
 
-enum token_kind { TOKEN_SUBJECT, TOKEN_ID_JAG, TOKEN_ACCESS };
+enum token_kind {
+    TOKEN_SUBJECT,
+    TOKEN_ID_JAG, /* and any other assertion that a first leg yields */
+    TOKEN_ACTOR,
+    TOKEN_ACCESS
+};
 
 struct token {
     struct token *next;

@@ -33,6 +33,7 @@
 #define TH_EXCHANGE_LEGS_MAX 4
 #define TH_EXCHANGE_SHARE_PERCENT 60
 #define TH_EXCHANGE_DETAIL_MAX 240
+#define TH_CHALLENGE_MAX 960
 
 struct th_exchange_leg_report {
     const char *name;       /* "id_jag", "access_token": constant text */
@@ -57,8 +58,10 @@ struct th_exchange_result {
     char detail
         [TH_EXCHANGE_DETAIL_MAX]; /* for the problem body: what, where, how to mend; no token */
     char interaction_uri[512];
-    int64_t retry_after_ms;           /* -1: none */
-    bool was_held_off;                /* by a breaker: nothing was sent */
+    char challenge
+        [TH_CHALLENGE_MAX]; /* parameters for WWW-Authenticate: Bearer of a 401, or empty */
+    int64_t retry_after_ms; /* -1: none */
+    bool was_held_off;      /* by a breaker: nothing was sent */
     struct th_delegation *delegation; /* borrowed; NULL: not kept, or no memory */
     struct th_subject subject;
     struct th_exchange_leg_report legs[TH_EXCHANGE_LEGS_MAX];

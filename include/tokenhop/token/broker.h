@@ -39,6 +39,7 @@ struct th_refusal {
     char oauth_error[64];
     char detail[TH_EXCHANGE_DETAIL_MAX];
     char interaction_uri[512];
+    char challenge[TH_CHALLENGE_MAX]; /* parameters for WWW-Authenticate of a 401, or empty */
     struct th_delegation *delegation; /* counted; NULL: no exchange was made, or not kept */
 };
 struct th_refusal *th_refusal_ref(struct th_refusal *refusal);
