@@ -81,6 +81,7 @@ int th_admin_new(const struct th_admin_options *options, struct th_admin **ret_a
     admin->metrics = options->metrics;
     admin->broker = options->broker;
     admin->breakers = options->breakers;
+    admin->grants = options->grants;
     admin->log = options->log;
     admin->command_fd = -1;
     th_list_init(&admin->peers);

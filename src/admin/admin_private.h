@@ -66,6 +66,7 @@ struct th_admin {
     struct th_metrics *metrics;
     struct th_broker *broker;
     struct th_breakers *breakers;
+    struct th_grants *grants; /* NULL: none are kept */
     struct th_log *log;
     struct th_admin_beat *beats;
     size_t n_beats;

@@ -183,6 +183,9 @@ int th_route_purge(struct th_admin_request *request, struct th_admin_answer *ans
 
     if (status != 0)
         return th_answer_refuse(answer, status, why);
+    /* All of them, whatever is asked: what is got next is got by every leg. */
+    if (request->admin->grants != NULL)
+        th_grants_clear(request->admin->grants);
     size_t n = th_broker_drop(request->admin->broker, &asked.filter, NULL);
     log_drop(request->admin, "purge", &asked, n);
     return th_answer_json(answer, 200, json_pack("{s:I}", "dropped", (json_int_t)n));

@@ -56,6 +56,7 @@ struct th_service {
     struct th_revoker *revoker;
     struct th_breakers *breakers;
     struct th_dpop_keys *dpop_keys;
+    struct th_grants *grants;
     struct th_proxy *proxy;
     struct th_admin *admin; /* NULL: none is configured */
     struct place *places;
@@ -142,6 +143,8 @@ static int make_shared(struct th_service *service)
     if (error == 0)
         error = th_dpop_keys_new(&service->dpop_keys);
     if (error == 0)
+        error = th_grants_new(&service->grants);
+    if (error == 0)
         error = th_proxy_new(service->config, &service->proxy);
     if (error == 0)
         error = th_proxy_measure(service->proxy, service->metrics);
@@ -181,6 +184,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     if (error == 0)
         th_exchanger_share_dpop_keys(place->exchanger, service->dpop_keys);
     if (error == 0)
+        th_exchanger_share_grants(place->exchanger, service->grants);
+    if (error == 0)
         error = th_broker_desk_new(service->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
     if (error == 0)
@@ -218,6 +223,7 @@ static int make_admin(struct th_service *service, const char *config_path,
         .metrics = service->metrics,
         .broker = service->broker,
         .breakers = service->breakers,
+        .grants = service->grants,
         .log = service->log,
         .workers = workers,
         .n_workers = service->n_places,
@@ -500,6 +506,7 @@ struct th_service *th_service_free(struct th_service *service)
     th_documents_unref(service->documents);
     th_breakers_unref(service->breakers);
     th_dpop_keys_unref(service->dpop_keys);
+    th_grants_unref(service->grants);
     th_log_free(service->log);
     th_writer_free(service->writer, WRITER_STOP_MS);
     th_metrics_free(service->metrics);

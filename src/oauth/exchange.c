@@ -313,10 +313,12 @@ static void keep(struct th_secret **place, struct th_token_answer *answer)
 }
 
 /* Of any other leg it is for those that follow. */
-static enum th_exchange_state take_yield(struct th_exchange *ex, const struct th_plan_leg *leg)
+static enum th_exchange_state take_yield(struct th_exchange *ex, const struct th_plan_leg *leg,
+                                         const json_t *claims)
 {
     switch (leg->yields) {
     case TH_LEG_YIELDS_GRANT:
+        th_exchange_keep_grant(ex, claims);
         keep(&ex->previous, &ex->answer);
         break;
     case TH_LEG_YIELDS_ACTOR:
@@ -365,7 +367,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
         if (is_last_leg(ex))
             take_result(ex, jwt.claims);
         else
-            next = take_yield(ex, leg);
+            next = take_yield(ex, leg, jwt.claims);
     }
     th_jwt_fini(&jwt);
     return next;
@@ -390,6 +392,7 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
         ex->has_restarted = true;
         ex->previous = th_secret_unref(ex->previous);
         ex->leg--;
+        th_exchange_drop_grant(ex);
         return TH_EXCHANGE_DISCOVER;
     }
     ex->result.retry_after_ms = answer->retry_after_ms;

@@ -68,7 +68,7 @@ static int64_t enter(struct th_exchange *ex, size_t leg)
 /* An earlier leg goes to the same endpoint: it may be the probe of it. */
 static bool is_asked_before(const struct th_exchange *ex, size_t leg)
 {
-    for (size_t i = 0; i < leg; i++) {
+    for (size_t i = ex->leg; i < leg; i++) {
         if (th_str_equal(endpoint_at(ex, i), endpoint_at(ex, leg)))
             return true;
     }
@@ -77,7 +77,7 @@ static bool is_asked_before(const struct th_exchange *ex, size_t leg)
 
 static int64_t enter_plan(struct th_exchange *ex)
 {
-    for (size_t leg = 0; leg < ex->legs.n; leg++) {
+    for (size_t leg = ex->leg; leg < ex->legs.n; leg++) {
         if (endpoint_at(ex, leg).len == 0 || is_asked_before(ex, leg))
             continue;
         int64_t wait_ms = enter(ex, leg);
@@ -87,7 +87,7 @@ static int64_t enter_plan(struct th_exchange *ex)
             return wait_ms;
         }
         /* Kept is only the place at a probe or a recovery: the rest is asked again when it is due. */
-        if (leg > 0 && !ex->passes[leg].is_counted)
+        if (leg > ex->leg && !ex->passes[leg].is_counted)
             leave(ex, leg, TH_BREAKER_UNTRIED, -1);
     }
     return 0;

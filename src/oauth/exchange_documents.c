@@ -48,6 +48,7 @@ static enum th_exchange_state refuse(struct th_exchange *ex, int error, const ch
 
 enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
 {
+    th_exchange_reuse_grant(ex);
     const struct th_config_authorization_server *server = th_exchange_server(ex);
     struct th_document_failure failure;
     bool revokes = ex->only_revokes; /* else it is the leg's endpoint that cannot be done without */

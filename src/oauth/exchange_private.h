@@ -48,6 +48,7 @@ struct th_exchanger {
     struct th_document_desk *documents;
     struct th_breakers *breakers;   /* counted; NULL: none */
     struct th_dpop_keys *dpop_keys; /* counted */
+    struct th_grants *grants;       /* counted; NULL: none are kept */
     struct th_list running;
     struct th_cached_key keys[TH_EXCHANGER_KEYS];
     size_t n_keys;

@@ -66,13 +66,14 @@ struct th_exchange {
                                             NULL: not asked */
 
     size_t leg;
-    bool is_revoking;           /* plan->revocation, before the first leg */
-    bool only_revokes;          /* and no leg follows: th_exchange_revoke() */
-    unsigned n_revocations;     /* 0 or 1: so many reports stand before those of the legs */
-    struct th_secret *rejected; /* what it revokes */
-    struct th_secret *previous; /* what the leg before yielded */
-    struct th_secret *actor;    /* what one before yielded, as the actor token */
-    struct th_client client;    /* of the leg */
+    bool is_revoking;       /* plan->revocation, before the first leg */
+    bool only_revokes;      /* and no leg follows: th_exchange_revoke() */
+    unsigned n_revocations; /* 0 or 1: so many reports stand before those of the legs */
+    unsigned n_saved; /* 0 or 1: a leg that was not run, as its yield was there; it has no report */
+    struct th_secret *rejected;              /* what it revokes */
+    struct th_secret *previous;              /* what the leg before yielded */
+    struct th_secret *actor;                 /* what one before yielded, as the actor token */
+    struct th_client client;                 /* of the leg */
     const struct th_config_auth *registered; /* as the leg's server knows the agent */
     const struct th_config_auth *switched;   /* registration whose first choice was refused; NULL */
     const struct th_config_auth *switched_to; /* and what authenticates there from then on */
@@ -129,6 +130,13 @@ int th_exchange_read_subject(const struct th_exchange_request *request, int64_t 
 /* ex->subject_token is what the leg yielded. */
 enum th_exchange_state th_exchange_take_subject(struct th_exchange *ex);
 
+/* exchange_reuse.c: before the first leg of two: if its yield is there, the second leg is next. */
+void th_exchange_reuse_grant(struct th_exchange *ex);
+/* After it, ex->answer holds its yield. */
+void th_exchange_keep_grant(struct th_exchange *ex, const json_t *claims);
+/* The second leg did not take it; ex->leg is the first one again. */
+void th_exchange_drop_grant(struct th_exchange *ex);
+
 /* exchange_documents.c: what waits for documents of authorization servers. */
 enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex);
 enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex);
@@ -136,7 +144,7 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex);
 /* The place in result.legs of what is under way. */
 static inline size_t th_exchange_report_at(const struct th_exchange *ex)
 {
-    return ex->is_revoking ? 0 : ex->leg + ex->n_revocations;
+    return ex->is_revoking ? 0 : ex->leg + ex->n_revocations - ex->n_saved;
 }
 
 /* NULL when memory is short. In its first state, and not run. */

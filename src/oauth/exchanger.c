@@ -20,6 +20,12 @@ void th_exchanger_share_dpop_keys(struct th_exchanger *exchanger, struct th_dpop
     exchanger->dpop_keys = th_dpop_keys_ref(keys);
 }
 
+void th_exchanger_share_grants(struct th_exchanger *exchanger, struct th_grants *grants)
+{
+    th_grants_unref(exchanger->grants);
+    exchanger->grants = th_grants_ref(grants);
+}
+
 static int make_documents(struct th_exchanger *exchanger)
 {
     struct th_documents *documents;
@@ -80,6 +86,7 @@ struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger)
     th_refused_fini(&exchanger->refused);
     th_breakers_unref(exchanger->breakers);
     th_dpop_keys_unref(exchanger->dpop_keys);
+    th_grants_unref(exchanger->grants);
     th_free(exchanger);
     return NULL;
 }

@@ -199,6 +199,8 @@ static int make_shared(struct world *world)
     if (error == 0)
         error = th_dpop_keys_new(&world->dpop_keys);
     if (error == 0)
+        error = th_grants_new(&world->grants);
+    if (error == 0)
         error = th_proxy_new(world->config, &world->proxy);
     return error;
 }
@@ -239,6 +241,8 @@ static int make_place(struct world *world, size_t index)
         th_exchanger_new(place->worker, &place->fetcher.base, world->breakers, &place->exchanger);
     if (error == 0)
         th_exchanger_share_dpop_keys(place->exchanger, world->dpop_keys);
+    if (error == 0)
+        th_exchanger_share_grants(place->exchanger, world->grants);
     if (error == 0)
         error = th_broker_desk_new(world->broker, place->worker, &th_exchange_ops_real,
                                    place->exchanger, &place->broker_desk);
@@ -456,6 +460,7 @@ void world_fini(struct world *world)
     th_broker_free(world->broker);
     th_breakers_unref(world->breakers);
     th_dpop_keys_unref(world->dpop_keys);
+    th_grants_unref(world->grants);
     th_log_free(world->log);
     th_writer_free(world->writer, 5000);
     th_metrics_free(world->metrics);

@@ -53,6 +53,7 @@ struct world {
     struct th_broker *broker;
     struct th_breakers *breakers;
     struct th_dpop_keys *dpop_keys;
+    struct th_grants *grants;
     struct th_proxy *proxy;
     int log_fd, access_fd; /* in memory */
     size_t fds_before;

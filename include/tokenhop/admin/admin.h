@@ -28,6 +28,7 @@ struct th_admin_options {
     struct th_metrics *metrics;
     struct th_broker *broker;
     struct th_breakers *breakers;
+    struct th_grants *grants; /* emptied with the cache; NULL: none are kept */
     struct th_log *log;
     struct th_worker *const *workers; /* borrowed for the call: those whose loops are watched */
     size_t n_workers;

@@ -27,6 +27,7 @@
 #include "tokenhop/oauth/delegation.h"
 #include "tokenhop/oauth/documents.h"
 #include "tokenhop/oauth/dpop.h"
+#include "tokenhop/oauth/grants.h"
 #include "tokenhop/oauth/subject.h"
 #include "tokenhop/oauth/values.h"
 
@@ -121,6 +122,9 @@ int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *docu
 void th_exchanger_share_dpop_keys(struct th_exchanger *exchanger, struct th_dpop_keys *keys);
 /* From now on results have a delegation. Before anything is started. */
 void th_exchanger_keep_delegations(struct th_exchanger *exchanger);
+/* Keeps with these what first legs yield, where a connection says so; a reference is taken. It began
+ * without. Before anything is started. */
+void th_exchanger_share_grants(struct th_exchanger *exchanger, struct th_grants *grants);
 struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
 
 /* 0 and `fn` later (never from inside this call); or at once TH_E_SUBJECT_* with reterr filled, TH_E_NOMEM. */
