@@ -63,7 +63,7 @@ static void challenge_claims(struct th_token_answer *answer)
     EVP_EncodeBlock(encoded, (const unsigned char *)claims.ptr, (int)claims.len);
     (void)snprintf(answer->challenge, sizeof answer->challenge,
                    "error=\"insufficient_claims\", claims=\"%s\"", (const char *)encoded);
-    answer->error = TH_E_INTERACTION_CLAIMS;
+    answer->error = TH_E_SUBJECT_CLAIMS;
 }
 
 void th_token_error_challenge(struct th_token_answer *answer)

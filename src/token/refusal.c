@@ -16,7 +16,7 @@ static const struct th_failure failures[] = {
     {TH_E_SUBJECT_UNTRUSTED, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
     {TH_E_SUBJECT_REFUSED, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
     {TH_E_ACCESS_DENIED, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
-    {TH_E_INTERACTION_CLAIMS, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
+    {TH_E_SUBJECT_CLAIMS, true, true, false, false, 1000, 30000, TH_LEVEL_INFO},
     {TH_E_INTERACTION, true, false, false, false, 1000, 1000, TH_LEVEL_INFO},
     {TH_E_EXCHANGE_DOWN, false, true, false, true, 1000, 30000, TH_LEVEL_WARN},
     {TH_E_EXCHANGE_TIMEOUT, false, true, false, true, 1000, 30000, TH_LEVEL_WARN},
