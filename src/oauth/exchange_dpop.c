@@ -40,8 +40,10 @@ int th_exchange_make_proof(struct th_dpop_key *key, struct th_str endpoint, int6
 
 void th_exchange_note_nonce(struct th_exchange *ex, const struct th_fetch_response *response)
 {
-    ex->has_nonce = ex->dpop_key != NULL && th_dpop_is_nonce(response->dpop_nonce);
-    if (ex->has_nonce)
+    /* Also where no proof was sent: a later leg, to the same server, may want it. */
+    ex->has_nonce = ex->connection->dpop != TH_DPOP_OFF && !ex->is_revoking &&
+                    th_dpop_is_nonce(response->dpop_nonce);
+    if (ex->has_nonce && th_exchange_get_dpop_key(ex) == 0)
         th_dpop_note_nonce(ex->dpop_key, th_exchange_endpoint(ex), response->dpop_nonce);
 }
 

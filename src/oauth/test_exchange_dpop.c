@@ -144,6 +144,23 @@ static void no_proof_is_sent_twice(void **state)
     dpop_close(&b, &t);
 }
 
+/* RFC 9449, 8.2: of any answer, so that the one that needs it costs no second request. */
+static void a_nonce_comes_with_any_answer(void **state)
+{
+    struct bench b;
+    struct tokens t;
+    char *id_jag;
+    dpop_open(&b, &t, TH_DPOP_TOKEN, NULL);
+    start(&b, t.subject.ptr);
+    assert_null(b.asked[0].dpop);
+    assert_true(asprintf(&id_jag, ID_JAG_OK, "opaque") > 0);
+    answer_with_nonce(&b, 200, id_jag, "n1");
+    free(id_jag);
+    assert_nonce(&b, 1, CUSTOM_TOKEN, "n1");
+    th_exchange_cancel(b.exchange);
+    dpop_close(&b, &t);
+}
+
 static void the_query_of_an_endpoint_is_not_proved(void **state)
 {
     struct bench b;
@@ -338,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(which_legs_bear_a_proof),
         cmocka_unit_test(no_proof_is_sent_twice),
+        cmocka_unit_test(a_nonce_comes_with_any_answer),
         cmocka_unit_test(the_query_of_an_endpoint_is_not_proved),
         cmocka_unit_test(what_is_bound_to_the_key),
         cmocka_unit_test(the_rejected_token_is_revoked_without_a_proof),
