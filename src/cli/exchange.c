@@ -12,6 +12,7 @@
 #include "tokenhop/base/process.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/nearest.h"
+#include "tokenhop/net/helpers.h"
 #include "tokenhop/net/init.h"
 #include "tokenhop/oauth/exchange.h"
 #include "tokenhop/oauth/jose.h"
@@ -20,6 +21,7 @@
 
 #define SUBJECT_MAX ((size_t)64 * 1024)
 #define NAME_SHOWN_MAX 64
+#define HELPERS_WAITING 64
 
 static const char usage[] =
     "usage: tokenhop exchange -c FILE --connection NAME [--agent NAME] [--subject-file FILE]\n"
@@ -57,6 +59,7 @@ struct run {
     const struct th_config_agent *agent;
     struct th_secret *subject;
     struct th_worker *worker;
+    struct th_helpers *helpers;
     struct th_fetcher *fetcher;
     struct th_exchanger *exchanger;
     struct th_exchange *exchange; /* NULL: not under way */
@@ -430,11 +433,12 @@ static void on_end(void *arg, const struct th_exchange_result *result)
 
 static int make_worker(struct run *run)
 {
-    /* Without helpers: what is slow may hold up this loop, on which nothing else happens. */
-    const struct th_worker_options options = {.clock = &th_clock_system,
-                                              .network = th_network_system()};
-    int error = th_worker_new(&options, &run->worker);
+    struct th_worker_options options = {.clock = &th_clock_system, .network = th_network_system()};
+    int error = th_helpers_new(1, HELPERS_WAITING, &run->helpers); /* they look up names */
 
+    options.helpers = run->helpers;
+    if (error == 0)
+        error = th_worker_new(&options, &run->worker);
     if (error == 0)
         error = th_fetcher_new_curl(run->worker, &run->fetcher);
     if (error == 0)
@@ -447,7 +451,10 @@ static void free_worker(struct run *run)
     th_exchanger_free(run->exchanger);
     if (run->fetcher != NULL)
         run->fetcher->free(run->fetcher);
+    if (run->helpers != NULL)
+        th_helpers_stop(run->helpers);
     th_worker_free(run->worker);
+    th_helpers_free(run->helpers);
 }
 
 static int start(struct run *run, struct th_errinfo *reterr)

@@ -1,8 +1,6 @@
 """TLS to origins (R19): an agent that knows only HTTP_PROXY calls http://, tokenhop carries it over TLS."""
 
 import contextlib
-import datetime
-import ipaddress
 import socket
 import ssl
 import subprocess
@@ -11,80 +9,10 @@ import time
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 import harness
 from rawnet import SLOW, Connection, Origin, request, response
-
-DAY = datetime.timedelta(days=1)
-NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-
-
-class Identity:
-    """A certificate and its key, in files."""
-
-    def __init__(self, folder, name, names=NAMES, issuer=None, authority=False, start=-DAY, end=DAY):
-        self.key, self.issuer = ec.generate_private_key(ec.SECP256R1()), issuer
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.utcnow()
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(self.name)
-            .issuer_name(issuer.name if issuer else self.name)
-            .public_key(self.key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + start)
-            .not_valid_after(now + end)
-        )
-        if authority:
-            builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-        elif names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        certificate = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
-        self.file = folder / f"{id(self)}.pem"
-        self.file.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + self.key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        self.ca_file = folder / f"{id(self)}-ca.pem"
-        self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-
-class TlsOrigin(Origin):
-    """`.bytes` is what came inside of TLS; `.names`, `.versions` and `.reused` have one entry a handshake that was done."""
-
-    def __init__(self, identity, answer=None, change=None):
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(identity.file)
-        self.context.set_alpn_protocols(["http/1.1"])
-        self.context.sni_callback = lambda sock, name, context: setattr(sock, "sni", name)
-        if change is not None:
-            change(self.context)
-        self.names, self.versions, self.reused, self.protocols = [], [], [], []
-        super().__init__(answer)
-
-    def _serve(self, sock):
-        try:
-            tls = self.context.wrap_socket(sock, server_side=True)
-        except OSError:
-            with self.lock:
-                self.sockets.discard(sock)
-            return
-        with self.lock:
-            self.sockets.discard(sock)
-            self.sockets.add(tls)
-        self.names.append(getattr(tls, "sni", None))
-        self.versions.append(tls.version())
-        self.reused.append(tls.session_reused)
-        self.protocols.append(tls.selected_alpn_protocol())
-        super()._serve(tls)
-
+from tlsnet import DAY, Identity, TlsOrigin
 
 class RawServer:
     """What happens on a port where no TLS is spoken: `behave` is given each connection."""
@@ -234,6 +162,58 @@ def test_R19_certificate_is_refused(sandbox, through, origins, folder, authority
     refusal_of(hop, origin.port, sandbox)
     time.sleep(0.1)
     assert origin.bytes == b"" and origin.requests == []
+
+
+def lists(file):
+    return lambda config: config["origin"].update(crl_file=str(file))
+
+
+def test_R19_revoked_certificate_is_refused(sandbox, through, origins, folder, authority, good):
+    """What its authority's list names, and nothing else, is refused, at once and after a reload."""
+    revoked = Identity(folder, "revoked", issuer=authority)
+    other = Identity(folder, "Unlisted CA", authority=True)
+    places = [origins(it) for it in (revoked, good, Identity(folder, "x", issuer=other))]
+    everybody = folder / "everybody.pem"
+    everybody.write_bytes(authority.ca_file.read_bytes() + other.ca_file.read_bytes())
+    file = folder / "origins.crl"
+    file.write_bytes(authority.write_list(revoked).read_bytes())
+    hop = through(*(it.port for it in places), change=lists(file), ca_file=everybody)
+    for _ in range(2):
+        detail, status = refusal_of(hop, places[0].port, sandbox)
+        assert "has been revoked" in detail and "tls_certificate_error" in status
+    assert places[0].bytes == b""
+    for place in places[1:]:
+        assert hop.get(url(place.port), sandbox.mint()).status_code == 200
+    file.write_bytes(authority.write_list(good, revoked).read_bytes())
+    hop.reload()
+    assert "has been revoked" in refusal_of(hop, places[1].port, sandbox)[0]
+    assert len(places[1].requests) == 1 and len(places[1].shown) == 1  # nothing was kept or resumed
+
+
+def test_R19_revocation_list_that_says_nothing(sandbox, through, origins, folder, authority, good):
+    """One that has run out, or that somebody else has signed, is no word that a certificate is fine."""
+    origin = origins(good)
+    late = Identity(folder, "Test CA", authority=True)  # the name, but not the key
+    for file, reason in [
+        (authority.write_list(start=-2 * DAY, end=-DAY), "has run out"),
+        (late.write_list(), "not its authority's"),
+    ]:
+        hop = through(origin.port, change=lists(file))
+        assert reason in refusal_of(hop, origin.port, sandbox)[0]
+    assert origin.bytes == b""
+
+
+def test_R19_no_common_protocol_is_refused(sandbox, through, good):
+    port = harness.free_port()
+    command = f"openssl s_server -accept 127.0.0.1:{port} -quiet -alpn h2 -cert {good.file}"
+    server = subprocess.Popen(command.split(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        harness.wait_listening(port, seconds=10 * SLOW)
+        detail, status = refusal_of(through(port), port, sandbox)
+        assert "http/1.1 (ALPN)" in detail and "tls_protocol_error" in status
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_R19_address_in_a_name_is_refused(sandbox, through, origins, folder, authority):
