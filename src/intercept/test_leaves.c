@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <openssl/x509v3.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
     " \"agents\": [\"agent1\"], \"authorization_server\": \"custom\","                             \
     " \"resource\": \"https://r.test\", \"scopes\": [\"a\"]}"
 
+#define HELPERS 2
 #define WALL_MS INT64_C(1800000000000)
 
 /* --- the authority --- */
@@ -194,7 +196,7 @@ static void open_bench(struct bench *b, bool with_helpers)
     assert_int_equal(th_interceptor_new(&config, &b->clock, &b->interceptor), 0);
     assert_true(th_interceptor_is_of(b->interceptor, &config));
     if (with_helpers)
-        assert_int_equal(th_helpers_new(2, 64, &b->helpers), 0);
+        assert_int_equal(th_helpers_new(HELPERS, 64, &b->helpers), 0);
     struct th_worker_options options = {
         .clock = &b->clock, .network = th_network_system(), .helpers = b->helpers};
     assert_int_equal(th_worker_new(&options, &b->worker), 0);
@@ -208,6 +210,43 @@ static void close_bench(struct bench *b)
     th_helpers_free(b->helpers);
     th_interceptor_unref(b->interceptor);
     unmake(&b->made);
+}
+
+/* Helpers that are busy until told: what is asked for meanwhile waits, however loaded the machine is. */
+struct blocker {
+    struct th_job job;
+    sem_t *go;
+};
+
+static void work_block(struct th_job *job)
+{
+    struct blocker *blocker = TH_CONTAINER_OF(job, struct blocker, job);
+
+    while (sem_wait(blocker->go) != 0)
+        continue;
+}
+
+static void done_block(struct th_job *job)
+{
+    free(TH_CONTAINER_OF(job, struct blocker, job));
+}
+
+static void block_helpers(struct bench *b, sem_t *go)
+{
+    assert_int_equal(sem_init(go, 0, 0), 0);
+    for (int i = 0; i < HELPERS; i++) {
+        struct blocker *blocker = calloc(1, sizeof *blocker);
+        blocker->job.work = work_block;
+        blocker->job.done = done_block;
+        blocker->go = go;
+        assert_int_equal(th_helpers_submit(b->helpers, b->worker, &blocker->job), 0);
+    }
+}
+
+static void unblock_helpers(sem_t *go)
+{
+    for (int i = 0; i < HELPERS; i++)
+        sem_post(go);
 }
 
 struct asker {
@@ -246,12 +285,15 @@ static void r19_one_flight_a_host(void **state)
 {
     struct asker askers[20], late;
     struct bench b;
+    sem_t go;
 
     (void)state;
     open_bench(&b, true);
+    block_helpers(&b, &go);
     for (size_t i = 0; i < TH_COUNT_OF(askers); i++)
         assert_int_equal(ask(&b, &askers[i], "a.one.test"), TH_AGAIN);
     th_leaf_cancel(&askers[3].waiter);
+    unblock_helpers(&go);
     for (size_t i = 0; i < TH_COUNT_OF(askers); i++)
         if (i != 3)
             turn_until(&b, &askers[i].told, 1);
@@ -271,6 +313,7 @@ static void r19_one_flight_a_host(void **state)
     th_leaf_unref(late.leaf);
     th_leaf_unref(askers[0].leaf);
     close_bench(&b);
+    sem_destroy(&go);
 }
 
 static void leaf_is_renewed_and_ends_with_the_authority(void **state)
@@ -358,9 +401,11 @@ static void a_full_queue_is_told(void **state)
     struct bench b;
     char host[64];
     int refused = 0;
+    sem_t go;
 
     (void)state;
     open_bench(&b, true);
+    block_helpers(&b, &go);
     for (size_t i = 0; i < TH_COUNT_OF(askers); i++) {
         snprintf(host, sizeof host, "h%zu.one.test", i);
         int error = ask(&b, &askers[i], host);
@@ -368,7 +413,8 @@ static void a_full_queue_is_told(void **state)
         if (error == 0)
             th_leaf_unref(askers[i].leaf);
     }
-    for (int n = 0; n < 3000; n++) {
+    unblock_helpers(&go);
+    for (int n = 0; n < 10000; n++) {
         size_t open = 0;
         th_worker_turn(b.worker);
         usleep(1000);
@@ -384,6 +430,7 @@ static void a_full_queue_is_told(void **state)
     }
     assert_true(refused > 0);
     close_bench(&b);
+    sem_destroy(&go);
 }
 
 int main(void)
