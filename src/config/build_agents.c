@@ -342,6 +342,8 @@ void th_build_listeners(struct th_loader *loader)
         listeners[i].name = raw->head.name;
         listeners[i].address_text = raw->address;
         listeners[i].mode = (enum th_listener_mode)raw->mode;
+        listeners[i].is_https = raw->scheme != 0;
+        listeners[i].original = (enum th_original)raw->original;
         if (raw->agent.ptr != NULL)
             listeners[i].agent =
                 th_build_find_agent(loader, raw->agent, th_loader_member(loader, place, "agent"));

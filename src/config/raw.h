@@ -34,6 +34,8 @@ struct th_raw_listener {
     struct th_raw_head head;
     struct th_str address;
     unsigned mode;
+    unsigned scheme; /* 1: https */
+    unsigned original;
     struct th_str agent;
 };
 

@@ -23,8 +23,25 @@ static const struct th_config_key listener_keys[] = {
      ENUM(struct th_raw_listener, mode, listener_modes),
      .default_text = "forward",
      .needs_restart = true,
-     .doc = "How requests name their destination. \"forward\" is an HTTP proxy: the request line "
-            "holds the whole URL, as clients send it that have HTTP_PROXY set."},
+     .doc =
+         "How requests name their destination. \"forward\" is an HTTP proxy: the request line "
+         "holds the whole URL, as clients send it that have HTTP_PROXY set. \"gateway\" takes "
+         "requests as servers do: Host names the destination (a mesh's egress hop, a sidecar). "
+         "\"authz\" carries nothing: a data plane asks what to send with a request, and gets 200 "
+         "with the field, or the refusal (Envoy's ext_authz, nginx' auth_request, Traefik's "
+         "forwardAuth). Whoever can reach such a listener gets credentials: bind it to loopback."},
+    {.name = "scheme",
+     ENUM(struct th_raw_listener, scheme, schemes),
+     .default_text = "https",
+     .doc = "With \"gateway\" and \"authz\": the scheme of the destinations that Host names."},
+    {.name = "original",
+     ENUM(struct th_raw_listener, original, originals),
+     .default_text = "request",
+     .doc =
+         "With \"authz\": where a question names the request that it is about. \"request\": in its own "
+         "request line and Host (Envoy); \"x-original\": in X-Original-Host, X-Original-URI and "
+         "X-Original-Method (nginx, which must set all three); \"x-forwarded\": in "
+         "X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-Method (Traefik)."},
     {.name = "agent",
      .type = TH_KEY_REFERENCE,
      TEXT(struct th_raw_listener, agent),

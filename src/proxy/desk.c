@@ -87,6 +87,9 @@ static void renew_listener(const struct th_config_view *config, struct th_desk_l
         if (!th_str_equal(config->listeners[i].name, th_str_of(listener->name)))
             continue;
         listener->agent = config->listeners[i].agent;
+        listener->mode = config->listeners[i].mode;
+        listener->scheme = config->listeners[i].is_https ? TH_SCHEME_HTTPS : TH_SCHEME_HTTP;
+        listener->original = config->listeners[i].original;
         listener->asks_callers = listener->agent == NULL;
     }
 }

@@ -31,6 +31,9 @@ struct th_desk_listener {
     char name[64];
     /* As the current snapshot has it. */
     const struct th_config_agent *agent; /* whom all its callers act as; NULL: */
+    enum th_listener_mode mode;
+    enum th_scheme scheme; /* of a gateway's destinations */
+    enum th_original original;
     bool asks_callers; /* each says who it is; false: it is not configured any more */
 };
 

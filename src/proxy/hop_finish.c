@@ -1,6 +1,7 @@
 /* The last states: an answer of our own, and the record. */
 #include "hop.h"
 #include "jsonrpc.h"
+#include "target.h"
 #include "tokenhop/http/problem.h"
 
 /* --- answer --- */
@@ -138,6 +139,8 @@ enum th_hop_step th_hop_state_answer(struct th_hop *hop)
             write_problem(hop, &w);
         else if (hop->request.method == TH_METHOD_CONNECT)
             write_established(hop, &w);
+        else if (th_target_is_question(hop) && hop->decision.action != TH_GATE_ANSWER)
+            th_target_write_answer(hop, &w);
         else
             write_last_hop(hop, &w);
         th_outgoing_clear(&hop->to_client, hop->desk->worker);

@@ -3,6 +3,7 @@
 
 #include "hop.h"
 #include "proof.h"
+#include "target.h"
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/net/tls.h"
 #include "tunnel.h"
@@ -133,18 +134,6 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
     return th_hop_move(hop, TH_HOP_CREDENTIAL);
 }
 
-static int read_url(struct th_hop *hop)
-{
-    struct th_str target = hop->request.target;
-
-    if (hop->session->tunnel != NULL)
-        return th_tunnel_read_url(hop);
-    if (target.len > 0 && target.ptr[0] != '/' && target.ptr[0] != '*')
-        return th_url_parse(target, &hop->url);
-    hop->detail = "this is a forward proxy: the request target must be a whole URL (absolute-form)";
-    return TH_E_BAD_TARGET;
-}
-
 /* Whom the request acts as: the listener's agent, or that of the caller it proves to be. */
 static int tell_caller(struct th_hop *hop)
 {
@@ -172,6 +161,12 @@ static int tell_caller(struct th_hop *hop)
     return error;
 }
 
+static enum th_hop_step refuse_connect(struct th_hop *hop)
+{
+    hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
+    return th_hop_fail(hop, TH_E_METHOD, "this listener is no forward proxy: it opens no tunnels");
+}
+
 enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 {
     const struct th_snapshot *snapshot = hop->use->snapshot;
@@ -182,9 +177,11 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
+    if (head->method == TH_METHOD_CONNECT && hop->session->listener->mode != TH_LISTENER_FORWARD)
+        return refuse_connect(hop);
     if (head->method == TH_METHOD_CONNECT)
         return th_tunnel_open(hop);
-    error = read_url(hop);
+    error = th_target_read(hop);
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
     if (is_looping(hop))
@@ -406,6 +403,11 @@ static enum th_hop_step dial(struct th_hop *hop)
 
 enum th_hop_step th_hop_state_origin(struct th_hop *hop)
 {
+    if (th_target_is_question(hop)) /* the data plane goes there itself */
+        return th_proof_is_due(hop)
+                   ? th_hop_fail(hop, TH_E_DESTINATION_DENIED,
+                                 "the token is bound to a key (dpop), which a data plane lacks")
+                   : th_hop_move(hop, TH_HOP_ANSWER);
     if (hop->origin != NULL && !hop->origin->stream.handshaking) {
         const char *reason;
         int error = th_stream_tls_error(&hop->origin->stream, &reason);

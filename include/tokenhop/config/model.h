@@ -18,7 +18,17 @@
 
 struct th_config;
 
-enum th_listener_mode { TH_LISTENER_FORWARD };
+enum th_listener_mode {
+    TH_LISTENER_FORWARD,
+    TH_LISTENER_GATEWAY, /* requests name a path, and their destination by Host */
+    TH_LISTENER_AUTHZ    /* a data plane asks what to send with a request */
+};
+/* Where such a question names the request that it is about. */
+enum th_original {
+    TH_ORIGINAL_REQUEST, /* in its own request line and Host */
+    TH_ORIGINAL_X_ORIGINAL,
+    TH_ORIGINAL_X_FORWARDED
+};
 
 struct th_config_listener {
     struct th_str name;
@@ -26,6 +36,8 @@ struct th_config_listener {
     struct sockaddr_storage address;
     socklen_t address_len;
     enum th_listener_mode mode;
+    bool is_https; /* the destinations of a gateway's requests, and of those asked about */
+    enum th_original original;
     /* Whom every caller of this listener acts as; NULL: it must prove to be one of `callers`. */
     const struct th_config_agent *agent;
 };

@@ -1,0 +1,145 @@
+#include "target.h"
+
+#include "proof.h"
+#include "tunnel.h"
+
+static int read_absolute(struct th_hop *hop)
+{
+    struct th_str target = hop->request.target;
+
+    if (target.len > 0 && target.ptr[0] != '/' && target.ptr[0] != '*')
+        return th_url_parse(target, &hop->url);
+    hop->detail = "this is a forward proxy: the request target must be a whole URL (absolute-form)";
+    return TH_E_BAD_TARGET;
+}
+
+/* `authority` and `target` stay where they are for as long as the hop. */
+static int read_parts(struct th_hop *hop, struct th_str authority, struct th_str target)
+{
+    enum th_scheme scheme = hop->session->listener->scheme;
+    int error = th_url_parse_authority(authority, false, &hop->url);
+
+    if (error < 0) {
+        hop->url = (struct th_url){0};
+        hop->detail = "Host is malformed";
+        return error;
+    }
+    hop->url.scheme = scheme;
+    if (!hop->url.port_named)
+        hop->url.port = th_scheme_port(scheme);
+    return th_url_parse_path_query(target, &hop->url);
+}
+
+static int read_host_and_path(struct th_hop *hop)
+{
+    const struct th_head *head = &hop->request;
+    struct th_str target = head->target;
+
+    if (target.len == 0 || target.ptr[0] != '/') {
+        hop->detail = "this is a gateway: the request target must be a path (origin-form)";
+        return TH_E_BAD_TARGET;
+    }
+    if (head->host < 0) {
+        hop->detail = "Host is missing, which names the destination here";
+        return TH_E_BAD_TARGET;
+    }
+    return read_parts(hop, head->fields[head->host].value, target);
+}
+
+/* The one field of that name; NULL: none, or several. */
+static const struct th_field *only_field(const struct th_head *head, struct th_str name)
+{
+    const struct th_field *found = NULL;
+
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        if (!th_header_names_alike(head->fields[i].name, name))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = &head->fields[i];
+    }
+    return found;
+}
+
+/* Where data planes put the request that they ask about. */
+static const struct original {
+    struct th_str host, uri, method;
+} originals[] = {
+    [TH_ORIGINAL_REQUEST] = {TH_STR_NONE, TH_STR_NONE, TH_STR_NONE},
+    [TH_ORIGINAL_X_ORIGINAL] = {TH_STR("X-Original-Host"), TH_STR("X-Original-URI"),
+                                TH_STR("X-Original-Method")},
+    [TH_ORIGINAL_X_FORWARDED] = {TH_STR("X-Forwarded-Host"), TH_STR("X-Forwarded-Uri"),
+                                 TH_STR("X-Forwarded-Method")},
+};
+
+static int read_question(struct th_hop *hop)
+{
+    const struct th_head *head = &hop->request;
+    const struct original *original = &originals[hop->session->listener->original];
+
+    if (original->uri.len == 0)
+        return head->method == TH_METHOD_TRACE ? TH_E_METHOD : read_host_and_path(hop);
+    const struct th_field *host = only_field(head, original->host);
+    const struct th_field *uri = only_field(head, original->uri);
+    const struct th_field *method = only_field(head, original->method);
+    if (host == NULL || uri == NULL || method == NULL) {
+        hop->detail = "the data plane must say once each which host, URI and method it asks about "
+                      "(see docs/modes.md)";
+        return TH_E_BAD_TARGET;
+    }
+    if (th_method_find(method->value) == TH_METHOD_TRACE)
+        return TH_E_METHOD;
+    return read_parts(hop, host->value, uri->value);
+}
+
+int th_target_read(struct th_hop *hop)
+{
+    if (hop->session->tunnel != NULL)
+        return th_tunnel_read_url(hop);
+    switch ((enum th_listener_mode)hop->session->listener->mode) {
+    case TH_LISTENER_FORWARD:
+        return read_absolute(hop);
+    case TH_LISTENER_GATEWAY:
+        return read_host_and_path(hop);
+    case TH_LISTENER_AUTHZ:
+        return read_question(hop);
+    }
+    return TH_E_INTERNAL;
+}
+
+/* What is to be sent as Authorization, where that is the caller's own. */
+static void add_own(const struct th_hop *hop, struct th_writer *w)
+{
+    const struct th_head *head = &hop->request;
+
+    if (hop->decision.drop_authorization || head->n_authorization != 1)
+        return;
+    th_writer_add_field(w, TH_STR("Authorization"), head->fields[head->authorization].value);
+}
+
+/* A data plane that merges fields must take away what is not to go on: Envoy is told so, others replace the
+ * field by what comes, or by nothing. */
+static void add_removal(const struct th_hop *hop, struct th_writer *w)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    bool replaced = hop->credential != NULL && connection->inject.is_authorization;
+
+    if (hop->decision.drop_authorization && !replaced)
+        th_writer_add_field(w, TH_STR("x-envoy-auth-headers-to-remove"), TH_STR("authorization"));
+}
+
+void th_target_write_answer(struct th_hop *hop, struct th_writer *w)
+{
+    hop->status = 200;
+    th_writer_add_status_line(w, 200, TH_STR("OK"));
+    if (hop->credential != NULL)
+        th_writer_add_field(w, hop->decision.route.connection->inject.header,
+                            th_secret_expose(hop->credential->value));
+    else
+        add_own(hop, w);
+    add_removal(hop, w);
+    th_writer_add(w, TH_STR("Cache-Control: no-store\r\nContent-Length: 0\r\n"));
+    if (!hop->client_keeps)
+        th_writer_add(w, TH_STR("Connection: close\r\n"));
+    th_writer_add(w, TH_STR("\r\n"));
+}
