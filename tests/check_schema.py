@@ -46,7 +46,7 @@ REFUSED = [
     (["nonsense"], 1),
     (["listeners"], []),
     (["listeners"], None),
-    (["listeners", 0, "mode"], "gateway"),
+    (["listeners", 0, "mode"], "transparent"),
     (["authorization_servers", "a b"], {"issuer": "https://example.okta.com"}),
     (["authorization_servers", "org", "issuer"], "example.okta.com"),
     (["agents", "agent1", "auth", "key_file"], None),
