@@ -31,6 +31,65 @@ static void add_breaker(void *arg, const struct th_breaker_shown *shown)
     th_buf_printf(out, "\"} %d\n", (int)shown->state);
 }
 
+/* One series a server that has granted something: users have none, they are without bound. */
+struct quota_row {
+    const char *name, *help;
+    uint64_t (*get)(const struct th_quota_shown *shown);
+};
+
+struct quota_page {
+    struct th_buf *out;
+    const struct quota_row *row;
+};
+
+static uint64_t get_exchanges(const struct th_quota_shown *shown)
+{
+    return shown->exchanges;
+}
+
+static uint64_t get_most(const struct th_quota_shown *shown)
+{
+    return shown->most;
+}
+
+static uint64_t get_warned(const struct th_quota_shown *shown)
+{
+    return shown->warned;
+}
+
+static uint64_t get_limit(const struct th_quota_shown *shown)
+{
+    return shown->limit;
+}
+
+static const struct quota_row quota_rows[] = {
+    {"tokenhop_month_exchanges", "Exchanges that the server has granted in this month (UTC)",
+     get_exchanges},
+    {"tokenhop_month_user_exchanges_most", "Of these, those of the user who had most", get_most},
+    {"tokenhop_month_users_warned", "Users who have reached the quota's warning in this month",
+     get_warned},
+    {"tokenhop_quota_user_exchanges", "Exchanges a user and month, as configured; 0: not said",
+     get_limit},
+};
+
+static void add_quota(void *arg, const struct th_quota_shown *shown)
+{
+    const struct quota_page *page = arg;
+    th_buf_printf(page->out, "%s{authorization_server=\"", page->row->name);
+    add_label(page->out, shown->server);
+    th_buf_printf(page->out, "\"} %llu\n", (unsigned long long)page->row->get(shown));
+}
+
+static void add_quotas(struct th_buf *out, struct th_quotas *quotas)
+{
+    for (size_t i = 0; i < TH_COUNT_OF(quota_rows); i++) {
+        struct quota_page page = {out, &quota_rows[i]};
+        th_buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", page.row->name, page.row->help,
+                      page.row->name);
+        th_quotas_show(quotas, add_quota, &page);
+    }
+}
+
 int th_route_metrics(struct th_admin_request *request, struct th_admin_answer *answer)
 {
     struct th_admin *admin = request->admin;
@@ -57,5 +116,6 @@ int th_route_metrics(struct th_admin_request *request, struct th_admin_answer *a
                        "1 open (at rest), 2 probing, 3 recovering\n"
                        "# TYPE tokenhop_breaker_state gauge\n");
     th_breakers_show(admin->breakers, add_breaker, out);
+    add_quotas(out, th_broker_quotas(admin->broker));
     return 0;
 }

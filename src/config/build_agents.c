@@ -190,6 +190,17 @@ struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uin
     return file;
 }
 
+/* Rounded up: who may have 3 is not warned at the second. */
+static void build_quota(const struct th_raw_quota *raw, struct th_config_quota *ret_quota)
+{
+    struct th_errinfo ignored;
+    unsigned percent;
+    if (raw->warn_at.ptr == NULL || th_text_to_percent(raw->warn_at, &percent, &ignored) < 0)
+        return; /* was reported */
+    ret_quota->exchanges_per_user_month = raw->exchanges_per_user_month;
+    ret_quota->warn_at = (raw->exchanges_per_user_month * percent + 99) / 100;
+}
+
 void th_build_servers(struct th_loader *loader)
 {
     static const struct th_str assertion_typs[] = {TH_STR(""), TH_STR("JWT"),
@@ -208,6 +219,7 @@ void th_build_servers(struct th_loader *loader)
         servers[i].assertion_typ = assertion_typs[raw->assertion_typ];
         servers[i].client_id_in_body = raw->client_id_in_body;
         servers[i].assertion_nbf = raw->assertion_nbf;
+        build_quota(&raw->quota, &servers[i].quota);
         servers[i].token_endpoint = raw->token_endpoint;
         servers[i].revocation_endpoint = raw->revocation_endpoint;
         servers[i].jwks_uri = raw->jwks_uri;

@@ -39,6 +39,11 @@ struct th_raw_listener {
     struct th_str agent;
 };
 
+struct th_raw_quota {
+    uint64_t exchanges_per_user_month;
+    struct th_str warn_at;
+};
+
 struct th_raw_server {
     struct th_raw_head head;
     struct th_str issuer;
@@ -51,6 +56,7 @@ struct th_raw_server {
     unsigned assertion_typ;
     bool client_id_in_body;
     bool assertion_nbf;
+    struct th_raw_quota quota;
 };
 
 struct th_raw_key {

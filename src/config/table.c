@@ -52,6 +52,21 @@ static const struct th_config_key listener_keys[] = {
 static const struct th_section listener_section = {
     SECTION("listener", struct th_raw_listener, listener_keys), .has_head = true};
 
+static const struct th_config_key quota_keys[] = {
+    {.name = "exchanges_per_user_month",
+     COUNT(struct th_raw_quota, exchanges_per_user_month),
+     .min = 1,
+     .max = 1000000000,
+     .required = true,
+     .doc = "Exchanges that a user may have in a month. Okta bundles 250 with single sign-on."},
+    {.name = "warn_at",
+     .type = TH_KEY_PERCENT,
+     TEXT(struct th_raw_quota, warn_at),
+     .default_text = "80%",
+     .doc = "The part of them at which a warning is logged, once a user and month."},
+};
+static const struct th_section quota_section = {SECTION("quota", struct th_raw_quota, quota_keys)};
+
 static const struct th_config_key server_keys[] = {
     {.name = "issuer",
      .type = TH_KEY_URL,
@@ -106,6 +121,12 @@ static const struct th_config_key server_keys[] = {
      .default_text = "false",
      .doc = "Puts into client assertions too from when they hold (nbf), for a server that asks for "
             "it, as Microsoft Entra does."},
+    {.name = "quota",
+     OBJECT(struct th_raw_server, quota, quota_section),
+     .doc =
+         "How many exchanges this server grants a user, if it counts them: tokenhop counts along, "
+         "warns before they are used up, and refuses nobody. Count begins anew with each month "
+         "(UTC) and each start of tokenhop."},
 };
 static const struct th_section server_section = {
     SECTION("authorization_server", struct th_raw_server, server_keys), .has_head = true};

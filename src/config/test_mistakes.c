@@ -49,6 +49,9 @@ struct mistake_case {
 #define LISTENER "{\"name\": \"in\", \"address\": \"127.0.0.1:8080\", \"agent\": \"agent1\"}"
 #define UNMATCHED "\"unmatched\": \"deny\""
 #define URL "\"https://agent2.example.com/a2a/\""
+#define QUOTA(rest)                                                                                \
+    "{\"issuer\": \"https://example.okta.com\", \"quota\": {\"exchanges_per_user_month\": " rest   \
+    "}}"
 #define ORG "{\"issuer\": \"https://example.okta.com\"}"
 #define KEY_FILE "\"key_file\": \"rsa.pem\", \"kid\": \"k1\""
 #define KEY_FILE_2 "\"key_file\": \"rsa.pem\""
@@ -394,6 +397,18 @@ static const struct mistake_case cases[] = {
      "\"none\" has no \"secret_file\"", "proves nothing"},
     {ORG, "{\"issuer\": \"https://example.okta.com\", \"assertion_typ\": @\"jwt\"}",
      "$.authorization_servers.org.assertion_typ", "", "\"JWT\""},
+    {ORG, "{\"issuer\": \"https://example.okta.com\", \"quota\": @{\"warn_at\": \"80%\"}}",
+     "$.authorization_servers.org.quota", "\"exchanges_per_user_month\" is missing", ""},
+    {ORG, QUOTA("@0, \"warn_at\": \"80%\""),
+     "$.authorization_servers.org.quota.exchanges_per_user_month", "from 1 to", ""},
+    {ORG, QUOTA("3, \"warn_at\": @\"0%\""), "$.authorization_servers.org.quota.warn_at",
+     "not a percentage", "\"1%\" to \"100%\""},
+    {ORG, QUOTA("3, \"warn_at\": @\"101%\""), "$.authorization_servers.org.quota.warn_at",
+     "not a percentage", ""},
+    {ORG, QUOTA("3, \"warn_at\": @\"80\""), "$.authorization_servers.org.quota.warn_at",
+     "not a percentage", ""},
+    {ORG, QUOTA("3, \"warn_at\": @\"080%\""), "$.authorization_servers.org.quota.warn_at",
+     "not a percentage", ""},
     {"\"rsa.pem\"", "@\"public.jwk\", \"alg\": \"ES256\"", "$.agents.agent1.auth.key_file",
      "no private part", "not the public one"},
     {"\"rsa.pem\"", "@\"broken.jwk\"", "$.agents.agent1.auth.key_file",

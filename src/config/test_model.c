@@ -36,6 +36,7 @@ static const char whole[] =
     "  \"custom\": {\"issuer\": \"https://example.okta.com/oauth2/aus1\", \"ca_file\": \"ca.pem\",\n"
     "    \"revocation_endpoint\": \"https://other.example/revoke\",\n"
     "    \"assertion_audience\": \"issuer\", \"client_id_in_body\": true,\n"
+    "    \"quota\": {\"exchanges_per_user_month\": 3, \"warn_at\": \"50%\"},\n"
     "    \"assertion_typ\": \"client-authentication+jwt\"},\n"
     "  \"other\": {\"issuer\": \"http://idp.example/realms/x/\", \"allow_cleartext\": true,\n"
     "    \"token_endpoint\": \"http://idp.example/token?a=b\"},\n"
@@ -151,6 +152,8 @@ static void test_defaults(void **state)
     assert_false(v->servers[0].allow_cleartext);
     assert_false(v->servers[0].assertion_audience_issuer);
     assert_false(v->servers[0].client_id_in_body);
+    assert_int_equal(v->servers[0].quota.exchanges_per_user_month, 0);
+    assert_int_equal(v->servers[0].quota.warn_at, 0);
     assert_int_equal(v->servers[0].assertion_typ.len, 0);
     th_config_unref(config);
 }
@@ -172,6 +175,8 @@ static void test_servers(void **state)
     assert_file(v->servers[1].ca_file, "ca.pem");
     assert_true(v->servers[1].assertion_audience_issuer);
     assert_true(v->servers[1].client_id_in_body);
+    assert_int_equal(v->servers[1].quota.exchanges_per_user_month, 3);
+    assert_int_equal(v->servers[1].quota.warn_at, 2);
     assert_str(v->servers[1].assertion_typ, "client-authentication+jwt");
     assert_str(v->servers[2].issuer, "http://idp.example/realms/x/");
     assert_str(v->servers[2].token_endpoint, "http://idp.example/token?a=b");

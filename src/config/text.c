@@ -239,6 +239,22 @@ int th_text_to_address(struct th_str text, struct sockaddr_storage *ret_address,
     return 0;
 }
 
+int th_text_to_percent(struct th_str text, unsigned *ret_percent, struct th_errinfo *reterr)
+{
+    uint64_t percent = 0;
+    bool ends = text.len > 1 && text.ptr[0] != '0' && text.ptr[text.len - 1] == '%';
+    if (!ends || th_str_to_u64((struct th_str){text.ptr, text.len - 1}, 100, &percent) < 0)
+        return bad(reterr, "this is not a percentage", "write \"1%\" to \"100%\"");
+    *ret_percent = (unsigned)percent;
+    return 0;
+}
+
+int th_text_check_percent(struct th_str text, struct th_errinfo *reterr)
+{
+    unsigned percent;
+    return th_text_to_percent(text, &percent, reterr);
+}
+
 static bool read_port(struct th_str text, uint16_t *ret_port)
 {
     uint64_t port = 0;

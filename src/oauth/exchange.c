@@ -209,6 +209,7 @@ static void report_sent(struct th_exchange *ex)
     else
         ex->result.n_legs = (unsigned)at + 1;
     report->name = th_exchange_leg(ex)->name;
+    report->server = th_exchange_server(ex);
     report->endpoint = th_exchange_endpoint(ex);
     report->status = 0;
     ex->sent_us = th_clock_precise_us();
@@ -339,6 +340,7 @@ static enum th_exchange_state accept_answer(struct th_exchange *ex)
     const char *why = NULL, *oddity = NULL, *note = NULL;
     th_exchange_note_accepted(ex);
     th_refused_forget(ex);
+    ex->result.legs[th_exchange_report_at(ex)].was_granted = true;
     int error =
         ex->answer.token != NULL ? th_jwt_parse(th_secret_expose(ex->answer.token), &jwt) : 0;
     if (error == TH_E_NOMEM)

@@ -14,6 +14,8 @@ int th_broker_new(const struct th_broker_options *options, struct th_broker **re
     broker->no_memory = th_refusal_new(TH_E_NOMEM, -1);
     broker->stopped = th_refusal_new(TH_E_EXCHANGE_DOWN, -1);
     int error = th_cache_init(&broker->cache, options->max_entries, options->max_bytes);
+    if (error == 0)
+        error = th_quotas_new(broker->clock, 0, &broker->quotas);
     if (error == 0 && (broker->no_memory == NULL || broker->stopped == NULL))
         error = TH_E_NOMEM;
     if (error != 0) {
@@ -32,6 +34,7 @@ struct th_broker *th_broker_free(struct th_broker *broker)
     th_cache_fini(&broker->cache);
     th_refusal_unref(broker->no_memory);
     th_refusal_unref(broker->stopped);
+    th_quotas_free(broker->quotas);
     th_directory_unref(broker->directory);
     pthread_mutex_destroy(&broker->directory_lock);
     th_free(broker);
@@ -437,4 +440,9 @@ void th_broker_count(const struct th_broker *broker, struct th_broker_figures *r
         .waiting = atomic_load_explicit(&broker->n_waiting, memory_order_relaxed),
         .lost = atomic_load_explicit(&broker->n_lost, memory_order_relaxed),
     };
+}
+
+struct th_quotas *th_broker_quotas(struct th_broker *broker)
+{
+    return broker->quotas;
 }

@@ -37,6 +37,7 @@ struct th_broker {
     struct th_refusal
         *no_memory;             /* made beforehand: for those who must be told when there is none */
     struct th_refusal *stopped; /* likewise */
+    struct th_quotas *quotas;
     pthread_mutex_t directory_lock;
     struct th_directory
         *directory; /* counted; of the configuration in force; NULL before there is one */

@@ -308,12 +308,45 @@ static void count_end(struct th_flight *flight, int error)
                           th_clock_precise_us() - flight->started_us);
 }
 
+/* Whose it was can be looked up by the fingerprint: the access and audit log have the same. */
+static void say_quota(const struct th_flight *flight,
+                      const struct th_config_authorization_server *server, uint64_t count)
+{
+    const struct th_cache_key *key = &flight->entry->key;
+    char subject[TH_FINGERPRINT_LEN + 1];
+    th_secret_fingerprint(key->subject, sizeof key->subject, subject);
+    TH_LOG(flight->desk->worker->log, TH_LEVEL_WARN, "quota.near",
+           "A user has had most of the exchanges that an authorization server grants in a month",
+           TH_LOG_STR("authorization_server", server->name), TH_LOG_TEXT("subject", subject),
+           TH_LOG_TEXT("connection", flight->connection), TH_LOG_UINT("exchanges", count),
+           TH_LOG_UINT("quota", server->quota.exchanges_per_user_month));
+}
+
+/* Each server that has granted something, once an exchange. */
+static void count_granted(const struct th_flight *flight, const struct th_exchange_result *result)
+{
+    struct th_quotas *quotas = flight->desk->broker->quotas;
+    for (unsigned i = 0; i < result->n_legs; i++) {
+        const struct th_config_authorization_server *server = result->legs[i].server;
+        bool is_first = result->legs[i].was_granted;
+        for (unsigned k = 0; is_first && k < i; k++)
+            is_first = !result->legs[k].was_granted || result->legs[k].server != server;
+        if (!is_first)
+            continue;
+        uint64_t count = th_quotas_count(quotas, server, th_str_of(result->subject.iss),
+                                         th_str_of(result->subject.sub));
+        if (count > 0)
+            say_quota(flight, server, count);
+    }
+}
+
 static void on_exchange_end(void *arg, const struct th_exchange_result *result)
 {
     struct th_flight *flight = arg;
     struct th_injected injected;
     struct th_exchange_result unusable;
     flight->exchange = NULL;
+    count_granted(flight, result);
     if (result->error == 0) {
         unusable = *result;
         unusable.error = th_inject_make(flight->inject, result, &injected, unusable.detail);

@@ -58,6 +58,12 @@ struct th_config_caller {
     uint8_t digest[32];
 };
 
+/* How many exchanges an authorization server grants a user (quota.h of token). */
+struct th_config_quota {
+    uint64_t exchanges_per_user_month; /* 0: it is not said */
+    uint64_t warn_at;                  /* so many of them; 0 without */
+};
+
 struct th_config_authorization_server {
     struct th_str name;
     struct th_str issuer; /* byte for byte as configured */
@@ -73,6 +79,7 @@ struct th_config_authorization_server {
     bool client_id_in_body;         /* beside a client assertion */
     bool is_okta;                   /* its endpoints follow from the form of its issuer */
     bool assertion_nbf;             /* client assertions say from when they hold */
+    struct th_config_quota quota;
 };
 
 enum th_auth_method {

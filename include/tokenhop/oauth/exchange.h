@@ -37,9 +37,11 @@
 #define TH_CHALLENGE_MAX 960
 
 struct th_exchange_leg_report {
-    const char *name;       /* "id_jag", "access_token": constant text */
+    const char *name; /* "id_jag", "access_token": constant text */
+    const struct th_config_authorization_server *server;
     struct th_str endpoint; /* of the configuration or the server's metadata */
     int status;             /* HTTP; 0: no answer */
+    bool was_granted;       /* a token or values came, whatever became of them */
     int64_t duration_us;
 };
 

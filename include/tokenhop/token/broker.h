@@ -19,6 +19,7 @@
 #include "tokenhop/observe/access.h"
 #include "tokenhop/token/credential.h"
 #include "tokenhop/token/directory.h"
+#include "tokenhop/token/quota.h"
 
 struct th_broker;
 struct th_broker_desk;
@@ -192,5 +193,7 @@ struct th_broker_figures {
     uint64_t lost; /* messages to workers whose mailbox was full, since start */
 };
 void th_broker_count(const struct th_broker *broker, struct th_broker_figures *ret_figures);
+/* How many exchanges authorization servers have granted, and to whom how many. The broker's. */
+struct th_quotas *th_broker_quotas(struct th_broker *broker);
 
 #endif
