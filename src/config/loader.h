@@ -71,6 +71,7 @@ void th_build_callers(struct th_loader *loader);
 void th_build_listeners(struct th_loader *loader);
 void th_build_connections(struct th_loader *loader);
 void th_build_admin(struct th_loader *loader);
+void th_build_telemetry(struct th_loader *loader);
 void th_build_rest(struct th_loader *loader);
 void th_build_interception(struct th_loader *loader); /* after the connections */
 

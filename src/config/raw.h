@@ -231,6 +231,16 @@ struct th_raw_admin {
     struct th_raw_key token;
 };
 
+struct th_raw_telemetry {
+    struct th_str otlp_endpoint;
+    struct th_str authorization_file;
+    struct th_str ca_file;
+    bool allow_cleartext;
+    struct th_str service_name;
+    uint64_t sample_percent;
+    int64_t metrics_interval_ms;
+};
+
 struct th_raw_root {
     struct th_str schema;
     struct th_raw_objects listeners;
@@ -251,6 +261,7 @@ struct th_raw_root {
     struct th_raw_interception interception;
     struct th_raw_admin admin;
     struct th_raw_objects callers;
+    struct th_raw_telemetry telemetry;
 };
 
 #endif

@@ -687,6 +687,9 @@ static const struct th_config_key root_keys[] = {
      .doc =
          "Where a running tokenhop is looked at and steered (`tokenhop ctl`). Without it there is "
          "no such place."},
+    {.name = "telemetry",
+     OBJECT(struct th_raw_root, telemetry, th_section_telemetry),
+     .doc = "Traces and metrics for an OpenTelemetry collector. Without it none are exported."},
     {.name = "revoke_on_exit",
      BOOLEAN(struct th_raw_root, revoke_on_exit),
      .default_text = "false",

@@ -42,5 +42,7 @@ extern const struct th_section th_section_auth;
 extern const struct th_section th_section_connection;
 /* table_gate.c */
 extern const struct th_section th_section_caller;
+/* table_telemetry.c */
+extern const struct th_section th_section_telemetry;
 
 #endif

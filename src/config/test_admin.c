@@ -1,4 +1,4 @@
-/* The admin listener's section: what it becomes, and its mistakes. */
+/* The sections of the admin listener and of telemetry: what they become, and their mistakes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +15,7 @@
 
 static char *folder;
 
+/* `admin`: what follows "admin": in the file, further members too. */
 static int load(const char *admin, struct th_config **ret_config,
                 struct th_config_mistakes *mistakes)
 {
@@ -98,6 +99,36 @@ static void addresses(void **state)
     }
 }
 
+#define WITH "{\"address\": \"unix:a\"}, \"telemetry\": "
+
+static void telemetry(void **state)
+{
+    struct th_config *config = load_well(WITH "{\"otlp_endpoint\": \"http://127.0.0.1:4318/\"}");
+    const struct th_config_telemetry *telemetry = &th_config_get(config)->telemetry;
+    assert_str(telemetry->otlp_endpoint, "http://127.0.0.1:4318");
+    assert_str(telemetry->service_name, "tokenhop");
+    assert_int_equal(telemetry->sample_percent, 100);
+    assert_int_equal(telemetry->metrics_interval_ms, 60000);
+    assert_null(telemetry->authorization);
+    th_config_unref(config);
+
+    config = load_well(WITH "{\"otlp_endpoint\": \"http://collector.example/otlp\",\n"
+                            " \"allow_cleartext\": true, \"authorization_file\": \"admin.token\",\n"
+                            " \"service_name\": \"edge\", \"sample_percent\": 0,\n"
+                            " \"metrics_interval\": \"0s\"}");
+    telemetry = &th_config_get(config)->telemetry;
+    assert_str(telemetry->otlp_endpoint, "http://collector.example/otlp");
+    assert_str(th_secret_expose(telemetry->authorization), "0123456789abcdef-._~+/==");
+    assert_str(telemetry->service_name, "edge");
+    assert_int_equal(telemetry->sample_percent, 0);
+    assert_int_equal(telemetry->metrics_interval_ms, 0);
+    th_config_unref(config);
+
+    config = load_well("");
+    assert_int_equal(th_config_get(config)->telemetry.otlp_endpoint.len, 0);
+    th_config_unref(config);
+}
+
 #define LONG "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static void mistakes_are_told(void **state)
@@ -127,6 +158,15 @@ static void mistakes_are_told(void **state)
         {"{\"address\": \"unix:a\", \"token_file\": \"admin.token\",\n"
          "  \"token\": {\"env\": \"TH_TEST_ADMIN\"}}",
          "$.admin.token", "both are given", ""},
+        {WITH "{}", "$.telemetry", "the key \"otlp_endpoint\" is missing", ""},
+        {WITH "{\"otlp_endpoint\": \"http://c.example\"}", "$.telemetry.otlp_endpoint", "cleartext",
+         "https"},
+        {WITH "{\"otlp_endpoint\": \"https://c.example/?a=b\"}", "$.telemetry.otlp_endpoint",
+         "query", "leave it out"},
+        {WITH "{\"otlp_endpoint\": \"https://c.example\", \"sample_percent\": 101}",
+         "$.telemetry.sample_percent", "out of range", ""},
+        {WITH "{\"otlp_endpoint\": \"https://c.example\", \"authorization_file\": \"lines.token\"}",
+         "$.telemetry.authorization_file", "no Authorization field", "one line"},
     };
     assert_int_equal(setenv("TH_TEST_ADMIN", "0123456789abcdefg", 1), 0);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -149,6 +189,7 @@ static int set_up(void **state)
     test_write_file(folder, "admin.token", "0123456789abcdef-._~+/==\n", 0600);
     test_write_file(folder, "open.token", "0123456789abcdef\n", 0644);
     test_write_file(folder, "short.token", "0123456789abcde\n", 0600);
+    test_write_file(folder, "lines.token", "Bearer a\nb", 0600);
     test_write_file(folder, "odd.token", "0123456789 abcdef\n", 0600);
     return 0;
 }
@@ -165,6 +206,7 @@ int main(void)
         cmocka_unit_test(unless_said_there_is_none),
         cmocka_unit_test(a_unix_socket),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(telemetry),
         cmocka_unit_test(mistakes_are_told),
     };
     return cmocka_run_group_tests_name("config: admin", tests, set_up, tear_down);

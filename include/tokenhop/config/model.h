@@ -446,6 +446,17 @@ struct th_config_interception {
     struct th_secret *key;      /* PEM; NULL where the files were not read */
 };
 
+/* Traces and metrics for a collector (OTLP over HTTP). */
+struct th_config_telemetry {
+    struct th_str otlp_endpoint;     /* without a slash at the end; empty: nothing is exported */
+    struct th_secret *authorization; /* the whole field value; NULL: none */
+    struct th_str ca_file;           /* empty: the system's store */
+    bool allow_cleartext;
+    struct th_str service_name;
+    uint64_t sample_percent;     /* of traces that begin here */
+    int64_t metrics_interval_ms; /* 0: never */
+};
+
 /* What a snapshot holds; all of it constant once loaded. */
 struct th_config_view {
     const struct th_config_listener *listeners;
@@ -475,6 +486,7 @@ struct th_config_view {
     struct th_config_log log;
     struct th_config_admin admin;
     struct th_config_interception interception;
+    struct th_config_telemetry telemetry;
     uint64_t workers; /* never 0: one a core was filled in */
 };
 
