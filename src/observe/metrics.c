@@ -13,14 +13,7 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/secret.h"
 
-struct row {
-    const char *name;
-    const char *type;
-    const char *labels;
-    const char *help;
-};
-
-static const struct row rows[TH_METRIC_COUNT] = {
+static const struct th_metrics_row rows[TH_METRIC_COUNT] = {
 #define TH_COUNTER(symbol, ...) [TH_METRIC_##symbol] = ROW("counter", __VA_ARGS__),
 #define TH_GAUGE(symbol, ...) [TH_METRIC_##symbol] = ROW("gauge", __VA_ARGS__),
 #define TH_HISTOGRAM(symbol, ...)
@@ -31,7 +24,7 @@ static const struct row rows[TH_METRIC_COUNT] = {
 #include "tokenhop/observe/metrics.def"
 };
 
-static const struct row histogram_rows[TH_HISTOGRAM_COUNT] = {
+static const struct th_metrics_row histogram_rows[TH_HISTOGRAM_COUNT] = {
 #define TH_COUNTER(symbol, ...)
 #define TH_GAUGE(symbol, ...)
 #define TH_HISTOGRAM(symbol, name_, help_)                                                         \
@@ -146,6 +139,34 @@ uint64_t th_metrics_sum_observed(const struct th_metrics *metrics, enum th_histo
     return sum;
 }
 
+const struct th_metrics_row *th_metrics_row(enum th_metric metric)
+{
+    return &rows[metric];
+}
+
+const struct th_metrics_row *th_metrics_histogram_row(enum th_histogram histogram)
+{
+    return &histogram_rows[histogram];
+}
+
+const char *th_metrics_bound_text(size_t bucket)
+{
+    return bounds[bucket].seconds;
+}
+
+uint64_t th_metrics_read_histogram(const struct th_metrics *metrics, enum th_histogram histogram,
+                                   uint64_t ret_buckets[TH_HISTOGRAM_BUCKETS])
+{
+    uint64_t sum_us = 0;
+
+    for (size_t bucket = 0; bucket < TH_HISTOGRAM_BUCKETS; bucket++)
+        ret_buckets[bucket] = sum_bucket(metrics, histogram, bucket);
+    for (unsigned i = 0; i <= metrics->n_workers; i++)
+        sum_us +=
+            atomic_load_explicit(&metrics->shards[i].sums_us[histogram], memory_order_relaxed);
+    return sum_us;
+}
+
 const char *th_metrics_name(enum th_metric metric)
 {
     return rows[metric].name;
@@ -159,7 +180,7 @@ static void write_head(struct th_buf *buf, const char *name, const char *type, c
 static void write_rows(const struct th_metrics *metrics, struct th_buf *buf)
 {
     for (enum th_metric i = 0; i < TH_METRIC_COUNT; i++) {
-        const struct row *row = &rows[i];
+        const struct th_metrics_row *row = &rows[i];
         if (i == 0 || strcmp(row->name, rows[i - 1].name) != 0)
             write_head(buf, row->name, row->type, row->help);
         const char *open = row->labels[0] != '\0' ? "{" : "";
@@ -171,9 +192,8 @@ static void write_rows(const struct th_metrics *metrics, struct th_buf *buf)
 
 static void write_errors(const struct th_metrics *metrics, struct th_buf *buf)
 {
-    static const char name[] = "tokenhop_errors_total";
-    write_head(buf, name, "counter",
-               "Hops that failed, by the code of the answer and what happened");
+    static const char name[] = TH_METRICS_ERRORS_NAME;
+    write_head(buf, name, "counter", TH_METRICS_ERRORS_HELP);
     for (int i = TH_ERROR_INDEX_NONE + 1; i < TH_ERROR_COUNT; i++) {
         const struct th_error_row *row = th_error_get(-i);
         th_buf_printf(buf, "%s{code=\"%s\",error=\"%s\"} %llu\n", name, row->code, row->name,
@@ -184,17 +204,15 @@ static void write_errors(const struct th_metrics *metrics, struct th_buf *buf)
 static void write_histogram(const struct th_metrics *metrics, enum th_histogram histogram,
                             struct th_buf *buf)
 {
-    const struct row *row = &histogram_rows[histogram];
+    const struct th_metrics_row *row = &histogram_rows[histogram];
     write_head(buf, row->name, row->type, row->help);
-    uint64_t below = 0, sum_us = 0;
+    uint64_t below = 0, buckets[TH_HISTOGRAM_BUCKETS];
+    uint64_t sum_us = th_metrics_read_histogram(metrics, histogram, buckets);
     for (size_t bucket = 0; bucket < TH_HISTOGRAM_BUCKETS; bucket++) {
-        below += sum_bucket(metrics, histogram, bucket);
+        below += buckets[bucket];
         th_buf_printf(buf, "%s_bucket{le=\"%s\"} %llu\n", row->name, bounds[bucket].seconds,
                       (unsigned long long)below);
     }
-    for (unsigned i = 0; i <= metrics->n_workers; i++)
-        sum_us +=
-            atomic_load_explicit(&metrics->shards[i].sums_us[histogram], memory_order_relaxed);
     th_buf_printf(buf, "%s_sum %llu.%06llu\n%s_count %llu\n", row->name,
                   (unsigned long long)(sum_us / 1000000), (unsigned long long)(sum_us % 1000000),
                   row->name, (unsigned long long)below);

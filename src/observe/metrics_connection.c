@@ -142,6 +142,21 @@ void th_metrics_sum_connection(struct th_metrics *metrics, struct th_str name,
     pthread_mutex_unlock(&metrics->rows.lock);
 }
 
+bool th_metrics_row_of_connection(struct th_metrics *metrics, unsigned row, struct th_str *ret_name,
+                                  struct th_metrics_connection_figures *ret_figures)
+{
+    struct th_metrics_rows *rows = &metrics->rows;
+    pthread_mutex_lock(&rows->lock);
+    bool is_others = row == rows->n_named && rows->has_others;
+    bool found = row < rows->n_named || is_others;
+    if (found) {
+        *ret_name = is_others ? TH_STR("(others)") : th_str_of(rows->named[row]);
+        sum_row(metrics, is_others ? LAST_ROW : row, ret_figures);
+    }
+    pthread_mutex_unlock(&rows->lock);
+    return found;
+}
+
 static void write_row(const struct th_metrics *metrics, unsigned row, const char *name,
                       bool is_hits, struct th_buf *buf)
 {

@@ -19,6 +19,16 @@ struct th_metrics_rows {
     bool has_others;
 };
 
+/* A row of the table. */
+struct th_metrics_row {
+    const char *name;
+    const char *type;
+    const char *labels;
+    const char *help;
+};
+#define TH_METRICS_ERRORS_NAME "tokenhop_errors_total"
+#define TH_METRICS_ERRORS_HELP "Hops that failed, by the code of the answer and what happened"
+
 struct th_metrics {
     unsigned n_workers;
     int64_t start_wall_ms;
@@ -45,5 +55,16 @@ static inline int th_metrics_error_index(int error)
 void th_metrics_rows_init(struct th_metrics_rows *rows);
 void th_metrics_rows_fini(struct th_metrics *metrics);
 void th_metrics_write_connections(struct th_metrics *metrics, struct th_buf *buf);
+/* The next connection that has a row, or the others together; false: there is none more. */
+bool th_metrics_row_of_connection(struct th_metrics *metrics, unsigned row, struct th_str *ret_name,
+                                  struct th_metrics_connection_figures *ret_figures);
+
+/* metrics.c */
+const struct th_metrics_row *th_metrics_row(enum th_metric metric);
+const struct th_metrics_row *th_metrics_histogram_row(enum th_histogram histogram);
+const char *th_metrics_bound_text(size_t bucket); /* in seconds */
+/* Observations by bucket; returns the sum of all in microseconds. */
+uint64_t th_metrics_read_histogram(const struct th_metrics *metrics, enum th_histogram histogram,
+                                   uint64_t ret_buckets[TH_HISTOGRAM_BUCKETS]);
 
 #endif

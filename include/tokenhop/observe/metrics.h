@@ -115,5 +115,7 @@ const char *th_metrics_name(enum th_metric metric); /* "tokenhop_requests_total"
 /* The Prometheus text format, version 0.0.4, with what the process itself tells: memory held in
  * secrets, failed checks, processor time, memory, descriptors. */
 void th_metrics_write_prometheus(struct th_metrics *metrics, struct th_buf *buf);
+/* The rows of the table, errors and requests by connection as OTLP's list of metrics, in JSON. */
+void th_metrics_write_otlp(struct th_metrics *metrics, int64_t wall_ms, struct th_buf *buf);
 
 #endif
