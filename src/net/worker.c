@@ -117,6 +117,7 @@ int th_worker_new(const struct th_worker_options *options, struct th_worker **re
     worker->helpers = options->helpers;
     worker->log = options->log;
     worker->metrics = options->metrics;
+    worker->spans = options->spans;
     worker->now_ms = th_clock_monotonic_ms(worker->clock);
     th_wheel_init(&worker->wheel, worker->now_ms);
     th_chunk_pool_init(&worker->chunks,

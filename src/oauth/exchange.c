@@ -258,6 +258,7 @@ static void on_fetch(void *arg, int error, const struct th_fetch_response *respo
         report->status = response->status;
         th_exchange_note_nonce(ex, response);
     }
+    th_exchange_tell_leg(ex, error, duration_us);
     if (ex->is_revoking && (error == 0 || !ex->only_revokes)) {
         th_exchange_read_revoked(ex, response);
     } else if (error == 0) {
@@ -521,6 +522,8 @@ struct th_exchange *th_exchange_new(struct th_exchanger *exchanger,
         if (ex->subject_token == NULL)
             return th_exchange_free(ex);
     }
+    if (request->trace != NULL)
+        ex->trace = *request->trace;
     th_timer_set(&ex->worker->wheel, &ex->deadline, request->deadline_ms);
     ex->whole_ms = request->deadline_ms - th_clock_monotonic_ms(ex->worker->clock);
     return ex;

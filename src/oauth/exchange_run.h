@@ -5,6 +5,7 @@
 #include "exchange_private.h"
 #include "tokenhop/oauth/jwks.h"
 #include "tokenhop/oauth/metadata.h"
+#include "tokenhop/observe/trace.h"
 
 #define TH_EXCHANGE_MAGIC 0x7e8c4a11u
 
@@ -49,6 +50,7 @@ struct th_exchange {
     void *arg;
     const struct th_exchange_observer *observer; /* NULL: nobody watches; see watch.h */
     void *observer_arg;
+    struct th_trace trace; /* legs are spans below it; not sampled: none are told */
 
     struct th_config *config; /* counted; NULL in tests without one */
     const struct th_config_agent *agent;
@@ -140,6 +142,9 @@ void th_exchange_drop_grant(struct th_exchange *ex);
 /* exchange_documents.c: what waits for documents of authorization servers. */
 enum th_exchange_state th_exchange_enter_verify(struct th_exchange *ex);
 enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex);
+
+/* exchange_span.c: the try has ended, with its report written. */
+void th_exchange_tell_leg(struct th_exchange *ex, int error, int64_t duration_us);
 
 /* The place in result.legs of what is under way. */
 static inline size_t th_exchange_report_at(const struct th_exchange *ex)

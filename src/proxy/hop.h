@@ -27,6 +27,7 @@
 #include "tokenhop/net/dial.h"
 #include "tokenhop/observe/access.h"
 #include "tokenhop/observe/log.h"
+#include "tokenhop/observe/span.h"
 #include "tokenhop/observe/trace.h"
 
 /* X(STATE, function, "name"); what may follow what: next_states in hop.c. */

@@ -26,6 +26,7 @@ void th_hop_ensure_trace(struct th_hop *hop)
     if (hop->request_body.room != NULL && hop->request.traceparent >= 0)
         parent = hop->request.fields[hop->request.traceparent].value;
     (void)th_trace_start(parent, &hop->trace);
+    th_spans_sample(hop->desk->worker->spans, &hop->trace);
     hop->has_trace = true;
 }
 
@@ -217,6 +218,44 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
     th_access_write(hop->desk->access_log, &record);
 }
 
+static void tell_span(struct th_hop *hop, int64_t duration_us)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    char text[TH_ADDRESS_TEXT_MAX];
+    char subject[TH_FINGERPRINT_LEN + 1] = "";
+
+    th_hop_ensure_trace(hop);
+    if (!th_spans_wants(hop->desk->worker->spans, &hop->trace))
+        return;
+    struct th_span span = {
+        .kind = TH_SPAN_HOP,
+        .trace = hop->trace,
+        .start_wall_us = th_clock_wall_ms(hop->desk->worker->clock) * 1000 - duration_us,
+        .duration_us = duration_us,
+        .status = hop->status,
+        .error = hop->error,
+        .cache = (enum th_cache_state)hop->cache_state,
+        .port = hop->url.port,
+    };
+    if (hop->request_body.room != NULL)
+        TH_SPAN_SET(span.method, hop->request.method_text);
+    if (hop->url.host.len > 0) {
+        TH_SPAN_SET(span.scheme, th_scheme_text(hop->url.scheme));
+        TH_SPAN_SET(span.host, hop->url.host);
+        TH_SPAN_SET(span.path, hop->url.path);
+    }
+    TH_SPAN_SET(span.listener, th_str_of(hop->session->listener->name));
+    if (hop->agent != NULL)
+        TH_SPAN_SET(span.agent, hop->agent->name);
+    if (connection != NULL)
+        TH_SPAN_SET(span.connection, connection->name);
+    TH_SPAN_SET(span.client, client_text(hop, text));
+    if (hop->subject_known)
+        th_secret_fingerprint(hop->key.subject, sizeof hop->key.subject, subject);
+    TH_SPAN_SET(span.subject, th_str_of(subject));
+    th_spans_put(hop->desk->worker->spans, &span);
+}
+
 static void count_connection(struct th_hop *hop)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
@@ -254,6 +293,8 @@ enum th_hop_step th_hop_state_record(struct th_hop *hop)
     int64_t duration_us = th_clock_precise_us() - hop->started_us;
 
     count(hop, duration_us);
+    if (hop->desk->worker->spans != NULL)
+        tell_span(hop, duration_us);
     if (hop->desk->access_log != NULL)
         write_access(hop, duration_us);
     th_hop_audit_refusal(hop);

@@ -253,6 +253,10 @@ static int ask_broker(struct th_hop *hop)
     enum th_cache_state state = TH_CACHE_NONE;
     int64_t limit_ms = hop->use->snapshot->view->timeouts.exchange_ms;
 
+    if (hop->desk->worker->spans != NULL) {
+        th_hop_ensure_trace(hop);
+        request.trace = &hop->trace;
+    }
     hop->waiter = (struct th_broker_waiter){.fn = on_credential};
     hop->exchange_started_us = 0;
     hop->audited = false;

@@ -418,6 +418,7 @@ int th_flight_start(struct th_flight *flight, const struct th_broker_request *re
         .subject_token = request->subject_token,
         .rejected_token = rejected != NULL ? th_credential_secret(rejected) : TH_STR_NONE,
         .deadline_ms = deadline_ms,
+        .trace = request->trace,
     };
     struct th_errinfo info = {0};
     name_connection(flight, request);

@@ -19,6 +19,7 @@ struct th_helpers;
 struct th_resolver;
 struct th_log;
 struct th_metrics_shard;
+struct th_spans;
 
 #define TH_SCRATCH_SIZE (96 * 1024)
 
@@ -31,6 +32,7 @@ struct th_worker {
     struct th_resolver *resolver; /* this worker's */
     struct th_log *log;           /* may be NULL in tests */
     struct th_metrics_shard *metrics; /* may be NULL in tests */
+    struct th_spans *spans;           /* of what ends here, for a collector; NULL: none is told */
     struct th_wheel wheel;
     struct th_chunk_pool chunks;
     struct th_pipe_pool pipes;
@@ -52,6 +54,7 @@ struct th_worker_options {
     struct th_helpers *helpers;
     struct th_log *log;
     struct th_metrics_shard *metrics;
+    struct th_spans *spans;
     size_t mailbox_size; /* messages; 0: 65536 */
     size_t keep_chunks;  /* free chunks kept; 0: 256 */
 };

@@ -98,6 +98,7 @@ struct th_exchange_observer {
 
 struct th_exchanger;
 struct th_exchange;
+struct th_trace;
 
 typedef void th_exchange_fn(void *arg, const struct th_exchange_result *result);
 
@@ -109,6 +110,7 @@ struct th_exchange_request {
     struct th_str rejected_token; /* that the destination did not take, or to be revoked; copied;
                                      empty: none */
     int64_t deadline_ms;          /* monotonic */
+    const struct th_trace *trace; /* each leg is told as a span below it; copied; NULL: none */
     const struct th_exchange_observer *observer; /* NULL: nobody watches */
     void *observer_arg;
 };

@@ -51,6 +51,7 @@ struct th_refusal *th_refusal_unref(struct th_refusal *refusal);
 typedef void th_broker_fn(struct th_broker_waiter *waiter, struct th_credential *credential,
                           struct th_refusal *refusal);
 
+struct th_trace;
 struct th_broker_party;
 /* Embedded in who waits, zeroed before; only `fn` is set. Its worker's thread alone touches it. */
 struct th_broker_waiter {
@@ -67,6 +68,7 @@ struct th_broker_request {
     const struct th_config_connection *connection;
     struct th_str subject_token; /* borrowed during the call */
     struct th_cache_key key;
+    const struct th_trace *trace; /* of the request, for the spans of an exchange; NULL: none */
 };
 
 struct th_broker_options {
