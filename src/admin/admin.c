@@ -80,6 +80,7 @@ int th_admin_new(const struct th_admin_options *options, struct th_admin **ret_a
         return TH_E_NOMEM;
     admin->metrics = options->metrics;
     admin->broker = options->broker;
+    admin->revoker = options->revoker;
     admin->breakers = options->breakers;
     admin->grants = options->grants;
     admin->log = options->log;

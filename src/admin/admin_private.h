@@ -65,6 +65,7 @@ struct th_admin {
     int64_t started_wall_ms, started_ms;
     struct th_metrics *metrics;
     struct th_broker *broker;
+    struct th_revoker *revoker;
     struct th_breakers *breakers;
     struct th_grants *grants; /* NULL: none are kept */
     struct th_log *log;
@@ -126,7 +127,8 @@ int th_guard_check(const struct th_admin_request *request, bool is_probe, const 
 
 /* status.c, page.c, cache.c, exposition.c */
 th_admin_route_fn th_route_live, th_route_ready, th_route_status, th_route_connections,
-    th_route_page, th_route_style, th_route_cache, th_route_purge, th_route_metrics;
+    th_route_page, th_route_style, th_route_cache, th_route_purge, th_route_revoke,
+    th_route_metrics;
 
 /* status.c */
 struct th_admin_health {

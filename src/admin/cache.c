@@ -8,7 +8,8 @@
 
 #define LIST_DEFAULT 1000
 #define LIST_MAX 100000
-#define VALUE_MAX 64 /* names have no more */
+#define VALUE_MAX 64                                /* names have no more */
+#define REVOKE_MAX_MS (TH_ADMIN_COMMAND_MS - 10000) /* who asked waits no longer */
 
 /* A filter and the room for its texts. */
 struct asked {
@@ -165,7 +166,7 @@ int th_route_cache(struct th_admin_request *request, struct th_admin_answer *ans
                                     (json_int_t)figures.entries));
 }
 
-/* --- purge --- */
+/* --- purge and revoke --- */
 
 static void log_drop(struct th_admin *admin, const char *what, const struct asked *asked, size_t n)
 {
@@ -189,4 +190,68 @@ int th_route_purge(struct th_admin_request *request, struct th_admin_answer *ans
     size_t n = th_broker_drop(request->admin->broker, &asked.filter, NULL);
     log_drop(request->admin, "purge", &asked, n);
     return th_answer_json(answer, 200, json_pack("{s:I}", "dropped", (json_int_t)n));
+}
+
+/* Who waits for a batch. It ends on another thread, and its outcome is posted to the admin's. */
+struct revocation {
+    struct th_admin *admin;
+    uint64_t asker;
+    size_t n_dropped;
+    struct th_revoker_outcome outcome;
+};
+
+static void on_outcome(struct th_worker *worker, const struct th_message *message)
+{
+    struct revocation *revocation = message->payload;
+    const struct th_revoker_outcome *outcome = &revocation->outcome;
+    struct th_admin_answer answer = {0};
+
+    (void)worker;
+    th_buf_init(&answer.body, TH_ADMIN_ANSWER_MAX);
+    (void)th_answer_json(
+        &answer, 200,
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "dropped", (json_int_t)revocation->n_dropped,
+                  "revoked", (json_int_t)outcome->n_revoked, "failed",
+                  (json_int_t)outcome->n_failed, "not_asked", (json_int_t)outcome->n_unasked,
+                  "not_revocable", (json_int_t)outcome->n_skipped));
+    th_peer_answer(revocation->admin, revocation->asker, &answer);
+    th_free(revocation);
+}
+
+static void on_revoked(void *arg, const struct th_revoker_outcome *outcome)
+{
+    struct revocation *revocation = arg;
+    struct th_message message = {.fn = on_outcome, .payload = revocation};
+
+    revocation->outcome = *outcome;
+    if (th_mailbox_post(revocation->admin->worker->mailbox, &message) < 0)
+        th_free(revocation); /* it has stopped, or is told by its timer */
+}
+
+int th_route_revoke(struct th_admin_request *request, struct th_admin_answer *answer)
+{
+    struct th_admin *admin = request->admin;
+    struct asked asked;
+    const char *why;
+    int status = read_asked(request, &asked, &why);
+
+    if (status != 0)
+        return th_answer_refuse(answer, status, why);
+    if (admin->revoker == NULL)
+        return th_answer_refuse(answer, 501, "revocation is not part of this process");
+    struct revocation *revocation = th_calloc(1, sizeof *revocation);
+    if (revocation == NULL)
+        return th_answer_refuse(answer, 503, "there is not enough memory for this request");
+    struct th_dropped dropped = {0};
+    th_list_init(&dropped.entries);
+    *revocation = (struct revocation){.admin = admin, .asker = request->asker};
+    revocation->n_dropped = th_broker_drop(admin->broker, &asked.filter, &dropped);
+    log_drop(admin, "revoke", &asked, revocation->n_dropped);
+    int64_t limit_ms = th_config_get(request->config)->timeouts.revoke_ms;
+    if (limit_ms > REVOKE_MAX_MS)
+        limit_ms = REVOKE_MAX_MS;
+    struct th_revoker_batch batch = {
+        .why = "command", .limit_ms = limit_ms, .fn = on_revoked, .arg = revocation};
+    th_revoker_start(admin->revoker, &dropped, &batch);
+    return TH_AGAIN;
 }

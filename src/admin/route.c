@@ -17,6 +17,7 @@ static const struct th_admin_route routes[] = {
     {"/connections", false, th_route_connections, NULL},
     {"/cache", false, th_route_cache, NULL},
     {"/cache/purge", false, NULL, th_route_purge},
+    {"/revoke", false, NULL, th_route_revoke},
     {"/reload", false, NULL, reload},
     {"/drain", false, NULL, drain},
     {"/log-level", false, get_level, set_level},

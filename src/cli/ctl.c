@@ -30,6 +30,7 @@ static const char usage[] =
     "  connections           the connections in force\n"
     "  cache list            the credentials that are kept (no token is shown)\n"
     "  cache purge           drops them: all, or those that the options below say\n"
+    "  revoke                drops them and tells the authorization servers; wants --all or an option\n"
     "  reload                reads the configuration anew, and waits for the outcome\n"
     "  drain                 takes no more connections, and ends when requests have ended\n"
     "  log-level [LEVEL]     shows or sets it, until the next reload: error, warn, info, debug\n"
@@ -64,6 +65,7 @@ static const struct verb verbs[] = {
     {"connections", NULL, "/connections", false, false, false, th_ctl_show_connections},
     {"cache", "list", "/cache", false, true, false, th_ctl_show_cache},
     {"cache", "purge", "/cache/purge", true, true, false, th_ctl_show_purged},
+    {"revoke", NULL, "/revoke", true, true, true, th_ctl_show_revoked},
     {"reload", NULL, "/reload", true, false, false, th_ctl_show_reloaded},
     {"drain", NULL, "/drain", true, false, false, th_ctl_show_draining},
     {"log-level", NULL, "/log-level", false, false, false, th_ctl_show_level},

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tokenhop/admin/admin.h"
+#include "tokenhop/admin/telemetry.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/net/fetch.h"
@@ -59,6 +60,8 @@ struct th_service {
     struct th_grants *grants;
     struct th_proxy *proxy;
     struct th_admin *admin; /* NULL: none is configured */
+    struct th_spans *spans; /* NULL: none are exported */
+    struct th_telemetry *telemetry;
     struct place *places;
     size_t n_places;
     atomic_size_t n_drained;
@@ -111,6 +114,20 @@ static void enforce(struct th_service *service, struct th_directory *directory)
     } else {
         th_dropped_fini(&dropped);
     }
+}
+
+/* Before the workers, which tell their spans. */
+static int make_telemetry(struct th_service *service)
+{
+    const struct th_config_telemetry *config = &th_config_get(service->config)->telemetry;
+    struct th_telemetry_options options = {
+        .config = service->config, .metrics = service->metrics, .log = service->log};
+
+    if (config->otlp_endpoint.len == 0)
+        return 0;
+    int error = th_spans_new(TH_TELEMETRY_QUEUE, (unsigned)config->sample_percent, &service->spans);
+    options.spans = service->spans;
+    return error == 0 ? th_telemetry_new(&options, &service->telemetry) : error;
 }
 
 static int make_shared(struct th_service *service)
@@ -168,6 +185,7 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
         .helpers = service->helpers,
         .log = service->log,
         .metrics = th_metrics_shard(service->metrics, (unsigned)index),
+        .spans = service->spans,
     };
 
     place->service = service;
@@ -222,6 +240,7 @@ static int make_admin(struct th_service *service, const char *config_path,
         .config_path = config_path,
         .metrics = service->metrics,
         .broker = service->broker,
+        .revoker = service->revoker,
         .breakers = service->breakers,
         .grants = service->grants,
         .log = service->log,
@@ -255,6 +274,8 @@ int th_service_new(struct th_config *config, const char *config_path,
         error = open_logs(service, reterr);
     if (error == 0)
         error = make_shared(service);
+    if (error == 0)
+        error = make_telemetry(service);
     for (size_t i = 0; error == 0 && i < view->workers; i++) {
         service->n_places = i + 1;
         error = make_place(service, i, reterr);
@@ -293,7 +314,10 @@ int th_service_start(struct th_service *service, struct th_errinfo *reterr)
         snprintf(name, sizeof name, "worker-%u", (unsigned)(i % 1000));
         (void)pthread_setname_np(place->thread, name);
     }
-    return service->admin != NULL ? th_admin_start(service->admin, reterr) : 0;
+    int error = service->telemetry != NULL ? th_telemetry_start(service->telemetry, reterr) : 0;
+    if (error == 0 && service->admin != NULL)
+        error = th_admin_start(service->admin, reterr);
+    return error;
 }
 
 /* --- reload --- */
@@ -499,6 +523,8 @@ struct th_service *th_service_free(struct th_service *service)
     for (size_t i = 0; i < service->n_places; i++)
         th_config_unref(service->places[i].trusted);
     th_admin_free(service->admin);
+    th_telemetry_free(service->telemetry);
+    th_spans_free(service->spans);
     th_helpers_free(service->helpers);
     th_proxy_free(service->proxy);
     th_revoker_free(service->revoker);

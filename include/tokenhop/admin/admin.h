@@ -16,6 +16,7 @@
 #include "tokenhop/net/worker.h"
 #include "tokenhop/observe/metrics.h"
 #include "tokenhop/token/broker.h"
+#include "tokenhop/token/revoker.h"
 
 struct th_admin;
 struct th_breakers;
@@ -27,6 +28,7 @@ struct th_admin_options {
     const char *config_path;  /* for people */
     struct th_metrics *metrics;
     struct th_broker *broker;
+    struct th_revoker *revoker;
     struct th_breakers *breakers;
     struct th_grants *grants; /* emptied with the cache; NULL: none are kept */
     struct th_log *log;
