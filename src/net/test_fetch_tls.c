@@ -132,11 +132,12 @@ static void on_fetched(void *arg, int error, const struct th_fetch_response *res
     snprintf(answer->detail, sizeof(answer->detail), "%s", detail);
 }
 
-static void start(struct setting *s, const char *ca_file, struct answer *answer,
-                  struct th_fetch **ret_fetch)
+static void start_as(struct setting *s, const char *ca_file, struct th_identity *identity,
+                     struct answer *answer, struct th_fetch **ret_fetch)
 {
     char url[128];
-    struct th_fetch_request request = {.ca_file = th_str_of(ca_file), .timeout_ms = 5000};
+    struct th_fetch_request request = {
+        .ca_file = th_str_of(ca_file), .identity = identity, .timeout_ms = 5000};
 
     snprintf(url, sizeof(url), "https://127.0.0.1:%u/ok", s->server.port);
     request.url = th_str_of(url);
@@ -145,18 +146,78 @@ static void start(struct setting *s, const char *ca_file, struct answer *answer,
     assert_int_equal(answer->called, 0);
 }
 
-static int fetch(struct setting *s, const char *ca_file)
+static void start(struct setting *s, const char *ca_file, struct answer *answer,
+                  struct th_fetch **ret_fetch)
+{
+    start_as(s, ca_file, NULL, answer, ret_fetch);
+}
+
+static int fetch_as(struct setting *s, const char *ca_file, struct th_identity *identity)
 {
     struct answer answer;
     struct th_fetch *fetch_;
 
-    start(s, ca_file, &answer, &fetch_);
+    start_as(s, ca_file, identity, &answer, &fetch_);
     wait_for(&s->bench, &answer.called);
     if (answer.error == 0)
         assert_int_equal(answer.status, 200);
     else
         assert_string_not_equal(answer.detail, "");
     return answer.error;
+}
+
+static int fetch(struct setting *s, const char *ca_file)
+{
+    return fetch_as(s, ca_file, NULL);
+}
+
+static struct th_identity *identity_new(void)
+{
+    struct th_identity *identity;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = make_certificate(key, "DNS:agent", 7200);
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text;
+
+    assert_true(PEM_write_bio_X509(bio, cert));
+    assert_true(PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL));
+    size_t len = (size_t)BIO_get_mem_data(bio, &text);
+    assert_int_equal(th_identity_new((struct th_str){text, len}, &identity, NULL), 0);
+    assert_int_equal(th_identity_set_key(identity, (struct th_str){text, len}, NULL), 0);
+    BIO_free(bio);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return identity;
+}
+
+/* A kept connection serves who shows what it was opened with, and nobody else. */
+static void test_identities(void **state)
+{
+    struct setting s;
+    struct answer answer;
+    struct th_fetch *fetch_;
+    struct th_identity *one = identity_new(), *other = identity_new();
+
+    setting_open(&s, "IP:127.0.0.1", 7200, 0, true);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fetch_as(&s, s.ca_file, one), 0);
+        assert_int_equal(fetch_as(&s, s.ca_file, other), 0);
+        assert_int_equal(fetch_as(&s, s.ca_file, NULL), 0);
+    }
+    assert_int_equal(s.server.n_connections, 3);
+    assert_int_equal(s.server.n_requests, 6);
+    assert_int_equal(fetch_as(&s, s.other_file, one), TH_E_EXCHANGE_FAILED);
+    /* It is held as long as it is needed, whoever else has let go. */
+    start_as(&s, s.ca_file, one, &answer, &fetch_);
+    th_identity_unref(one);
+    wait_for(&s.bench, &answer.called);
+    assert_int_equal(answer.error, 0);
+    const struct th_fetch_request cleartext = {
+        .url = TH_STR("http://127.0.0.1:1/"), .identity = other, .timeout_ms = 1000};
+    assert_int_equal(s.fetcher->start(s.fetcher, &cleartext, on_fetched, &answer, &fetch_),
+                     TH_E_BAD_TARGET);
+    th_identity_unref(other);
+    setting_close(&s);
 }
 
 static void test_trust(void **state)
@@ -260,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_identities),
         cmocka_unit_test(test_trust_is_read_again),
         cmocka_unit_test(test_certificate_must_hold),
         cmocka_unit_test(test_cancel_while_certificates_are_read),

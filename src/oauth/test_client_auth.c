@@ -102,6 +102,43 @@ static void in_the_form(void **state)
     close_with(&b, &t);
 }
 
+/* RFC 7515, 4.1.7 and 4.1.8: one digest, never both; nbf only where the server asks for it. */
+static void by_certificate_digest(void **state)
+{
+    (void)state;
+    struct th_identity identity = {.sha256 = {0xfb, 0xff}, .sha1 = {0xfb, 0xff}};
+    static const struct {
+        enum th_x5t x5t;
+        const char *kid, *name, *digest, *absent;
+    } cases[] = {
+        {TH_X5T_S256, "", "x5t#S256", "-_8AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "x5t"},
+        {TH_X5T_SHA1, "", "x5t", "-_8AAAAAAAAAAAAAAAAAAAAAAAA", "x5t#S256"},
+        {TH_X5T_S256, "k1", "x5t#S256", "-_8AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "x5t"},
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct bench b;
+        struct th_jwt jwt;
+        bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+        b.world.agent.auth.identity = &identity;
+        b.world.agent.auth.x5t = cases[i].x5t;
+        b.world.agent.auth.kid = th_str_of(cases[i].kid);
+        b.world.org.assertion_nbf = i == 0;
+        start(&b, "opaque");
+        assert_int_equal(b.n_asked, 1);
+        char *assertion = field(&b, 0, "client_assertion");
+        assert_non_null(assertion);
+        assert_int_equal(th_jwt_parse(th_str_of(assertion), &jwt), 0);
+        assert_true(
+            th_str_equal(th_jwt_text(jwt.header, cases[i].name), th_str_of(cases[i].digest)));
+        assert_null(json_object_get(jwt.header, cases[i].absent));
+        assert_int_equal(json_object_get(jwt.header, "kid") != NULL, cases[i].kid[0] != '\0');
+        assert_int_equal(th_jwt_time_ms(jwt.claims, "nbf"), i == 0 ? NOW_MS - 5000 : -1);
+        th_jwt_fini(&jwt);
+        free(assertion);
+        bench_close(&b);
+    }
+}
+
 /* The parts of a client assertion that the secret signs; returns its jti, to be freed. */
 static char *check_signed(const struct bench *b, size_t request, const char *audience,
                           const char *secret_text, const char *alg, const char *typ)
@@ -411,6 +448,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(basic),
         cmocka_unit_test(in_the_form),
+        cmocka_unit_test(by_certificate_digest),
         cmocka_unit_test(r12_a_secret_signs_every_try_anew),
         cmocka_unit_test(what_a_server_wants_beside),
         cmocka_unit_test(no_algorithm_of_the_other_kind),
