@@ -37,7 +37,7 @@ const struct th_config_authorization_server *th_exchange_server(const struct th_
 
 struct th_str th_exchange_endpoint(const struct th_exchange *ex)
 {
-    return th_exchange_endpoint_at(ex, th_exchange_server(ex),
+    return th_exchange_endpoint_at(ex, th_exchange_leg(ex),
                                    ex->metadata[th_exchange_metadata_at(ex)], ex->is_revoking);
 }
 

@@ -17,7 +17,7 @@ static const struct th_config_authorization_server *server_at(const struct th_ex
 /* Empty while it is not known: then its server's metadata has yet to come. */
 static struct th_str endpoint_at(const struct th_exchange *ex, size_t leg)
 {
-    return th_exchange_endpoint_at(ex, server_at(ex, leg), ex->metadata[leg], false);
+    return th_exchange_endpoint_at(ex, ex->legs.items[leg], ex->metadata[leg], false);
 }
 
 static int64_t now_of(const struct th_exchange *ex)

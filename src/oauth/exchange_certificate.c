@@ -3,16 +3,17 @@
 #include "tokenhop/base/check.h"
 #include "tokenhop/oauth/jose.h"
 
-struct th_str th_exchange_endpoint_at(const struct th_exchange *ex,
-                                      const struct th_config_authorization_server *server,
+struct th_str th_exchange_endpoint_at(const struct th_exchange *ex, const struct th_plan_leg *leg,
                                       const struct th_metadata *metadata, bool revokes)
 {
+    const struct th_config_authorization_server *server =
+        th_plan_leg_server(leg, ex->agent, ex->connection);
     struct th_str configured = revokes ? server->revocation_endpoint : server->token_endpoint;
     const struct th_config_auth *auth;
     struct th_str client_id;
     if (configured.len > 0 || metadata == NULL)
         return configured;
-    th_config_agent_registration(ex->agent, server, &client_id, &auth);
+    th_plan_leg_client(leg, ex->agent, ex->connection, &client_id, &auth);
     if (th_config_auth_is_by_certificate(auth)) {
         struct th_str alias =
             revokes ? metadata->mtls_revocation_endpoint : metadata->mtls_token_endpoint;

@@ -8,8 +8,7 @@
 /* Where the agent's requests to that server go; `metadata` is that server's, or NULL. Empty while it is
  * not known. What is configured goes before what the metadata says, and there its mtls_endpoint_aliases
  * before the rest for an agent that shows a certificate. */
-struct th_str th_exchange_endpoint_at(const struct th_exchange *ex,
-                                      const struct th_config_authorization_server *server,
+struct th_str th_exchange_endpoint_at(const struct th_exchange *ex, const struct th_plan_leg *leg,
                                       const struct th_metadata *metadata, bool revokes);
 /* What the TLS of the try shows; NULL: nothing. ex->client is filled. */
 struct th_identity *th_exchange_identity(const struct th_exchange *ex);

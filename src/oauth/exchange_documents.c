@@ -61,7 +61,8 @@ enum th_exchange_state th_exchange_enter_discover(struct th_exchange *ex)
         return TH_EXCHANGE_DISCOVERING;
     if (error != 0)
         return lack(ex, "metadata", server, &failure);
-    if (th_exchange_endpoint_at(ex, server, ex->metadata[th_exchange_metadata_at(ex)], revokes)
+    if (th_exchange_endpoint_at(ex, th_exchange_leg(ex), ex->metadata[th_exchange_metadata_at(ex)],
+                                revokes)
             .len > 0)
         return TH_EXCHANGE_PROVE;
     failure = (struct th_document_failure){
