@@ -5,9 +5,9 @@
 
 #include "exchange_run.h"
 
-/* Where the agent's requests to that server go; `metadata` is that server's, or NULL. Empty while it is
+/* Where the leg's requests go; `metadata` is its server's, or NULL. Empty while it is
  * not known. What is configured goes before what the metadata says, and there its mtls_endpoint_aliases
- * before the rest for an agent that shows a certificate. */
+ * before the rest for a client that shows a certificate. */
 struct th_str th_exchange_endpoint_at(const struct th_exchange *ex, const struct th_plan_leg *leg,
                                       const struct th_metadata *metadata, bool revokes);
 /* What the TLS of the try shows; NULL: nothing. ex->client is filled. */

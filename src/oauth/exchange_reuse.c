@@ -43,10 +43,10 @@ void th_exchange_keep_grant(struct th_exchange *ex, const json_t *claims)
 void th_exchange_drop_grant(struct th_exchange *ex)
 {
     uint8_t key[TH_GRANT_KEY_LEN];
-    if (ex->n_saved > 0)
-        ex->result.legs[th_exchange_report_at(ex)].duration_us =
-            0; /* the first leg's, from now on */
+    bool was_saved = ex->n_saved > 0;
     ex->n_saved = 0;
+    if (was_saved) /* the place of the second leg's report is the first's from now on */
+        ex->result.legs[th_exchange_report_at(ex)].duration_us = 0;
     if (is_reusable(ex) && make_key(ex, key) == 0)
         th_grants_drop(ex->exchanger->grants, key);
 }
