@@ -52,21 +52,6 @@ static const struct th_config_key listener_keys[] = {
 static const struct th_section listener_section = {
     SECTION("listener", struct th_raw_listener, listener_keys), .has_head = true};
 
-static const struct th_config_key quota_keys[] = {
-    {.name = "exchanges_per_user_month",
-     COUNT(struct th_raw_quota, exchanges_per_user_month),
-     .min = 1,
-     .max = 1000000000,
-     .required = true,
-     .doc = "Exchanges that a user may have in a month. Okta bundles 250 with single sign-on."},
-    {.name = "warn_at",
-     .type = TH_KEY_PERCENT,
-     TEXT(struct th_raw_quota, warn_at),
-     .default_text = "80%",
-     .doc = "The part of them at which a warning is logged, once a user and month."},
-};
-static const struct th_section quota_section = {SECTION("quota", struct th_raw_quota, quota_keys)};
-
 static const struct th_config_key server_keys[] = {
     {.name = "issuer",
      .type = TH_KEY_URL,
@@ -122,11 +107,9 @@ static const struct th_config_key server_keys[] = {
      .doc = "Puts into client assertions too from when they hold (nbf), for a server that asks for "
             "it, as Microsoft Entra does."},
     {.name = "quota",
-     OBJECT(struct th_raw_server, quota, quota_section),
-     .doc =
-         "How many exchanges this server grants a user, if it counts them: tokenhop counts along, "
-         "warns before they are used up, and refuses nobody. Count begins anew with each month "
-         "(UTC) and each start of tokenhop."},
+     OBJECT(struct th_raw_server, quota, th_section_quota),
+     .doc = "How many exchanges this server grants a user: they are counted, a warning is logged "
+            "before they are used up, and nobody is refused. A month (UTC) or start begins anew."},
 };
 static const struct th_section server_section = {
     SECTION("authorization_server", struct th_raw_server, server_keys), .has_head = true};
@@ -461,8 +444,7 @@ static const struct th_config_key timeout_keys[] = {
      .min = 1,
      .max = HOUR,
      .doc = "For all credentials that are revoked together, on exit after the drain. What is not "
-            "revoked by then lives until it expires; the log says how many. An authorization "
-            "server gets a quarter of it for each answer."},
+            "revoked by then lives until it expires. Each answer may take a quarter of it."},
 };
 static const struct th_section timeouts_section = {
     SECTION("timeouts", struct th_config_timeouts, timeout_keys)};
@@ -701,7 +683,6 @@ static const struct th_config_key root_keys[] = {
      BOOLEAN(struct th_raw_root, revoke_on_removal),
      .default_text = "false",
      .doc = "Whether credentials are revoked that a reload drops: those of connections that were "
-            "removed or changed, or whose agents did. It is the value before the reload that "
-            "counts, and the agents' keys before it that authenticate."},
+            "removed or changed. The value before it counts, and the agents' keys before it."},
 };
 const struct th_section th_section_root = {SECTION("root", struct th_raw_root, root_keys)};

@@ -38,6 +38,8 @@
 extern const struct th_section th_section_environment;
 /* table.c: how a client authenticates */
 extern const struct th_section th_section_auth;
+/* table_quota.c */
+extern const struct th_section th_section_quota;
 /* table_connection.c */
 extern const struct th_section th_section_connection;
 /* table_gate.c */

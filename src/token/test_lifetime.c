@@ -121,6 +121,19 @@ static void r14_renewed_once_ahead_and_served_meanwhile(void **state)
     assert_true(last_ms - first_ms > 5000);
 }
 
+/* An exchange costs of a user's quota: only who asks begins one. */
+static void r14_what_nobody_uses_is_not_renewed(void **state)
+{
+    struct house house;
+    house_open(&house, NULL);
+    fill(&house, "one", "alice", "t", 130000);
+    for (int i = 0; i < 200; i++)
+        house_turn(&house, 1000); /* past its renewal and its end */
+    assert_int_equal(house.offices[0].n_started, 1);
+    assert_int_equal(house_count(&house).entries, 0);
+    house_close(&house);
+}
+
 static void r14_not_renewed_when_short_or_ended_by_the_subject(void **state)
 {
     static const struct {
@@ -495,6 +508,7 @@ int main(void)
         cmocka_unit_test(r14_lifetimes),
         cmocka_unit_test(r14_subject_expiry_is_by_the_wall_clock),
         cmocka_unit_test(r14_renewed_once_ahead_and_served_meanwhile),
+        cmocka_unit_test(r14_what_nobody_uses_is_not_renewed),
         cmocka_unit_test(r14_not_renewed_when_short_or_ended_by_the_subject),
         cmocka_unit_test(r14_a_renewal_that_fails_leaves_it_served_and_pauses),
         cmocka_unit_test(r14_a_renewal_that_is_refused_withdraws_it),
