@@ -8,6 +8,8 @@
 #include "tokenhop/oauth/jose.h"
 
 #define AADSTS "AADSTS"
+#define WRONG_AUDIENCE                                                                             \
+    "audience must be the issuer of the destination's server, not its token endpoint"
 
 /* Reference, section 8. `error` decides, not the status. */
 static const struct error_row {
@@ -102,8 +104,10 @@ static const struct cause_row {
      "the client assertion is expired there: check both clocks"},
     {"invalid_client", "'iat'", NULL, 0,
      "the client assertion is of the future there: check clocks"},
-    {NULL, "audience", "subject", 0,
-     "audience must be the issuer of the destination's server, not its token endpoint"},
+    /* Of the parameter; Keycloak and Microsoft Entra speak of a token's, with other errors. */
+    {"invalid_target", "audience", "subject", 0, WRONG_AUDIENCE},
+    {"invalid_request", "'audience'", "subject", 0, WRONG_AUDIENCE},
+    {"token_exchange_invalid_audience", "audience", "subject", 0, WRONG_AUDIENCE},
     {NULL, "policy evaluation failed", NULL, 0,
      "the access policy of this server lacks the agent, its scopes, or the JWT Bearer grant"},
     {NULL, "no_matching_policy", NULL, 0,

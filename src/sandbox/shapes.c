@@ -119,7 +119,10 @@ static void add_entra_error(const struct th_idp *idp, const struct shape_row *ro
     time_t now = (time_t)(th_idp_now_ms(idp) / 1000);
     int code = row != NULL ? row->code : 900000;
     const char *said = json_string_value(json_object_get(body, "error_description"));
-    th_token_make_id("", trace);
+    th_token_make_id("", trace); /* cut to the form of a GUID */
+    for (size_t i = 8; i <= 23; i += 5)
+        trace[i] = '-';
+    trace[36] = '\0';
     gmtime_r(&now, &tm);
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%SZ", &tm);
     th_buf_init(&text, 4096);
