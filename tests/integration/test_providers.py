@@ -4,6 +4,7 @@ addresses, ids and keys, against the sandbox's server of that kind; and what arr
 A case says what stands for what: each text on the left is in the example, as a whole value. What is left of the
 example is what a reader copies."""
 
+import base64
 import hashlib
 import json
 import pathlib
@@ -480,3 +481,33 @@ def test_a_token_for_somebody_else_is_not_sent(sandbox, started, name):
     else:
         expect(answer, 502, "exchange_failed")
         assert sandbox.requests("api") == 0
+
+
+def test_entra_demands_more_of_the_user(sandbox, started):
+    """Its claims reach the caller, Base64 in the challenge; with a login that has them the call goes through."""
+    hop = started("entra-on-behalf-of")
+    sandbox.settings(entra_claims=1)
+    answer = call(sandbox, hop, "entra-on-behalf-of")
+    assert answer.status_code == 401, answer.text
+    challenge = answer.headers["WWW-Authenticate"]
+    claims = re.search(r'claims="([A-Za-z0-9+/=_-]+)"', challenge)
+    assert 'error="insufficient_claims"' in challenge and claims, challenge
+    assert json.loads(base64.b64decode(claims[1]))["access_token"]["acrs"]["value"] == "c1"
+    stronger = sandbox.mint(type="access_token", server="entra", claims={"acrs": ["c1"]})
+    assert call(sandbox, hop, "entra-on-behalf-of", stronger).status_code == 200
+
+
+def test_entra_wants_consent(sandbox, started):
+    hop = started("entra-on-behalf-of")
+    sandbox.settings(entra_consent=0)
+    answer = expect(call(sandbox, hop, "entra-on-behalf-of"), 403, "interaction_required")
+    assert "interaction_uri" not in answer.json()
+
+
+def test_auth0_redeems_an_id_jag_again(sandbox, started):
+    """Where that is configured, and another first leg is not needed then."""
+    hop, token = started("auth0-id-jag", edit(reuse_id_jag=True)), sandbox.mint()
+    assert call(sandbox, hop, "auth0-id-jag", token).status_code == 200
+    sandbox.fault("api", "unauthorized", path="/at/auth0")  # so that another access token is wanted
+    assert call(sandbox, hop, "auth0-id-jag", token).status_code == 200
+    assert sandbox.requests("auth0_token") == 2 and sandbox.requests("org_token") == 1
