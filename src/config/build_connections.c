@@ -188,7 +188,7 @@ static void build_source(struct th_loader *l, const struct th_raw_subject *subje
     if (subject->from == TH_SUBJECT_FROM_HEADER && subject->name.ptr != NULL)
         build_field(l, subject->name, th_loader_member(l, place, "name"), connection);
     if (subject->from == TH_SUBJECT_FROM_FILE && subject->file.ptr != NULL)
-        connection->subject_token = th_build_subject_token(l, subject->file, place);
+        connection->subject_token = th_build_token_file(l, subject->file, place);
     if (th_source_find_member(&l->source, place, "from") != TH_SOURCE_NONE)
         return;
     if (subject->name.ptr != NULL)

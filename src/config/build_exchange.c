@@ -246,7 +246,8 @@ static void build_actor(struct th_loader *l, const struct th_raw_connection *raw
 {
     static const struct th_str types[] = {[TH_ACTOR_NONE] = TH_STR(""),
                                           [TH_ACTOR_CLIENT_CREDENTIALS] = TH_STR("access_token"),
-                                          [TH_ACTOR_ASSERTION] = TH_STR("jwt")};
+                                          [TH_ACTOR_ASSERTION] = TH_STR("jwt"),
+                                          [TH_ACTOR_FILE] = TH_STR("jwt")};
     const struct th_raw_actor *from = &raw->actor;
     struct th_config_actor *actor = &connection->actor;
     uint32_t place = th_loader_member(l, raw->head.place, "actor");
@@ -260,6 +261,8 @@ static void build_actor(struct th_loader *l, const struct th_raw_connection *raw
     check_scopes(l, &from->scopes, place, "scopes", true);
     actor->scope_text = join(l, &from->scopes, connection->scope_separator);
     actor->resource = from->resource;
+    if (actor->source == TH_ACTOR_FILE && from->file.ptr != NULL)
+        actor->token = th_build_token_file(l, from->file, place);
     if (actor->source == TH_ACTOR_ASSERTION)
         check_signers(l, connection, th_loader_member(l, place, "from"));
 }

@@ -80,11 +80,10 @@ static const struct th_config_key_choice subject_sources[] = {
     {"client_credentials", TH_SUBJECT_FROM_CLIENT_CREDENTIALS},
     {NULL, 0}};
 
-/* A token in a file is not built yet. */
 static const struct th_config_key_choice actor_sources[] = {
     {"client_credentials", TH_ACTOR_CLIENT_CREDENTIALS},
     {"assertion", TH_ACTOR_ASSERTION},
-    {"file", TH_CHOICE_PLANNED},
+    {"file", TH_ACTOR_FILE},
     {NULL, 0}};
 
 static const struct th_config_key_choice parameter_legs[] = {{"last", TH_PARAMETER_LAST_LEG},

@@ -95,9 +95,8 @@ void th_build_inject(struct th_loader *loader, const struct th_raw_connection *r
 /* static_values.c: the values of a static connection, held against what `inject` makes of them. */
 void th_build_values(struct th_loader *loader, const struct th_raw_connection *raw,
                      struct th_config_connection *connection);
-/* And the token of "subject": {"from": "file"}; `place` is the object's. */
-struct th_secret *th_build_subject_token(struct th_loader *loader, struct th_str file,
-                                         uint32_t place);
+/* And the token of an object that says {"from": "file", "file": ...}, at `place`. */
+struct th_secret *th_build_token_file(struct th_loader *loader, struct th_str file, uint32_t place);
 
 /* build_exchange.c: what the requests of an exchange say. After the connection's agents, server and
  * source of subject tokens. */

@@ -143,6 +143,7 @@ struct th_raw_subject {
 
 struct th_raw_actor {
     unsigned from; /* enum th_actor_source */
+    struct th_str file;
     struct th_str type;
     struct th_raw_list scopes;
     struct th_str resource;

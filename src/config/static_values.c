@@ -37,8 +37,7 @@ static bool has_control(struct th_str text)
     return false;
 }
 
-struct th_secret *th_build_subject_token(struct th_loader *loader, struct th_str file,
-                                         uint32_t place)
+struct th_secret *th_build_token_file(struct th_loader *loader, struct th_str file, uint32_t place)
 {
     const struct th_secret_names names = {.file = file, .file_key = "file"};
     struct th_str path;

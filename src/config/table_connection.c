@@ -158,12 +158,19 @@ static const struct th_config_key actor_keys[] = {
      .required = true,
      .doc = "Where the actor token comes from. \"client_credentials\": the agent gets an access "
             "token of its own at the same server before (RFC 6749, 4.4). \"assertion\": the agent "
-            "signs a JWT with its key, for the server's token endpoint."},
+            "signs a JWT with its key, for the server's token endpoint. \"file\": it stands in a "
+            "file, such as the projected token of the workload that tokenhop runs beside."},
+    {.name = "file",
+     .type = TH_KEY_FILE,
+     TEXT(struct th_raw_actor, file),
+     .doc = "With \"file\": holds the actor token alone, on one line. It is read again when it "
+            "changes (see files.watch), and refused when others than its owner may read it. What "
+            "was got with the one before stays in use: it is to be the same actor's."},
     {.name = "type",
      .type = TH_KEY_TOKEN_TYPE,
      TEXT(struct th_raw_actor, type),
      .doc = "The actor_token_type, as in subject: \"access_token\" from client_credentials and "
-            "\"jwt\" from an assertion, unless said otherwise."},
+            "\"jwt\" from an assertion or a file, unless said otherwise."},
     {.name = "scopes",
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_actor, scopes),
@@ -176,7 +183,11 @@ static const struct th_config_key actor_keys[] = {
      .doc = "With \"client_credentials\": the resource that is asked for."},
 };
 static const struct th_section_rule actor_rules[] = {
-    {"from", "assertion", .excluded = {"scopes", "resource"}, .why = "no server is asked for it"},
+    {"from", "client_credentials", .excluded = {"file"}, .why = "a server is asked for it"},
+    {"from", "assertion", .excluded = {"scopes", "resource", "file"},
+     .why = "no server is asked for it"},
+    {"from", "file", .required = {"file"}, .excluded = {"scopes", "resource"},
+     .why = "no server is asked for it"},
 };
 static const struct th_section actor_section = {SECTION("actor", struct th_raw_actor, actor_keys),
                                                 .rules = actor_rules,

@@ -39,6 +39,7 @@ static char *file_with(const char *rest)
 #define PASSTHROUGH "\"type\": \"passthrough\""
 #define SUBJECT                                                                                    \
     "\"type\": \"authorization_server\", \"authorization_server\": \"org\", \"subject\": "
+#define ACTOR "\"type\": \"token_exchange\", \"authorization_server\": \"org\", \"actor\": "
 #define TEMPLATE(text) "\"inject\": {\"header\": \"X-Key\", \"template\": \"" text "\"}"
 #define BASIC "\"inject\": {\"scheme\": \"basic\"}"
 #define PAIR(user)                                                                                 \
@@ -124,6 +125,14 @@ static const struct {
      "not a token", "alone"},
     {SUBJECT "{\"from\": \"file\", \"file\": \"lines\"}", "$.connections[0].subject.file",
      "not a token", "on one line"},
+    /* actor.file */
+    {ACTOR "{\"from\": \"file\"}", "$.connections[0].actor", "the key \"file\" is missing", ""},
+    {ACTOR "{\"from\": \"file\", \"file\": \"lines\"}", "$.connections[0].actor.file",
+     "not a token", "on one line"},
+    {ACTOR "{\"from\": \"file\", \"file\": \"open\"}", "$.connections[0].actor.file",
+     "others than its owner", "chmod 600"},
+    {ACTOR "{\"from\": \"client_credentials\", \"file\": \"key\"}", "$.connections[0].actor.file",
+     "has no \"file\"", ""},
     {SUBJECT "{\"from\": \"file\", \"file\": \"key\"}, \"without_subject\": \"refuse\"",
      "$.connections[0].without_subject", "no request is without one", "leave it out"},
 };
@@ -231,6 +240,36 @@ static void test_subject_file(void **state)
     th_config_unref(config);
 }
 
+static void test_actor_file(void **state)
+{
+    struct th_config *config = load(ACTOR "{\"from\": \"file\", \"file\": \"key\"}");
+    const struct th_config_actor *actor = &connection_of(config)->actor;
+    assert_int_equal(actor->source, TH_ACTOR_FILE);
+    assert_true(th_str_equal(th_secret_expose(actor->token), TH_STR("hunter2")));
+    assert_true(th_str_equal(actor->token_type, TH_STR("urn:ietf:params:oauth:token-type:jwt")));
+    th_config_unref(config);
+}
+
+/* Each with the mark that it had before it was read; what is not there is noted too. */
+static void test_read_files_are_noted(void **state)
+{
+    struct th_config *config =
+        load(STATIC TEMPLATE("{a}{b}") ", \"values\": {\"a\": {\"file\": \"key\"}, "
+                                       "\"b\": {\"file\": \"large\"}, "
+                                       "\"c\": {\"env\": \"TEST_KEY\"}}");
+    size_t n = 0;
+    for (const struct th_config_file *file = th_config_get(config)->read_files; file != NULL;
+         file = file->next) {
+        struct th_file_mark now;
+        th_file_mark_take(file->path.ptr, &now);
+        assert_true(file->mark.exists && th_file_mark_is_alike(&file->mark, &now));
+        n++;
+    }
+    assert_int_equal(n, 2);
+    assert_int_equal(th_config_get(config)->files.watch_ms, 2000);
+    th_config_unref(config);
+}
+
 static int make_folder(void **state)
 {
     static char large[40000];
@@ -257,10 +296,9 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_r16_mistakes),
-        cmocka_unit_test(test_static),
-        cmocka_unit_test(test_passthrough),
-        cmocka_unit_test(test_subject_file),
+        cmocka_unit_test(test_r16_mistakes), cmocka_unit_test(test_static),
+        cmocka_unit_test(test_passthrough),  cmocka_unit_test(test_subject_file),
+        cmocka_unit_test(test_actor_file),   cmocka_unit_test(test_read_files_are_noted),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -119,7 +119,9 @@ static struct th_str token_of(const struct th_exchange *ex,
         token = ex->subject_token;
         break;
     case TH_VALUE_ACTOR_TOKEN:
-        token = ex->actor_assertion != NULL ? ex->actor_assertion : ex->actor;
+        token = ex->connection->actor.token;
+        if (token == NULL)
+            token = ex->actor_assertion != NULL ? ex->actor_assertion : ex->actor;
         break;
     case TH_VALUE_PREVIOUS_TOKEN:
         token = ex->previous;

@@ -262,13 +262,31 @@ static bool skip_body(struct th_hop *hop)
     return head->keep_alive && request_is_out(hop) && !is_bound_to_connection(head);
 }
 
+/* There is another one only where the file was read anew while the request was under way. */
+static bool retry_with_newer(struct th_hop *hop)
+{
+    struct th_credential *newer = th_snapshot_find_newer(
+        hop->desk->current->snapshot, hop->decision.route.connection, hop->agent, hop->credential);
+
+    if (newer == NULL || hop->retried_401 || !can_be_sent_again(hop))
+        return false;
+    hop->retried_401 = true;
+    th_metrics_count(hop->desk->metrics, TH_METRIC_RETRIES_401);
+    th_hop_drop_origin(hop, skip_body(hop));
+    th_hop_drop_credential(hop);
+    hop->credential = th_credential_ref(newer);
+    hop->response_scanned = 0;
+    th_hop_move(hop, TH_HOP_ORIGIN);
+    return true;
+}
+
 /* The destination did not accept the credential: another one, once, if the request can be sent again. */
 static bool retry_after_401(struct th_hop *hop)
 {
     if (hop->response.status != 401 || hop->credential == NULL)
         return false;
     if (hop->decision.route.connection->type == TH_TYPE_STATIC)
-        return false;
+        return retry_with_newer(hop);
     bool worth_it = th_broker_reject(hop->desk->broker, &hop->key, hop->credential);
     if (!worth_it || hop->retried_401 || !can_be_sent_again(hop))
         return false;

@@ -110,6 +110,8 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
 /* --- gate --- */
 
+static enum th_hop_step grant(struct th_hop *hop);
+
 /* A static connection's credential lies ready: nobody is asked. */
 static enum th_hop_step begin_static(struct th_hop *hop)
 {
@@ -119,7 +121,7 @@ static enum th_hop_step begin_static(struct th_hop *hop)
     if (TH_CHECK_FAILS(snapshot->credentials[index] != NULL))
         return th_hop_fail(hop, TH_E_INTERNAL, NULL);
     hop->credential = th_credential_ref(snapshot->credentials[index]);
-    return th_hop_move(hop, TH_HOP_ORIGIN);
+    return grant(hop);
 }
 
 static enum th_hop_step begin_credential(struct th_hop *hop)

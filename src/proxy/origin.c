@@ -77,19 +77,6 @@ int th_origin_permit(const struct th_config_view *config, const struct th_origin
                : 0;
 }
 
-/* The connection of the same name there; mostly it is at the same place. */
-static const struct th_config_connection *find_alike(const struct th_config_view *config,
-                                                     const struct th_config_connection *connection)
-{
-    if (connection->index < config->n_connections &&
-        th_str_equal(config->connections[connection->index].name, connection->name))
-        return &config->connections[connection->index];
-    for (size_t i = 0; i < config->n_connections; i++)
-        if (th_str_equal(config->connections[i].name, connection->name))
-            return &config->connections[i];
-    return NULL;
-}
-
 /* Takes an origin connection over to the desk's configuration; false: it must not serve there. */
 static bool adopt(struct th_origin *origin)
 {
@@ -103,7 +90,7 @@ static bool adopt(struct th_origin *origin)
     if (origin->use == desk->current)
         return true;
     if (origin->connection != NULL) {
-        key.connection = find_alike(snapshot->view, origin->connection);
+        key.connection = th_snapshot_find_alike(snapshot, origin->connection);
         if (key.connection == NULL)
             return false;
     }

@@ -216,6 +216,56 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
     return NULL;
 }
 
+const struct th_config_connection *th_snapshot_find_alike(
+    const struct th_snapshot *snapshot, const struct th_config_connection *connection)
+{
+    const struct th_config_view *view = snapshot->view;
+
+    if (connection->index < view->n_connections && /* mostly it is at the same place */
+        th_str_equal(view->connections[connection->index].name, connection->name))
+        return &view->connections[connection->index];
+    for (size_t i = 0; i < view->n_connections; i++)
+        if (th_str_equal(view->connections[i].name, connection->name))
+            return &view->connections[i];
+    return NULL;
+}
+
+static bool may_use(const struct th_config_connection *connection,
+                    const struct th_config_agent *agent)
+{
+    for (size_t i = 0; i < connection->n_agents; i++)
+        if (th_str_equal(connection->agents[i]->name, agent->name))
+            return true;
+    return false;
+}
+
+static bool has_same_urls(const struct th_config_connection *a,
+                          const struct th_config_connection *b)
+{
+    if (a->n_patterns != b->n_patterns)
+        return false;
+    for (size_t i = 0; i < a->n_patterns; i++)
+        if (!th_str_equal(a->patterns[i].text, b->patterns[i].text))
+            return false;
+    return true;
+}
+
+struct th_credential *th_snapshot_find_newer(const struct th_snapshot *snapshot,
+                                             const struct th_config_connection *connection,
+                                             const struct th_config_agent *agent,
+                                             const struct th_credential *sent)
+{
+    const struct th_config_connection *alike = th_snapshot_find_alike(snapshot, connection);
+
+    if (alike == NULL || alike->type != TH_TYPE_STATIC || !may_use(alike, agent) ||
+        !has_same_urls(alike, connection) ||
+        alike->allow_cleartext != connection->allow_cleartext ||
+        !th_str_equal(alike->inject.header, connection->inject.header))
+        return NULL;
+    struct th_credential *newer = snapshot->credentials[alike->index];
+    return th_secret_equal(newer->value, sent->value) ? NULL : newer;
+}
+
 struct th_snapshot_use *th_snapshot_use_new(struct th_snapshot *snapshot)
 {
     struct th_snapshot_use *use = th_calloc(1, sizeof *use);

@@ -37,6 +37,16 @@ static inline struct th_tls_context *th_snapshot_tls(const struct th_snapshot *s
     return snapshot->tls;
 }
 
+/* The connection of the same name there; NULL: none. */
+const struct th_config_connection *th_snapshot_find_alike(
+    const struct th_snapshot *snapshot, const struct th_config_connection *connection);
+/* What the same static connection sends there, for the same URLs and still for that agent, where that is
+ * something else than `sent`: borrowed. NULL: nothing else. */
+struct th_credential *th_snapshot_find_newer(const struct th_snapshot *snapshot,
+                                             const struct th_config_connection *connection,
+                                             const struct th_config_agent *agent,
+                                             const struct th_credential *sent);
+
 struct th_snapshot *th_snapshot_ref(struct th_snapshot *snapshot);
 struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot);
 /* `before`: the one whose place it takes, or NULL; what both have alike they share. */

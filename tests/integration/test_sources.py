@@ -323,3 +323,55 @@ def test_cached_credentials_outlive_a_new_key(sandbox, tokenhop, tmp_path):
     assert hop.get(url, token).status_code == 200
     assert sandbox.exchanges("alice", "agent1-agent2") == 1
     assert hop.get(url, sandbox.mint(user="bob")).status_code == 200
+
+
+def test_actor_token_of_a_file(sandbox, tokenhop, origin, tmp_path):
+    """Who acts is said by the workload's own token, and by the next one when that was renewed."""
+    actor = write(tmp_path / "actor", "actor-token-1\n")
+    body = json.dumps({"error": "invalid_target"}).encode()
+    endpoint = origin(lambda request: response(body, 400, ["Content-Type: application/json"]))
+    seen = origin()
+
+    def change(config):
+        config["authorization_servers"]["other"] = {
+            "issuer": "https://other.example",
+            "token_endpoint": endpoint.url("/token"),
+        }
+        more = {"type": "token_exchange", "authorization_server": "other", "subject": {"verify": False}}
+        add(config, seen, actor={"from": "file", "file": str(actor)}, audience="urn:x", **more)
+
+    hop = tokenhop(change)
+
+    def actor_sent():
+        hop.get(seen.url("/"), sandbox.mint(claims={"n": len(endpoint.requests)}))
+        form = urllib.parse.parse_qs(endpoint.requests[-1].body.decode())
+        assert form["actor_token_type"] == ["urn:ietf:params:oauth:token-type:jwt"]
+        return form["actor_token"][0]
+
+    assert actor_sent() == "actor-token-1"
+    write(actor, "actor-token-2\n")
+    wait_until(lambda: actor_sent() == "actor-token-2", LATE)
+    hop.stop()
+    assert "actor-token" not in hop.stderr + hop.output
+
+
+def test_static_is_audited(tokenhop, origin, tmp_path):
+    """Whose request was given it, at which connection; a destination that cannot be reached refuses nobody."""
+    key = write(tmp_path / "key", "s3cret-of-the-service\n")
+    seen = origin()
+    audit = tmp_path / "audit.jsonl"
+
+    def change(config):
+        add(config, seen, type="static", value_file=str(key))
+        config["log"] = {"audit_file": str(audit)}
+
+    hop = tokenhop(change)
+    assert hop.get(seen.url("/")).status_code == 200
+    seen.close()
+    assert hop.get(seen.url("/")).status_code == 502
+    hop.stop()
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    decisions = [line for line in lines if line.get("connection") == "x"]
+    assert len(decisions) == 2, lines
+    assert all(line["agent"] == "agent1" and "error" not in line for line in decisions), decisions
+    assert "s3cret" not in audit.read_text()

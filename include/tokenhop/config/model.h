@@ -253,12 +253,14 @@ struct th_config_client {
 enum th_actor_source {
     TH_ACTOR_NONE,
     TH_ACTOR_CLIENT_CREDENTIALS, /* the agent's own access token, of the leg's server */
-    TH_ACTOR_ASSERTION           /* a JWT that the agent signs for the leg's token endpoint */
+    TH_ACTOR_ASSERTION,          /* a JWT that the agent signs for the leg's token endpoint */
+    TH_ACTOR_FILE                /* of the configuration */
 };
 
 /* Who acts, where that is said beside the subject (RFC 8693, 2.1). */
 struct th_config_actor {
     enum th_actor_source source;
+    struct th_secret *token;  /* with TH_ACTOR_FILE, else NULL */
     struct th_str token_type; /* a URI */
     struct th_str scope_text; /* of client_credentials; joined by spaces, may be empty */
     struct th_str resource;   /* likewise */
