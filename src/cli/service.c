@@ -234,7 +234,7 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
 static int make_admin(struct th_service *service, const char *config_path,
                       struct th_errinfo *reterr)
 {
-    struct th_worker **workers = th_calloc(service->n_places, sizeof *workers);
+    struct th_worker **workers = th_calloc(service->n_places, sizeof(struct th_worker *));
     struct th_admin_options options = {
         .config = service->config,
         .config_path = config_path,

@@ -204,8 +204,6 @@ void th_hop_ensure_trace(struct th_hop *hop);
 /* Lets go of the origin connection: to its pool, or closed. */
 void th_hop_drop_origin(struct th_hop *hop, bool keep);
 void th_hop_drop_credential(struct th_hop *hop);
-/* Before the record, or anything else that names the trace. */
-void th_hop_ensure_trace(struct th_hop *hop);
 
 /* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
  * TH_E_AUDIT. */
