@@ -176,6 +176,13 @@ static void log_drop(struct th_admin *admin, const char *what, const struct aske
            TH_LOG_UINT("count", n));
 }
 
+/* All of them, whatever is asked: what is got next is got by every leg. */
+static void drop_grants(struct th_admin *admin)
+{
+    if (admin->grants != NULL)
+        th_grants_clear(admin->grants);
+}
+
 int th_route_purge(struct th_admin_request *request, struct th_admin_answer *answer)
 {
     struct asked asked;
@@ -184,9 +191,7 @@ int th_route_purge(struct th_admin_request *request, struct th_admin_answer *ans
 
     if (status != 0)
         return th_answer_refuse(answer, status, why);
-    /* All of them, whatever is asked: what is got next is got by every leg. */
-    if (request->admin->grants != NULL)
-        th_grants_clear(request->admin->grants);
+    drop_grants(request->admin);
     size_t n = th_broker_drop(request->admin->broker, &asked.filter, NULL);
     log_drop(request->admin, "purge", &asked, n);
     return th_answer_json(answer, 200, json_pack("{s:I}", "dropped", (json_int_t)n));
@@ -245,6 +250,7 @@ int th_route_revoke(struct th_admin_request *request, struct th_admin_answer *an
     struct th_dropped dropped = {0};
     th_list_init(&dropped.entries);
     *revocation = (struct revocation){.admin = admin, .asker = request->asker};
+    drop_grants(admin);
     revocation->n_dropped = th_broker_drop(admin->broker, &asked.filter, &dropped);
     log_drop(admin, "revoke", &asked, revocation->n_dropped);
     int64_t limit_ms = th_config_get(request->config)->timeouts.revoke_ms;

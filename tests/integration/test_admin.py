@@ -532,6 +532,25 @@ def test_revoke_tells_the_authorization_server(running, sandbox):
     assert ctl(admin, "revoke", "--all").stdout.startswith("dropped 0: revoked 0")
 
 
+def reusing(config):
+    for connection in config["connections"]:
+        if connection["name"] == "agent2":
+            connection["reuse_id_jag"] = True
+
+
+@pytest.mark.parametrize("command", [("cache", "purge"), ("revoke", "--all")])
+def test_what_is_dropped_is_got_anew_by_every_leg(running, sandbox, command):
+    """An ID-JAG that is kept would bring the credential back without a word of who refuses the user now."""
+    admin = running(reusing)
+    token = sandbox.mint(user="alice")
+    call(admin.hop, sandbox, token)
+    done = ctl(admin, *command)
+    assert done.returncode == 0, done.stderr
+    call(admin.hop, sandbox, token)
+    assert sandbox.requests("org_token") == 2
+    assert sandbox.requests("aus2_token") == 2
+
+
 def test_reload_waits_and_tells_the_mistakes(running, sandbox):
     admin = running()
     hop = admin.hop
