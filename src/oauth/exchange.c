@@ -405,7 +405,7 @@ static enum th_exchange_state refuse_answer(struct th_exchange *ex)
     memcpy(ex->result.interaction_uri, answer->interaction_uri, sizeof answer->interaction_uri);
     memcpy(ex->result.challenge, answer->challenge, sizeof answer->challenge);
     th_exchange_fail(ex, answer->error, answer->why);
-    if (answer->error == TH_E_EXCHANGE_CLIENT)
+    if (answer->error == TH_E_EXCHANGE_CLIENT && !ex->only_revokes)
         th_refused_note(ex);
     return TH_EXCHANGE_END;
 }

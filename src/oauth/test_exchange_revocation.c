@@ -116,6 +116,28 @@ static void what_the_server_says_is_told(void **state)
     }
 }
 
+/* Who may not revoke may still exchange. */
+static void a_refusal_to_revoke_holds_no_exchange_off(void **state)
+{
+    (void)state;
+    static const char *const errors[] = {"invalid_client", "unauthorized_client"};
+    for (size_t i = 0; i < TH_COUNT_OF(errors); i++) {
+        struct bench b;
+        struct tokens t;
+        open_revoking(&b, TH_TYPE_AGENT_TO_AGENT);
+        tokens_open(&t);
+        revoke(&b, "T3");
+        answer(&b, 401, "{'error':'%s'}", errors[i]);
+        assert_int_equal(b.result.error, TH_E_EXCHANGE_CLIENT);
+        forget_asked(&b);
+        start(&b, t.subject.ptr);
+        assert_non_null(b.exchange);
+        assert_int_equal(b.n_asked, 1);
+        tokens_close(&t);
+        bench_close(&b);
+    }
+}
+
 static void it_is_told_when_to_come_back(void **state)
 {
     (void)state;
@@ -273,6 +295,7 @@ int main(void)
         cmocka_unit_test(each_is_revoked_where_it_was_issued),
         cmocka_unit_test(vaulted_ones_have_no_revocation),
         cmocka_unit_test(what_the_server_says_is_told),
+        cmocka_unit_test(a_refusal_to_revoke_holds_no_exchange_off),
         cmocka_unit_test(it_is_told_when_to_come_back),
         cmocka_unit_test(r12_unanswered_it_is_asked_once_more_with_a_new_assertion),
         cmocka_unit_test(r22_a_server_that_hangs_is_given_up_at_the_deadline),
