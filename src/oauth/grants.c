@@ -55,6 +55,18 @@ static bool add_text(EVP_MD_CTX *digest, struct th_str text)
            (text.len == 0 || EVP_DigestUpdate(digest, text.ptr, text.len) == 1);
 }
 
+/* What is bound to one DPoP key is of no use with another (RFC 9449, 6). Without one here the process has a
+ * single one for the agent. */
+static bool add_dpop(EVP_MD_CTX *digest, const struct th_config_agent *agent,
+                     const struct th_config_connection *connection)
+{
+    const struct th_config_dpop_key *key = &agent->dpop_key;
+    if (connection->dpop == TH_DPOP_OFF)
+        return true;
+    return EVP_DigestUpdate(digest, &key->alg, sizeof key->alg) == 1 &&
+           add_text(digest, key->key != NULL ? th_secret_expose(key->key) : TH_STR_NONE);
+}
+
 int th_grant_key(const struct th_config_agent *agent, const struct th_config_connection *connection,
                  struct th_str subject_token, uint8_t ret_key[TH_GRANT_KEY_LEN])
 {
@@ -64,6 +76,7 @@ int th_grant_key(const struct th_config_agent *agent, const struct th_config_con
                 add_text(digest, agent->name) && add_text(digest, agent->client_id) &&
                 add_text(digest, connection->name) && add_text(digest, version) &&
                 add_text(digest, connection->scope_text) && add_text(digest, subject_token) &&
+                add_dpop(digest, agent, connection) &&
                 EVP_DigestFinal_ex(digest, ret_key, NULL) == 1;
     EVP_MD_CTX_free(digest);
     return fine ? 0 : TH_E_NOMEM;

@@ -41,6 +41,20 @@ static void keys_differ(void **state)
     agent.name = TH_STR("b");
     key_of("t1", other);
     assert_memory_not_equal(key, other, sizeof key);
+    agent = agent_before;
+    /* it may be bound to the DPoP key, which is looked at only where there are proofs */
+    agent.dpop_key.alg = TH_ALG_ES256;
+    key_of("t1", other);
+    assert_memory_equal(key, other, sizeof key);
+    connection.dpop = TH_DPOP_BOUND_ID_JAG;
+    key_of("t1", key);
+    agent.dpop_key.key = grant_of("another key");
+    key_of("t1", other);
+    assert_memory_not_equal(key, other, sizeof key);
+    th_secret_unref(agent.dpop_key.key);
+    agent = agent_before;
+    connection = before;
+    key_of("t1", key);
     /* texts do not run together */
     agent.name = TH_STR("ac");
     agent.client_id = TH_STR("");
