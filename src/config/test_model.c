@@ -432,6 +432,7 @@ static void test_r14_version(void **state)
         {"\"issuer\": \"https://example.okta.com\"", "\"issuer\": \"https://b.okta.com\"", false},
         {"\"client_id\": \"wlp1\"", "\"client_id\": \"wlp9\"", false},
         {"\"client_id\": \"other-id\"", "\"client_id\": \"other\"", false},
+        {"[\"0oa1\", \"0oa2\"]", "[\"0oa1\"]", false},
         {"[\"a1\", \"a2\"]", "[\"a1\"]", false},
     };
     uint8_t first[16], again[16], zero[16] = {0};

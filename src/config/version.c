@@ -44,15 +44,42 @@ static void add_identity(struct digest *d, const struct th_identity *identity)
         add_bytes(d, identity->sha256, sizeof(identity->sha256));
 }
 
-static void add_agent(struct digest *d, const struct th_config_agent *agent,
-                      const struct th_config_authorization_server *server)
+static void add_texts(struct digest *d, const struct th_str *texts, size_t n)
 {
+    add_number(d, n);
+    for (size_t i = 0; i < n; i++)
+        add_text(d, texts[i]);
+}
+
+static void add_servers(struct digest *d,
+                        const struct th_config_authorization_server *const *servers, size_t n)
+{
+    add_number(d, n);
+    for (size_t i = 0; i < n; i++)
+        add_server(d, servers[i]);
+}
+
+/* Whose subject tokens it may present, as far as that is not the connection's own affair. */
+static void add_trust(struct digest *d, const struct th_config_agent *agent,
+                      const struct th_config_connection *connection)
+{
+    bool is_own = connection->n_subject_issuers > 0;
+    add_texts(d, agent->linked_client_ids, agent->n_linked_client_ids);
+    if (!is_own && connection->subject_verify != TH_SUBJECT_VERIFY_NEVER)
+        add_servers(d, agent->subject_issuers, agent->n_subject_issuers);
+}
+
+static void add_agent(struct digest *d, const struct th_config_agent *agent,
+                      const struct th_config_connection *connection)
+{
+    const struct th_config_authorization_server *server = connection->server;
     const struct th_config_auth *auth;
     struct th_str client_id;
     add_text(d, agent->name);
     add_text(d, agent->client_id);
     add_text(d, agent->resource);
     add_server(d, agent->server);
+    add_trust(d, agent, connection);
     if (server != NULL) {
         th_config_agent_registration(agent, server, &client_id, &auth);
         add_text(d, client_id);
@@ -81,13 +108,6 @@ static void add_inject(struct digest *d, const struct th_config_inject *inject)
         add_number(d, inject->parts[i].is_name);
         add_text(d, inject->parts[i].text);
     }
-}
-
-static void add_texts(struct digest *d, const struct th_str *texts, size_t n)
-{
-    add_number(d, n);
-    for (size_t i = 0; i < n; i++)
-        add_text(d, texts[i]);
 }
 
 /* What the requests say beyond the agent's, the server's and the scopes. */
@@ -137,9 +157,7 @@ static void add_connection(struct digest *d, const struct th_config_connection *
     add_identity(d, connection->client_certificate);
     add_inject(d, &connection->inject);
     add_number(d, connection->subject_verify);
-    add_number(d, connection->n_subject_issuers);
-    for (size_t i = 0; i < connection->n_subject_issuers; i++)
-        add_server(d, connection->subject_issuers[i]);
+    add_servers(d, connection->subject_issuers, connection->n_subject_issuers);
     add_number(d, checks->audience | checks->subject << 1 | checks->scope << 2 |
                       checks->chain << 3 | checks->type << 4);
 }
@@ -160,7 +178,7 @@ int th_config_version_digest(const struct th_config_connection *connection, uint
         agents[i] = connection->agents[i];
     qsort(agents, n, sizeof(const struct th_config_agent *), compare_agents);
     for (size_t i = 0; i < n; i++)
-        add_agent(&d, agents[i], connection->server);
+        add_agent(&d, agents[i], connection);
     if (EVP_DigestFinal_ex(d.ctx, whole, NULL) != 1)
         d.failed = true;
     EVP_MD_CTX_free(d.ctx);
