@@ -141,7 +141,7 @@ static void open_for(struct breaker *breaker, int64_t retry_after_ms, int64_t no
         rest_ms = retry_after_ms;
     breaker->state = OPEN;
     breaker->generation++;
-    breaker->until_ms = now_ms + rest_ms + rest_ms * th_random_below(101) / 1000;
+    breaker->until_ms = now_ms + rest_ms + rest_ms * (1 + th_random_below(100)) / 1000;
 }
 
 /* PROBING or RECOVERING. */
