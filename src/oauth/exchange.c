@@ -518,6 +518,8 @@ struct th_exchange *th_exchange_new(struct th_exchanger *exchanger,
     th_list_push_back(&exchanger->running, &ex->link);
     ex->fn = fn;
     ex->arg = arg;
+    if (exchanger->grants != NULL)
+        ex->grants_epoch = th_grants_epoch(exchanger->grants);
     ex->subject_wall_ms = th_clock_wall_ms(ex->worker->clock);
     if (request->subject_token.len > 0) {
         ex->subject_token = th_secret_new(request->subject_token.ptr, request->subject_token.len);

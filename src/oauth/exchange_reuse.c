@@ -36,7 +36,7 @@ void th_exchange_keep_grant(struct th_exchange *ex, const json_t *claims)
     int64_t lifetime_ms = th_issued_lifetime_ms(ex->answer.expires_in_ms, claims,
                                                 th_clock_wall_ms(ex->worker->clock));
     if (lifetime_ms > TH_GRANT_MARGIN_MS)
-        th_grants_keep(ex->exchanger->grants, key, ex->answer.token,
+        th_grants_keep(ex->exchanger->grants, key, ex->grants_epoch, ex->answer.token,
                        th_clock_monotonic_ms(ex->worker->clock) + lifetime_ms - TH_GRANT_MARGIN_MS);
 }
 

@@ -71,6 +71,7 @@ struct th_exchange {
     bool is_revoking;       /* plan->revocation, before the first leg */
     bool only_revokes;      /* and no leg follows: th_exchange_revoke() */
     unsigned n_revocations; /* 0 or 1: so many reports stand before those of the legs */
+    uint64_t grants_epoch;  /* when it began */
     unsigned n_saved; /* 0 or 1: a leg that was not run, as its yield was there; it has no report */
     struct th_secret *rejected;              /* what it revokes */
     struct th_secret *previous;              /* what the leg before yielded */
@@ -172,7 +173,7 @@ void th_exchange_choose_auth(struct th_exchange *ex,
 bool th_exchange_switch_key(struct th_exchange *ex);
 /* After an answer that grants: what was switched to comes first for the exchanges after this. */
 void th_exchange_note_accepted(struct th_exchange *ex);
-/* A server that repeats the client secret in its error gets its words kept back. */
+/* A server that repeats the client secret, or a token, in its error gets its words kept back. */
 void th_exchange_hide_secret(struct th_exchange *ex);
 
 #endif

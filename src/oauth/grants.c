@@ -19,6 +19,7 @@ struct th_grants {
     pthread_mutex_t lock; /* a leaf */
     struct grant items[TH_GRANTS_MAX];
     size_t n;
+    uint64_t epoch;
 };
 
 int th_grants_new(struct th_grants **ret_grants)
@@ -125,20 +126,37 @@ static struct grant *first_to_end(struct th_grants *grants)
     return first;
 }
 
-void th_grants_keep(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN],
-                    struct th_secret *grant, int64_t until_ms)
+uint64_t th_grants_epoch(struct th_grants *grants)
+{
+    pthread_mutex_lock(&grants->lock);
+    uint64_t epoch = grants->epoch;
+    pthread_mutex_unlock(&grants->lock);
+    return epoch;
+}
+
+/* Under the lock. Returns the secret that was in its place. */
+static struct th_secret *put_in(struct th_grants *grants, const struct grant *grant)
 {
     struct th_secret *before = NULL;
-    pthread_mutex_lock(&grants->lock);
-    struct grant *place = find(grants, key);
+    struct grant *place = find(grants, grant->key);
     if (place == NULL && grants->n == TH_GRANTS_MAX)
         place = first_to_end(grants);
     if (place != NULL)
         before = take_out(grants, place);
-    place = &grants->items[grants->n++];
-    memcpy(place->key, key, TH_GRANT_KEY_LEN);
-    place->secret = th_secret_ref(grant);
-    place->until_ms = until_ms;
+    grants->items[grants->n] = *grant;
+    th_secret_ref(grants->items[grants->n++].secret);
+    return before;
+}
+
+void th_grants_keep(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN], uint64_t epoch,
+                    struct th_secret *grant, int64_t until_ms)
+{
+    struct th_secret *before = NULL;
+    struct grant fresh = {.secret = grant, .until_ms = until_ms};
+    memcpy(fresh.key, key, TH_GRANT_KEY_LEN);
+    pthread_mutex_lock(&grants->lock);
+    if (grants->epoch == epoch)
+        before = put_in(grants, &fresh);
     pthread_mutex_unlock(&grants->lock);
     th_secret_unref(before);
 }
@@ -156,6 +174,9 @@ void th_grants_drop(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN
 
 void th_grants_clear(struct th_grants *grants)
 {
+    pthread_mutex_lock(&grants->lock);
+    grants->epoch++;
+    pthread_mutex_unlock(&grants->lock);
     for (bool is_empty = false; !is_empty;) {
         struct th_secret *secret = NULL;
         pthread_mutex_lock(&grants->lock);

@@ -5,6 +5,7 @@
 
 #include "test_bench.h"
 #include "tokenhop/base/check.h"
+#include "tokenhop/oauth/grants.h"
 
 static void r22_each_leg_has_its_share(void **state)
 {
@@ -296,6 +297,39 @@ static void r24_out_of_memory_ends_it_well(void **state)
 }
 #endif
 
+/* Who clears the kept assertions means those too that are under way. */
+static void an_id_jag_that_was_asked_for_before_a_purge_is_not_kept(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct tokens t;
+    struct th_grants *grants;
+    bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+    tokens_open(&t);
+    assert_int_equal(th_grants_new(&grants), 0);
+    th_exchanger_share_grants(b.exchanger, grants);
+    b.world.connection.reuse_id_jag = true;
+    for (int i = 0; i < 3; i++) {
+        start(&b, t.subject.ptr);
+        assert_int_equal(b.n_asked, 1);
+        if (i < 2)
+            assert_field(&b, 0, "subject_token", t.subject.ptr);
+        else
+            assert_field(&b, 0, "assertion", t.id_jag.ptr);
+        if (i == 0)
+            th_grants_clear(grants);
+        if (i < 2)
+            answer(&b, 200, ID_JAG_OK, t.id_jag.ptr);
+        answer(&b, 200, ACCESS_OK, t.access.ptr);
+        assert_int_equal(b.result.error, 0);
+        forget_asked(&b);
+    }
+    th_grants_clear(grants);
+    th_grants_unref(grants);
+    tokens_close(&t);
+    bench_close(&b);
+}
+
 int main(void)
 {
     th_json_start();
@@ -311,6 +345,7 @@ int main(void)
 #ifdef TH_FAIL_ALLOC
         cmocka_unit_test(r24_out_of_memory_ends_it_well),
 #endif
+        cmocka_unit_test(an_id_jag_that_was_asked_for_before_a_purge_is_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,12 +72,12 @@ static void one_ends_and_is_wiped(void **state)
     assert_int_equal(th_grants_new(&grants), 0);
     key_of("t1", key);
     assert_null(th_grants_find(grants, key, 0));
-    th_grants_keep(grants, key, first, 100);
+    th_grants_keep(grants, key, 0, first, 100);
     th_secret_unref(first);
     struct th_secret *found = th_grants_find(grants, key, 99);
     assert_true(th_str_equal(th_secret_expose(found), TH_STR("first")));
     th_secret_unref(found);
-    th_grants_keep(grants, key, second, 200); /* in its place */
+    th_grants_keep(grants, key, 0, second, 200); /* in its place */
     th_secret_unref(second);
     found = th_grants_find(grants, key, 150);
     assert_true(th_str_equal(th_secret_expose(found), TH_STR("second")));
@@ -98,7 +98,7 @@ static void they_are_bounded_dropped_and_cleared(void **state)
     for (int i = 0; i <= TH_GRANTS_MAX; i++) {
         (void)snprintf(subject, sizeof subject, "t%d", i);
         key_of(subject, key);
-        th_grants_keep(grants, key, grant, 1000 + i);
+        th_grants_keep(grants, key, 0, grant, 1000 + i);
     }
     key_of("t0", key); /* it would have ended first */
     assert_null(th_grants_find(grants, key, 0));
@@ -116,7 +116,15 @@ static void they_are_bounded_dropped_and_cleared(void **state)
     th_grants_clear(grants);
     key_of("t1", key);
     assert_null(th_grants_find(grants, key, 0));
+    /* What was asked for before does not come back; what is asked for then is kept. */
+    th_grants_keep(grants, key, 0, grant, 1000);
+    assert_null(th_grants_find(grants, key, 0));
+    th_grants_keep(grants, key, th_grants_epoch(grants), grant, 1000);
     th_secret_unref(grant);
+    struct th_secret *found = th_grants_find(grants, key, 0);
+    assert_ptr_equal(found, grant);
+    th_secret_unref(found);
+    th_grants_clear(grants);
     assert_int_equal(th_secret_bytes_held(), 0);
     th_grants_unref(grants);
     th_grants_unref(NULL);

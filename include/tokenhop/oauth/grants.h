@@ -31,8 +31,11 @@ int th_grant_key(const struct th_config_agent *agent, const struct th_config_con
 /* A new reference; NULL when there is none that is valid at `now_ms` (monotonic). */
 struct th_secret *th_grants_find(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN],
                                  int64_t now_ms) TH_MUST;
-/* In place of the one of that key. Takes a reference. */
-void th_grants_keep(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN],
+/* How often they were cleared: who asks a server notes it before, for th_grants_keep(). */
+uint64_t th_grants_epoch(struct th_grants *grants);
+/* In place of the one of that key. Takes a reference. Nothing is kept if they were cleared since `epoch`:
+ * what was asked for before may be what was to be forgotten. */
+void th_grants_keep(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN], uint64_t epoch,
                     struct th_secret *grant, int64_t until_ms);
 /* It was not taken. */
 void th_grants_drop(struct th_grants *grants, const uint8_t key[TH_GRANT_KEY_LEN]);
