@@ -1,5 +1,5 @@
 /* Which of an agent's keys an exchange authenticates with, while one takes the place of the other; and that
- * no server's answer brings a client secret into a log. */
+ * no server's answer brings a client secret or a token into a log. */
 #include <stdio.h>
 
 #include "exchange_run.h"
@@ -40,18 +40,35 @@ void th_exchange_note_accepted(struct th_exchange *ex)
         th_exchanger_prefer_auth(ex->exchanger, ex->registered, ex->switched_to);
 }
 
-static bool holds(struct th_str text, struct th_str part)
+#define TOKEN_MIN 8 /* what is shorter may stand in a sentence by chance */
+
+static bool holds(struct th_str text, const struct th_secret *secret, size_t min)
 {
-    return text.len > 0 && memmem(text.ptr, text.len, part.ptr, part.len) != NULL;
+    struct th_str part = secret != NULL ? th_secret_expose(secret) : TH_STR_NONE;
+    return part.len > 0 && part.len >= min && text.len >= part.len &&
+           memmem(text.ptr, text.len, part.ptr, part.len) != NULL;
+}
+
+/* Of all that was sent. What a token looks like is kept back anyway (printable.h); this one may look like
+ * words. */
+static bool holds_any(const struct th_exchange *ex, struct th_str text)
+{
+    const struct th_secret *const tokens[] = {ex->subject_token, ex->previous, ex->actor,
+                                              ex->connection->actor.token, ex->rejected};
+    for (size_t i = 0; i < TH_COUNT_OF(tokens); i++) {
+        if (holds(text, tokens[i], TOKEN_MIN))
+            return true;
+    }
+    return holds(text, ex->client.auth->secret, 1);
 }
 
 void th_exchange_hide_secret(struct th_exchange *ex)
 {
-    if (ex->client.auth->secret == NULL)
+    char *said = strstr(ex->answer.why, TH_ANSWER_SAYS);
+    if (said == NULL)
         return;
-    struct th_str secret = th_secret_expose(ex->client.auth->secret);
-    if (holds(th_jwt_text(ex->answer.object, "error_description"), secret) ||
-        holds(th_jwt_text(ex->answer.object, "errorSummary"), secret))
-        (void)snprintf(ex->answer.why, sizeof ex->answer.why,
-                       "its words hold the client secret, and are not shown");
+    size_t room = sizeof ex->answer.why - (size_t)(said - ex->answer.why);
+    if (holds_any(ex, th_jwt_text(ex->answer.object, "error_description")) ||
+        holds_any(ex, th_jwt_text(ex->answer.object, "errorSummary")))
+        (void)snprintf(said, room, " (its words hold a secret, and are not shown)");
 }

@@ -330,6 +330,24 @@ static void an_id_jag_that_was_asked_for_before_a_purge_is_not_kept(void **state
     bench_close(&b);
 }
 
+/* A server's own words that repeat what it was sent are kept back, however short that is. */
+static void no_token_comes_back_in_the_servers_words(void **state)
+{
+    (void)state;
+    static const char subject[] = "xk.4f.t9/q2.u7";
+    struct bench b;
+    bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+    start(&b, subject);
+    answer(&b, 400, "{'error':'access_denied','error_description':'no: <%s> is bad'}", subject);
+    assert_int_equal(b.result.error, TH_E_ACCESS_DENIED);
+    assert_null(strstr(b.result.detail, "xk.4f"));
+    assert_non_null(strstr(b.result.detail, "not shown"));
+    start(&b, subject);
+    answer(&b, 400, "{'error':'access_denied','error_description':'no: it is bad'}");
+    assert_non_null(strstr(b.result.detail, "it is bad"));
+    bench_close(&b);
+}
+
 int main(void)
 {
     th_json_start();
@@ -346,6 +364,7 @@ int main(void)
         cmocka_unit_test(r24_out_of_memory_ends_it_well),
 #endif
         cmocka_unit_test(an_id_jag_that_was_asked_for_before_a_purge_is_not_kept),
+        cmocka_unit_test(no_token_comes_back_in_the_servers_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

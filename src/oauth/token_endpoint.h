@@ -15,6 +15,7 @@
 #define TH_ANSWER_ACCESS_TOKEN_MAX ((size_t)64 * 1024)
 #define TH_ANSWER_EXPIRES_ABSENT (-1)
 #define TH_ANSWER_EXPIRES_MAX_MS ((int64_t)365 * 24 * 3600 * 1000)
+#define TH_ANSWER_SAYS " (it says: " /* in `why`, before the server's own words */
 
 struct th_token_answer {
     int error;                /* 0, TH_E_* */

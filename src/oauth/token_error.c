@@ -191,7 +191,7 @@ static void add_description(struct th_token_answer *answer, struct th_str descri
     if (description.len == 0 || th_printable_hides_token(description))
         return;
     th_printable_copy(text, sizeof text, description);
-    (void)snprintf(answer->why + len, sizeof answer->why - len, " (it says: %s)", text);
+    (void)snprintf(answer->why + len, sizeof answer->why - len, TH_ANSWER_SAYS "%s)", text);
 }
 
 void th_token_error_read(int status, struct th_token_answer *answer)
