@@ -135,15 +135,16 @@ static bool is_literal(const struct th_tunnel *tunnel)
 static void on_leaf(struct th_leaf_waiter *waiter, int error, struct th_leaf *leaf)
 {
     struct th_tunnel *tunnel = TH_CONTAINER_OF(waiter, struct th_tunnel, waiter);
+    struct th_session *session = tunnel->session;
 
     tunnel->leaf = leaf;
-    if (leaf == NULL) {
-        (void)refuse(tunnel->session, ALERT_INTERNAL_ERROR,
+    if (leaf == NULL) { /* the tunnel ends with that where the client has left */
+        (void)refuse(session, ALERT_INTERNAL_ERROR,
                      error == TH_E_CONFIG ? "the interception authority has expired"
                                           : "a certificate could not be made",
                      TH_STR_NONE);
     }
-    th_session_run(tunnel->session);
+    th_session_run(session);
 }
 
 static enum th_intercept_step got_hello(struct th_session *session, const struct th_hello *hello)

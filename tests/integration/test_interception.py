@@ -1,12 +1,14 @@
 """TLS interception (R19, R20, R21): https:// calls to a connection's host through CONNECT."""
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -266,6 +268,29 @@ def test_R16_R19_authority_is_checked(intercepting, tmp_path, wrong):
     else:
         assert checked.returncode == 2 and said in checked.stderr, checked.stderr
         assert "interception" in checked.stderr
+
+
+def test_r19_client_leaves_while_no_certificate_can_be_made(intercepting, tmp_path):
+    """What it waited for is refused when it has gone: the tunnel ends by that, and nothing is asked of it after."""
+    hop = intercepting(4443, begin=False)
+    identity = Identity(tmp_path, "Own CA", authority=True, end=datetime.timedelta(seconds=4))
+    for name, kind in (("ca.pem", "CERTIFICATE"), ("ca.key", "PRIVATE KEY")):
+        (hop.folder / name).write_text(pem_of(identity.file, kind))
+        (hop.folder / name).chmod(0o600)
+    hop.start()
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+    hello = out.read()
+    time.sleep(4.5)
+    for _ in range(100):
+        wire = connect(hop, "localhost:4443")
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.send(hello)
+        wire.sock.close()
+    wire = connect(hop, "localhost:4443", hello)
+    assert wire.reader.exactly(7) == b"\x15\x03\x03\x00\x02\x02\x50"  # internal_error
+    assert "has expired" in hop.stderr
 
 
 @pytest.mark.parametrize("how", ["another name", "no name", "name for an address"])
