@@ -140,7 +140,7 @@ enum th_hop_step th_hop_state_answer(struct th_hop *hop)
             write_problem(hop, &w);
         else if (hop->request.method == TH_METHOD_CONNECT)
             write_established(hop, &w);
-        else if (th_target_is_question(hop) && hop->decision.action != TH_GATE_ANSWER)
+        else if (th_target_is_question(hop))
             th_target_write_answer(hop, &w);
         else
             write_last_hop(hop, &w);

@@ -1,5 +1,6 @@
 #include "target.h"
 
+#include "origin.h"
 #include "proof.h"
 #include "tunnel.h"
 
@@ -117,15 +118,66 @@ static void add_own(const struct th_hop *hop, struct th_writer *w)
     th_writer_add_field(w, TH_STR("Authorization"), head->fields[head->authorization].value);
 }
 
-/* A data plane that merges fields must take away what is not to go on: Envoy is told so, others replace the
- * field by what comes, or by nothing. */
+/* --- where it may go --- */
+
+int th_target_permit(const struct th_hop *hop)
+{
+    const struct th_config_view *config = hop->use->snapshot->view;
+    const struct th_url *url = &hop->url;
+    bool for_credential =
+        hop->decision.action == TH_GATE_CREDENTIAL || hop->decision.action == TH_GATE_PASSTHROUGH;
+    struct th_origin_key key = {.scheme = url->scheme,
+                                .port = url->port,
+                                .for_credential = for_credential,
+                                .host = url->host};
+    struct th_address address;
+
+    if (hop->decision.action != TH_GATE_FORWARD)
+        key.connection = hop->decision.route.connection;
+    if (url->host_is_literal && th_address_parse(url->host, url->port, &address) == 0)
+        return th_origin_permit(config, &key, &address);
+    return for_credential && url->scheme == TH_SCHEME_HTTP && !key.connection->allow_cleartext
+               ? TH_E_CLEARTEXT_DENIED
+               : 0;
+}
+
+/* --- the answer --- */
+
+struct removal {
+    struct th_writer *w;
+    bool any;
+};
+
+static void remove_field(struct removal *removal, struct th_str name)
+{
+    th_writer_add(removal->w,
+                  removal->any ? TH_STR(",") : TH_STR("x-envoy-auth-headers-to-remove: "));
+    th_writer_add(removal->w, name);
+    removal->any = true;
+}
+
+/* A data plane that merges fields must take away what is not to go on (rewrite.c drops the same): Envoy
+ * is told so, others replace the field by what comes, or by nothing. What is sent must not be named, as
+ * it would be taken away again. */
 static void add_removal(const struct th_hop *hop, struct th_writer *w)
 {
+    const struct th_config_view *config = hop->use->snapshot->view;
     const struct th_config_connection *connection = hop->decision.route.connection;
-    bool replaced = hop->credential != NULL && connection->inject.is_authorization;
+    struct th_str field = connection != NULL ? connection->inject.header : TH_STR_NONE;
+    bool is_sent = hop->credential != NULL;
+    struct removal removal = {.w = w};
 
-    if (hop->decision.drop_authorization && !replaced)
-        th_writer_add_field(w, TH_STR("x-envoy-auth-headers-to-remove"), TH_STR("authorization"));
+    if (hop->decision.drop_authorization && !(is_sent && connection->inject.is_authorization))
+        remove_field(&removal, TH_STR("authorization"));
+    for (size_t i = 0; i < config->n_subject_headers; i++)
+        if (!is_sent || !th_header_names_alike(config->subject_headers[i], field))
+            remove_field(&removal, config->subject_headers[i]);
+    if (!is_sent && field.len > 0 && !connection->inject.is_authorization)
+        remove_field(&removal, field);
+    if (hop->decision.drop_authorization)
+        remove_field(&removal, TH_STR("dpop"));
+    if (removal.any)
+        th_writer_add(w, TH_STR("\r\n"));
 }
 
 void th_target_write_answer(struct th_hop *hop, struct th_writer *w)

@@ -19,6 +19,10 @@ static inline bool th_target_is_question(const struct th_hop *hop)
     return hop->session->listener->mode == TH_LISTENER_AUTHZ;
 }
 
+/* Whether such a question is for where its credential, or it at all, may go: as far as that can be told by
+ * one who does not go there. 0, TH_E_CLEARTEXT_DENIED, TH_E_EGRESS_DENIED, TH_E_LOOP. */
+int th_target_permit(const struct th_hop *hop) TH_MUST;
+
 /* The answer to it: 200 and the field to send. */
 void th_target_write_answer(struct th_hop *hop, struct th_writer *w);
 

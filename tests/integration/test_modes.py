@@ -128,7 +128,7 @@ def test_authz_answers_with_the_field(sandbox, listening):
     assert refused.status == 403 and json.loads(refused.text)["code"] == "destination_denied"
     public = ask(hop, "/.well-known/agent-card.json", place_of(sandbox), token)
     assert public.status == 200 and public.getheader("Authorization") is None
-    assert public.getheader("x-envoy-auth-headers-to-remove") == "authorization"
+    assert public.getheader("x-envoy-auth-headers-to-remove") == "authorization,dpop"
     assert sandbox.requests("agent2") == 1  # whoami() of this test: nothing was forwarded
 
 
@@ -149,6 +149,63 @@ def test_authz_original_request_is_the_data_planes_word_alone(sandbox, listening
     theirs = [("X-Forwarded-Host", place), ("X-Forwarded-Uri", "/a2a/whoami"), ("X-Forwarded-Method", "POST")]
     assert ask(hop, "/auth", "tokenhop.test", token, fields=theirs).status == 200
     assert ask(hop, "/auth", "tokenhop.test", token, fields=forged).status == 400
+
+
+@pytest.mark.parametrize(
+    "scheme, host, permitted",
+    [
+        ("http", "agent.test", False),  # who knows where that is
+        ("http", "10.1.2.3", False),
+        ("http", "169.254.169.254", False),
+        ("https", "169.254.169.254", False),
+        ("http", "clear.test", True),  # allow_cleartext
+        ("https", "agent.test", True),
+        ("https", "10.1.2.3", True),
+    ],
+)
+def test_r11_authz_credential_is_for_where_it_may_go(sandbox, listening, scheme, host, permitted):
+    """The data plane goes there itself: what the proxy would not send, is not given to it."""
+
+    def change(config):
+        first = next(c for c in config["connections"] if c["name"] == "agent2")
+        first["url"] = [f"{s}://{h}/" for s in ("http", "https") for h in ("agent.test", "10.1.2.3", "169.254.169.254")]
+        config["connections"].append({**first, "name": "clear", "url": "http://clear.test/", "allow_cleartext": True})
+
+    hop = listening(change, mode="authz", scheme=scheme)
+    answer = ask(hop, "/a2a/x", host, sandbox.mint(user="alice"))
+    assert answer.status == (200 if permitted else 403)
+    assert (answer.getheader("Authorization") is not None) == permitted
+
+
+def test_r8_authz_unmatched_goes_where_the_proxy_would(sandbox, listening):
+    hop = listening(lambda config: config.update(unmatched="forward"), mode="authz")
+    own = ask(hop, "/", "unknown.test", fields=[("Authorization", "Basic eDp5")])
+    assert own.status == 200 and own.getheader("Authorization") == "Basic eDp5"
+    for host in ("169.254.169.254", "[fd00:ec2::254]", "10.1.2.3", f"127.0.0.1:{hop.port}"):
+        answer = ask(hop, "/", host, fields=[("Authorization", "Basic eDp5")])
+        assert answer.status in (403, 508) and answer.getheader("Authorization") is None
+
+
+def test_r11_authz_subject_token_is_removed_whatever_bears_it(sandbox, listening):
+    def change(config):
+        first = next(c for c in config["connections"] if c["name"] == "agent2")
+        first["subject"] = {"from": "header", "name": "X-User-Token"}
+
+    hop = listening(change, mode="authz")
+    fields = [("X-User-Token", sandbox.mint(user="alice")), ("DPoP", "proof")]
+    answer = ask(hop, "/a2a/whoami", place_of(sandbox), fields=fields)
+    assert answer.status == 200 and answer.getheader("Authorization").startswith("Bearer ")
+    assert answer.getheader("x-envoy-auth-headers-to-remove") == "X-User-Token,dpop"
+    public = ask(hop, "/.well-known/agent-card.json", place_of(sandbox), fields=fields)
+    assert public.getheader("x-envoy-auth-headers-to-remove") == "authorization,X-User-Token,dpop"
+
+
+def test_r11_authz_max_forwards_is_no_way_past(sandbox, listening):
+    """An answer in place of the destination would let the question's own token pass."""
+    hop = listening(mode="authz")
+    fields = [("Max-Forwards", "0")]
+    answer = ask(hop, "/a2a/whoami", place_of(sandbox), sandbox.mint(user="alice"), "OPTIONS", fields)
+    assert answer.status == 200 and answer.getheader("x-envoy-auth-headers-to-remove").startswith("authorization")
 
 
 NGINX = """
