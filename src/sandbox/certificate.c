@@ -20,6 +20,15 @@ static EVP_PKEY *read_key(const char *file)
     return key;
 }
 
+bool th_sandbox_certificate_is_of(const X509 *certificate, const char *key_file)
+{
+    EVP_PKEY *key = read_key(key_file);
+    const EVP_PKEY *own = X509_get0_pubkey(certificate);
+    bool is_same = key != NULL && own != NULL && EVP_PKEY_eq(key, own) == 1;
+    EVP_PKEY_free(key);
+    return is_same;
+}
+
 static bool fill(X509 *certificate, EVP_PKEY *key, const char *name)
 {
     X509_NAME *subject = X509_get_subject_name(certificate);

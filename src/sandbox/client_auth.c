@@ -1,6 +1,7 @@
 #include "client_auth.h"
 
 #include "answer.h"
+#include "certificate.h"
 #include "provider.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/oauth/mac.h"
@@ -165,6 +166,7 @@ static bool check_signature(const struct th_jwt *jwt, const struct registered *w
     case TH_CLIENT_BY_BASIC:
     case TH_CLIENT_BY_POST:
     case TH_CLIENT_BY_NOTHING:
+    case TH_CLIENT_BY_TLS:
         break;
     }
     return refuse_client(answer, "assertion_not_allowed",
@@ -365,12 +367,27 @@ static bool check_basic(struct th_idp *idp, const struct th_idp_request *request
     return fine;
 }
 
+/* Registered is a key; whatever certificate of it is shown, who shows it has the key. */
+static bool check_certificate(const struct th_idp_request *request, const struct registered *who,
+                              struct th_idp_answer *answer)
+{
+    if (request->certificate == NULL)
+        return refuse_client(answer, "certificate_missing",
+                             "The client must show its certificate in TLS.");
+    if (!th_sandbox_certificate_is_of(request->certificate, who->client->keys[0].file))
+        return refuse_client(answer, "certificate_unknown",
+                             "The certificate is of another key than the client's.");
+    return true;
+}
+
 static bool check_nothing(struct th_idp *idp, const struct th_idp_request *request,
                           const struct th_form *form, struct th_idp_answer *answer)
 {
     struct registered who;
-    if (!find_registered(idp, request, th_form_get(form, "client_id"), &who) ||
-        who.method != TH_CLIENT_BY_NOTHING)
+    bool is_known = find_registered(idp, request, th_form_get(form, "client_id"), &who);
+    if (is_known && who.method == TH_CLIENT_BY_TLS)
+        return check_certificate(request, &who, answer) && accept(&who, idp, answer);
+    if (!is_known || who.method != TH_CLIENT_BY_NOTHING)
         return refuse_client(answer, "client_unauthenticated",
                              "Client authentication is required; client_id alone is not enough.");
     return accept(&who, idp, answer);

@@ -133,12 +133,17 @@ json_t *th_sandbox_describe(const struct th_sandbox *sandbox)
         json_object_set_new(
             users, th_world_users[i].name,
             json_pack("{s:s, s:s}", "id", th_world_users[i].id, "login", th_world_users[i].login));
-    return json_pack("{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "ready",
-                     "pid", (int)getpid(), "issuer", registry->servers[TH_SERVER_ORG].issuer,
-                     "port", sandbox->idp_port, "state", sandbox->folder, "servers",
-                     describe_servers(registry), "providers", describe_providers(registry),
-                     "clients", describe_clients(registry), "agents", describe_agents(sandbox),
-                     "users", users, "vault", describe_vault());
+    json_t *all = json_pack(
+        "{s:s, s:i, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "ready", "pid",
+        (int)getpid(), "issuer", registry->servers[TH_SERVER_ORG].issuer, "port", sandbox->idp_port,
+        "state", sandbox->folder, "servers", describe_servers(registry), "providers",
+        describe_providers(registry), "clients", describe_clients(registry), "agents",
+        describe_agents(sandbox), "users", users, "vault", describe_vault());
+    if (all != NULL && sandbox->idp_tls_port != 0) {
+        json_object_set_new(all, "tls_port", json_integer(sandbox->idp_tls_port));
+        json_object_set_new(all, "ca_file", json_string(sandbox->idp_tls.ca_file));
+    }
+    return all;
 }
 
 static json_t *config_agent(const struct th_sandbox *sandbox, enum th_world_client index)

@@ -10,6 +10,7 @@
 #include "settings.h"
 #include "tokenhop/base/clock.h"
 #include "vault.h"
+#include <openssl/x509.h>
 
 #define TH_GRANT_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
 #define TH_GRANT_JWT_BEARER "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -56,6 +57,7 @@ struct th_idp_request {
     struct th_str method;
     struct th_str content_type;
     struct th_str authorization; /* empty: none came */
+    const X509 *certificate;     /* that was shown in TLS; NULL: none */
     struct th_str dpop;
     size_t n_dpop; /* how often that field came */
     struct th_str body;

@@ -62,9 +62,19 @@ static void print_url(char ret_url[128], const char *address, int port)
 static int listen_tls(struct th_sandbox *sandbox, struct th_errinfo *reterr)
 {
     const struct th_sandbox_options *options = &sandbox->options;
-    if (options->agent2_tls_port < 0)
-        return 0;
-    int e = th_web_tls_init(&sandbox->tls, sandbox->folder, options->address, reterr);
+    int e = 0;
+    if (options->idp_tls_port >= 0) {
+        e = th_web_tls_init(&sandbox->idp_tls, sandbox->folder, "idp-ca.pem", options->address,
+                            true, reterr);
+        if (e == 0)
+            e = th_web_listen_tls(&sandbox->web, options->address, options->idp_tls_port,
+                                  IDP_MAX_BODY, &sandbox->idp_tls, th_sandbox_serve_idp, sandbox,
+                                  &sandbox->idp_tls_port, reterr);
+    }
+    if (e != 0 || options->agent2_tls_port < 0)
+        return e;
+    e = th_web_tls_init(&sandbox->tls, sandbox->folder, "agents-ca.pem", options->address, false,
+                        reterr);
     if (e == 0)
         e = th_web_listen_tls(&sandbox->web, options->address, options->agent2_tls_port,
                               AGENT_MAX_BODY, &sandbox->tls, th_sandbox_serve_agent,
@@ -151,6 +161,7 @@ static void clean_up(struct th_sandbox *sandbox)
 {
     th_web_fini(&sandbox->web); /* first: what is under way uses all the rest */
     th_web_tls_fini(&sandbox->tls, sandbox->folder_is_ours);
+    th_web_tls_fini(&sandbox->idp_tls, sandbox->folder_is_ours);
     th_faults_fini(&sandbox->faults);
     th_stats_fini(&sandbox->stats);
     th_idp_fini(&sandbox->idp);

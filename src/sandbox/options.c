@@ -11,6 +11,7 @@ enum {
     OPT_PORT_IDP,
     OPT_PORT_AGENTS,
     OPT_PORT_AGENT2_TLS,
+    OPT_PORT_IDP_TLS,
     OPT_STATE,
     OPT_WRITE_CONFIG,
     OPT_CONFIG_ALG,
@@ -31,6 +32,8 @@ static const struct option_row {
 } rows[] = {
     {"address", "A", OPT_ADDRESS, "listen on this address (127.0.0.1)"},
     {"port-idp", "N", OPT_PORT_IDP, "port of the identity provider (0: a free one)"},
+    {"port-idp-tls", "N", OPT_PORT_IDP_TLS,
+     "one more of it, by TLS, for clients with certificates (none; 0: a free one); idp-ca.pem in DIR"},
     {"port-agents", "N,N,N", OPT_PORT_AGENTS, "ports of agent2, agent3 and the API (0,0,0)"},
     {"port-agent2-tls", "N", OPT_PORT_AGENT2_TLS,
      "agent2 on one more port, by TLS (none; 0: a free one); agents-ca.pem in DIR vouches for it"},
@@ -158,6 +161,8 @@ static int parse_one(int id, const char *value, struct th_sandbox_options *optio
         return parse_port(value, strlen(value), &options->idp_port, reterr);
     case OPT_PORT_AGENTS:
         return parse_ports(value, options, reterr);
+    case OPT_PORT_IDP_TLS:
+        return parse_port(value, strlen(value), &options->idp_tls_port, reterr);
     case OPT_PORT_AGENT2_TLS:
         return parse_port(value, strlen(value), &options->agent2_tls_port, reterr);
     case OPT_STATE:
@@ -217,6 +222,7 @@ int th_sandbox_options_parse(int argc, char **argv, struct th_sandbox_options *r
     ret_options->config_alg = "RS256";
     ret_options->proxy_port = 8080;
     ret_options->agent2_tls_port = -1;
+    ret_options->idp_tls_port = -1;
     th_sandbox_settings_init(&ret_options->settings);
     for (size_t i = 0; i < TH_COUNT_OF(rows); i++)
         options[i] =

@@ -12,6 +12,7 @@ struct th_sandbox_options { /* strings are argv's */
     const char *address;
     int idp_port;
     int ports[TH_RESOURCE_COUNT];        /* of those that listen; 0: a free one */
+    int idp_tls_port;                    /* a second one, of TLS; -1: none */
     int agent2_tls_port;                 /* a second one of agent2, of TLS; -1: none */
     const char *urls[TH_RESOURCE_COUNT]; /* NULL: from the address and port */
     const char *idp_url;                 /* NULL: likewise */

@@ -92,6 +92,7 @@ static int init_registration(struct th_registry_registration *registration,
                                            reterr);
     case TH_CLIENT_BY_KEY:
     case TH_CLIENT_BY_NOTHING:
+    case TH_CLIENT_BY_TLS:
         return 0;
     }
     return 0;

@@ -20,6 +20,7 @@ enum th_client_method {
     TH_CLIENT_BY_POST,
     TH_CLIENT_BY_SECRET_JWT,
     TH_CLIENT_BY_NOTHING,
+    TH_CLIENT_BY_TLS,        /* a certificate of the key k1, shown in TLS (RFC 8705, 2.2) */
     TH_CLIENT_BY_CERTIFICATE /* an assertion by the key k1 that names its certificate */
 };
 

@@ -27,8 +27,10 @@ struct th_sandbox {
     struct th_faults faults;
     struct th_stats stats;
     int idp_port;
-    struct th_web_tls tls; /* of agent2's second port */
-    int agent2_tls_port;   /* 0: there is none */
+    struct th_web_tls idp_tls; /* of the identity provider's second port */
+    int idp_tls_port;          /* 0: there is none */
+    struct th_web_tls tls;     /* of agent2's second port */
+    int agent2_tls_port;       /* 0: there is none */
     struct th_sandbox_agent agents[TH_RESOURCE_COUNT];
     char agent2_proxy[128]; /* made of --agent2-proxy-port */
     char folder[512];       /* of keys */

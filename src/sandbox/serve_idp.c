@@ -144,6 +144,7 @@ static void serve_form(struct th_web_call *call, struct th_sandbox *sandbox,
         .method = th_str_of(call->method),
         .content_type = th_web_field(call, "Content-Type"),
         .authorization = th_web_field(call, "Authorization"),
+        .certificate = th_web_tls_peer(call->request),
         .dpop = th_web_field(call, "DPoP"),
         .n_dpop = th_web_field_count(call, "DPoP"),
         .body = call->body,
@@ -194,6 +195,7 @@ static json_t *list_methods(const struct th_provider_row *provider)
         [TH_CLIENT_BY_POST] = "client_secret_post",
         [TH_CLIENT_BY_SECRET_JWT] = "client_secret_jwt",
         [TH_CLIENT_BY_NOTHING] = "none",
+        [TH_CLIENT_BY_TLS] = "self_signed_tls_client_auth",
         [TH_CLIENT_BY_CERTIFICATE] = "private_key_jwt",
     };
     json_t *list = json_array();

@@ -111,6 +111,7 @@ static void authenticate(struct test_world *world, enum th_world_server server, 
             add_pair(body, "client_secret", th_secret_expose(own->secret).ptr);
         return;
     case TH_CLIENT_BY_SECRET_JWT:
+    case TH_CLIENT_BY_TLS:
     case TH_CLIENT_BY_CERTIFICATE:
         break;
     }

@@ -60,15 +60,31 @@ static int write_ca(const struct th_web_tls *tls, X509 *ca, struct th_errinfo *r
                                  "the authority's certificate cannot be written");
 }
 
-int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *address,
-                    struct th_errinfo *reterr)
+/* That it has the key is proved by the handshake; whose key that is, is the handler's affair. */
+static int take_any(int fine, X509_STORE_CTX *ctx)
+{
+    (void)fine, (void)ctx;
+    return 1;
+}
+
+const X509 *th_web_tls_peer(struct evhttp_request *request)
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(request);
+    struct bufferevent *stream =
+        connection != NULL ? evhttp_connection_get_bufferevent(connection) : NULL;
+    SSL *ssl = stream != NULL ? bufferevent_openssl_get_ssl(stream) : NULL;
+    return ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
+}
+
+int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *ca_name,
+                    const char *address, bool asks, struct th_errinfo *reterr)
 {
     char alt_name[128];
     int e = th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "no certificate can be made");
     EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
     X509 *ca = NULL, *certificate = NULL;
     snprintf(alt_name, sizeof alt_name, "IP:%s", address);
-    snprintf(tls->ca_file, sizeof tls->ca_file, "%s/agents-ca.pem", folder);
+    snprintf(tls->ca_file, sizeof tls->ca_file, "%s/%s", folder, ca_name);
     if (ca_key != NULL && key != NULL)
         ca = make(ca_key, "tokenhop sandbox agents", NULL, ca_key, NULL);
     if (ca != NULL)
@@ -77,6 +93,8 @@ int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *addr
     if (tls->ctx != NULL && SSL_CTX_use_certificate(tls->ctx, certificate) == 1 &&
         SSL_CTX_use_PrivateKey(tls->ctx, key) == 1)
         e = write_ca(tls, ca, reterr);
+    if (e == 0 && asks)
+        SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, take_any);
     X509_free(ca);
     X509_free(certificate);
     EVP_PKEY_free(ca_key);

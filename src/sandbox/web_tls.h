@@ -13,9 +13,12 @@ struct th_web_tls {
     char ca_file[512];
 };
 
-/* The authority's certificate goes to "agents-ca.pem" in `folder`; its key nowhere. */
-int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *address,
-                    struct th_errinfo *reterr) TH_MUST;
+/* The authority's certificate goes to `ca_name` in `folder`; its key nowhere. `asks`: clients may show
+ * a certificate, whoever made it. */
+int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *ca_name,
+                    const char *address, bool asks, struct th_errinfo *reterr) TH_MUST;
+/* What the client of a request has shown; NULL: nothing, or it came in clear. Borrowed. */
+const X509 *th_web_tls_peer(struct evhttp_request *request);
 /* Zeroed is fine. `forget`: the file goes too. */
 void th_web_tls_fini(struct th_web_tls *tls, bool forget);
 /* What the server accepts from now on speaks TLS. */
