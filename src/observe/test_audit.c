@@ -173,7 +173,8 @@ static void a_strict_one_that_cannot_be_written(void **state)
     assert_int_equal(th_writer_open(writer, "/dev/full", &file, NULL), 0);
     struct th_audit_log *strict = th_audit_log_new(file, true);
     struct th_audit_log *lenient = th_audit_log_new(file, false);
-    assert_int_equal(th_audit_write(strict, &record), 0); /* queued: nothing is known yet */
+    int first = th_audit_write(strict, &record); /* queued: perhaps nothing is known yet */
+    assert_true(first == 0 || first == TH_E_AUDIT);
     assert_true(th_writer_flush(writer, 20000));
     assert_int_equal(th_audit_write(strict, &record), TH_E_AUDIT);
     assert_int_equal(th_audit_write(lenient, &record), 0);
