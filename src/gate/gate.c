@@ -140,6 +140,7 @@ static bool find_public(const struct th_config_view *config, const struct th_rou
                 return true;
         }
     }
+    *ret_route = (struct th_route){0}; /* the request is none of the ones asked about */
     return false;
 }
 

@@ -22,10 +22,12 @@ static const struct {
     {"card", "\"http://four.example.com/a2a/\"", ""},
     {"open", "\"http://five.example.com/a/\"",
      ", \"without_subject\": \"forward\", \"public\": [\"/a/free\"]"},
+    {"mixed", "\"http://mixed.example.com/a/\"", ", \"public\": [\"/card\"]"},
 };
 
 static const char unmatched[] =
     "\"unmatched\": [ { \"url\": \"http://free.example.org/\", \"action\": \"forward\" },"
+    "{ \"url\": \"http://mixed.example.com/\", \"action\": \"forward\" },"
     "{ \"url\": \"http://free.example.org/no/\", \"action\": \"deny\" } ]";
 
 static struct th_config *load(void)
@@ -328,6 +330,8 @@ static void decisions(void **state)
          REQUEST("http://four.example.com/.well-known/agent-card.json", ""), 0, TH_GATE_PUBLIC, 0},
         {"r18_only_the_listed_paths", REQUEST("http://four.example.com/.well-known/other", ""), 0,
          TH_GATE_REFUSE, TH_E_DESTINATION_DENIED},
+        {"r18_not_for_another_agent_and_forwarded", REQUEST("http://mixed.example.com/card", ""), 1,
+         TH_GATE_FORWARD, 0},
         {"r18_not_for_another_agent",
          REQUEST("http://four.example.com/.well-known/agent-card.json", ""), 1, TH_GATE_REFUSE,
          TH_E_DESTINATION_DENIED},
@@ -358,6 +362,8 @@ static void decisions(void **state)
         /* On a connection the caller's own credential never goes on. */
         if (decision.action == TH_GATE_CREDENTIAL || decision.action == TH_GATE_PUBLIC)
             assert_true(decision.drop_authorization);
+        if (decision.action == TH_GATE_FORWARD) /* nor is what was only asked about named */
+            assert_null(decision.route.connection);
     }
 }
 
