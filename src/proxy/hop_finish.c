@@ -144,6 +144,11 @@ enum th_hop_step th_hop_state_answer(struct th_hop *hop)
             th_target_write_answer(hop, &w);
         else
             write_last_hop(hop, &w);
+        if (w.overflow) { /* limits.head may be larger than what a head is written in */
+            hop->error = TH_E_HEAD_TOO_LARGE;
+            th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
+            write_problem(hop, &w);
+        }
         th_outgoing_clear(&hop->to_client, hop->desk->worker);
         th_outgoing_add(&hop->to_client, w.ptr, w.len);
         hop->head_sent = true;

@@ -200,6 +200,20 @@ def test_r11_authz_subject_token_is_removed_whatever_bears_it(sandbox, listening
     assert public.getheader("x-envoy-auth-headers-to-remove") == "authorization,X-User-Token,dpop"
 
 
+def test_r3_authz_answer_is_whole_or_a_refusal(sandbox, listening):
+    """What is to be sent as it came may be longer than a head that is written: never a part of it."""
+
+    def change(config):
+        config["limits"] = {"head": "1MiB"}
+        config["connections"].append({"name": "own", "type": "passthrough", "url": "https://own.test/", "agents": ["agent1"]})
+
+    hop = listening(change, mode="authz", scheme="https")
+    long = "Basic " + "QUJD" * 50_000
+    assert ask(hop, "/", "own.test", fields=[("Authorization", long[:60_000])]).getheader("Authorization") == long[:60_000]
+    refused = ask(hop, "/", "own.test", fields=[("Authorization", long)])
+    assert refused.status == 431 and refused.getheader("Authorization") is None
+
+
 def test_r11_authz_max_forwards_is_no_way_past(sandbox, listening):
     """An answer in place of the destination would let the question's own token pass."""
     hop = listening(mode="authz")
