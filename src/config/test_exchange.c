@@ -218,6 +218,8 @@ static const struct {
     const char *rest, *path, *what, *mend;
 } mistakes_of[] = {
     /* parameters */
+    {EXCHANGE PARAMETERS(ONE("Client.id")), "$.connections[0].parameters[0].name",
+     "has this parameter", ""},
     {EXCHANGE PARAMETERS(ONE("scope")), "$.connections[0].parameters[0].name", "has this parameter",
      "leave it out"},
     {EXCHANGE PARAMETERS(ONE("Client_Secret")), "$.connections[0].parameters[0].name",

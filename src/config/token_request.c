@@ -1,5 +1,7 @@
 #include "token_request.h"
 
+#include <ctype.h>
+
 #include "tokenhop/base/check.h"
 #include "tokenhop/config/load.h"
 #include "url.h"
@@ -72,10 +74,23 @@ static const char *const taken[] = {
     "username",
 };
 
+/* Without case, and as PHP reads names: a dot is an underscore there. */
+static bool is_read_as(struct th_str parameter, struct th_str name)
+{
+    if (parameter.len != name.len)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = parameter.ptr[i] == '.' ? '_' : parameter.ptr[i];
+        if (tolower((unsigned char)c) != name.ptr[i])
+            return false;
+    }
+    return true;
+}
+
 bool th_config_may_send(struct th_str parameter)
 {
     for (size_t i = 0; i < TH_COUNT_OF(taken); i++) {
-        if (th_str_equal_nocase(parameter, th_str_of(taken[i])))
+        if (is_read_as(parameter, th_str_of(taken[i])))
             return false;
     }
     return parameter.len > 0;
