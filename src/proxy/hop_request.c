@@ -191,6 +191,10 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 
     th_gate_decide(snapshot->view, snapshot->routes, hop->desk->proxy->seen, hop->agent, head,
                    &hop->url, &hop->decision);
+    if (hop->decision.action != TH_GATE_REFUSE && th_target_is_question(hop))
+        error = th_target_permit(hop); /* nobody else asks, as nothing is dialed */
+    if (error < 0)
+        return th_hop_fail(hop, error, NULL);
     switch (hop->decision.action) {
     case TH_GATE_REFUSE:
         return th_hop_fail(hop, hop->decision.error, hop->decision.detail);
@@ -407,22 +411,13 @@ static enum th_hop_step dial(struct th_hop *hop)
     return th_hop_wait(hop, TH_WAIT_ORIGIN);
 }
 
-static enum th_hop_step answer_question(struct th_hop *hop)
-{
-    int error = th_target_permit(hop);
-
-    if (error < 0)
-        return th_hop_fail(hop, error, NULL);
-    return th_proof_is_due(hop)
-               ? th_hop_fail(hop, TH_E_DESTINATION_DENIED,
-                             "the token is bound to a key (dpop), which a data plane lacks")
-               : th_hop_move(hop, TH_HOP_ANSWER);
-}
-
 enum th_hop_step th_hop_state_origin(struct th_hop *hop)
 {
     if (th_target_is_question(hop)) /* the data plane goes there itself */
-        return answer_question(hop);
+        return th_proof_is_due(hop)
+                   ? th_hop_fail(hop, TH_E_DESTINATION_DENIED,
+                                 "the token is bound to a key (dpop), which a data plane lacks")
+                   : th_hop_move(hop, TH_HOP_ANSWER);
     if (hop->origin != NULL && !hop->origin->stream.handshaking) {
         const char *reason;
         int error = th_stream_tls_error(&hop->origin->stream, &reason);

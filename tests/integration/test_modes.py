@@ -175,6 +175,7 @@ def test_r11_authz_credential_is_for_where_it_may_go(sandbox, listening, scheme,
     answer = ask(hop, "/a2a/x", host, sandbox.mint(user="alice"))
     assert answer.status == (200 if permitted else 403)
     assert (answer.getheader("Authorization") is not None) == permitted
+    assert (sandbox.exchanges("alice", "agent1-agent2") > 0) == permitted  # nothing is spent on what is refused
 
 
 def test_r8_authz_unmatched_goes_where_the_proxy_would(sandbox, listening):
