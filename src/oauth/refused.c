@@ -107,6 +107,9 @@ void th_refused_note(struct th_exchange *ex)
                                    .until_ms = th_clock_monotonic_ms(ex->worker->clock) + rest_ms};
     memcpy(refused->oauth_error, ex->result.oauth_error, sizeof refused->oauth_error);
     memcpy(refused->detail, ex->result.detail, sizeof refused->detail);
+    char *said = strstr(refused->detail, TH_ANSWER_SAYS);
+    if (said != NULL)
+        *said = '\0'; /* it may be about the one whom this was asked for */
 }
 
 static void drop(struct th_refused_list *list, struct th_refused *refused)

@@ -14,7 +14,8 @@
 #define TH_REFUSED_REST_MAX_MS 30000
 
 /* Whether the agent is not to be presented at the server of `leg`. Then ex->result says why, as it was
- * said then: detail, oauth_error. The first who comes after the rest is let through, for all. */
+ * said then: oauth_error, and the detail but for the server's own words. The first who comes after the rest
+ * is let through, for all. */
 bool th_refused_holds(struct th_exchange *ex, size_t leg);
 /* ex->answer refuses the agent. */
 void th_refused_note(struct th_exchange *ex);

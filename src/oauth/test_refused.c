@@ -115,6 +115,25 @@ static void a_grant_is_refused_at_one_connection(void **state)
     bench_close(&b);
 }
 
+/* The server may speak of the user whom it was asked for: that is for nobody else. */
+static void the_servers_words_are_for_the_first_alone(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct tokens t;
+    bench_open(&b, ES256_KEY, TH_ALG_ES256, NULL);
+    tokens_open(&t);
+    start(&b, t.subject.ptr);
+    answer(&b, 400, "{'error':'unauthorized_client','error_description':'not for alice'}");
+    assert_non_null(strstr(b.result.detail, "not for alice"));
+    forget_asked(&b);
+    is_held_off(&b, "another.subject");
+    assert_non_null(strstr(b.result.detail, "unauthorized_client: the grant type"));
+    assert_null(strstr(b.result.detail, "alice"));
+    tokens_close(&t);
+    bench_close(&b);
+}
+
 static void the_list_is_bounded(void **state)
 {
     (void)state;
@@ -147,6 +166,7 @@ int main(void)
         cmocka_unit_test(nobody_asks_until_the_rest_is_over),
         cmocka_unit_test(the_first_leg_is_not_spent),
         cmocka_unit_test(a_grant_is_refused_at_one_connection),
+        cmocka_unit_test(the_servers_words_are_for_the_first_alone),
         cmocka_unit_test(the_list_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
