@@ -27,6 +27,7 @@ def audited(tokenhop, tmp_path):
         path = tmp_path / "audit.jsonl" if file is None else file
 
         def configure(config):
+            config["workers"] = 1  # so that lines come in the order of the requests
             config["log"] = {"audit_file": str(path), **log}
             if change:
                 change(config)

@@ -26,6 +26,7 @@ def shared(sandbox, tokenhop, tmp_path):
         return str(path)
 
     def configure(config):
+        config["workers"] = 1  # so that lines of the logs come in the order of the requests
         del config["listeners"][1]
         del config["listeners"][0]["agent"]
         config["listeners"][0]["name"] = "shared"
