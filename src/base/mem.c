@@ -1,6 +1,7 @@
 #include "tokenhop/base/mem.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,9 +105,19 @@ void th_free(void *ptr)
     free(ptr);
 }
 
+static void trim(void)
+{
+    (void)malloc_trim(0);
+}
+
+/* glibc makes its heap ready at its first use and takes it that there is one thread then. Where another
+ * allocator is in its place (a preloaded one, a sanitizer's), that first use is here, by workers that come
+ * to rest at the same time; its count of threads would be wrong, and the last of them abort. */
 void th_mem_return(void)
 {
-    malloc_trim(0);
+    static pthread_once_t first = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&first, trim);
+    trim();
 }
 
 void th_wipe(void *ptr, size_t len)

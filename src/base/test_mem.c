@@ -8,8 +8,11 @@
 #include "tokenhop/base/mem.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Calls that must give NULL for their size alone, without asking the system. */
 static void sizes_that_overflow(void **state)
@@ -138,16 +141,53 @@ static void a_failed_growth_keeps_the_old(void **state)
 #endif
 }
 
+#define RETURNERS 8
+
+static void *return_at_once(void *barrier)
+{
+    (void)pthread_barrier_wait(barrier);
+    th_mem_return();
+    return NULL;
+}
+
+/* A process whose first look at glibc's heap is by several threads at once, as it is where another allocator
+ * stands in its place: each of them ends. */
+static void child(void)
+{
+    pthread_barrier_t barrier;
+    pthread_t threads[RETURNERS];
+    if (pthread_barrier_init(&barrier, NULL, RETURNERS) != 0)
+        _exit(2);
+    for (size_t i = 0; i < RETURNERS; i++) {
+        if (pthread_create(&threads[i], NULL, return_at_once, &barrier) != 0)
+            _exit(2);
+    }
+    for (size_t i = 0; i < RETURNERS; i++)
+        (void)pthread_join(threads[i], NULL);
+    _exit(0);
+}
+
+static void threads_return_memory_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        int status;
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            child();
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_that_overflow),
-        cmocka_unit_test(nothing_is_something),
-        cmocka_unit_test(zeroed_and_aligned),
-        cmocka_unit_test(copies_of_text),
-        cmocka_unit_test(wipes),
-        cmocka_unit_test(fails_when_told),
-        cmocka_unit_test(a_failed_growth_keeps_the_old),
+        cmocka_unit_test(sizes_that_overflow),  cmocka_unit_test(threads_return_memory_at_once),
+        cmocka_unit_test(nothing_is_something), cmocka_unit_test(zeroed_and_aligned),
+        cmocka_unit_test(copies_of_text),       cmocka_unit_test(wipes),
+        cmocka_unit_test(fails_when_told),      cmocka_unit_test(a_failed_growth_keeps_the_old),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
