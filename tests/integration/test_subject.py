@@ -387,3 +387,52 @@ def test_recovers_after_faults(guarded, sandbox):
     token = guarded.mint()
     assert ask(hop, token).status == 503
     wait_until(lambda: ask(hop, token).status == 200, 30 * SLOW)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_subject_got_by_tokenhop_itself(sandbox, guarded, own):
+    """Nobody called the agent: tokenhop begins, as the service app that may call it. A token that the caller sends
+    is not looked at, and goes nowhere."""
+
+    def change(config):
+        config["connections"][0]["subject"] = {
+            "from": "client_credentials", "authorization_server": "aus1", "scopes": ["agent.invoke"],
+            "client_id": sandbox.client_id("service"),
+            "auth": {"method": "private_key_jwt", "alg": "ES256", "kid": "k2", "key_file": sandbox.key_file("service", "k2")},
+        }  # fmt: skip
+
+    hop = guarded(change, alg="ES256")
+    token = guarded.mint(user="alice") if own else None
+    for _ in range(2):
+        assert ask(hop, token).status == 200
+    (credential,) = {r.get("Authorization").removeprefix("Bearer ") for r in hop.origin.requests}
+    claims = decode(credential)[1]
+    assert claims["sub"] == sandbox.client_id("service")
+    assert claims["act"]["sub"] == sandbox.client_id("agent1") and claims["act"]["act"]["sub"] == claims["sub"]
+    assert (sandbox.requests("aus1_token"), sandbox.requests("org_token"), sandbox.requests("aus2_token")) == (1, 1, 1)
+    if own:
+        assert token not in json.dumps(sandbox.stats())
+
+
+def test_subject_got_by_tokenhop_itself_is_refused(sandbox, guarded):
+    """It is tokenhop's own client that is refused: no caller can mend that, so it is no 401 (R28)."""
+
+    def change(config):
+        config["connections"][0]["subject"] = {
+            "from": "client_credentials", "authorization_server": "aus1", "scopes": ["agent.invoke"],
+            "client_id": sandbox.client_id("rogue"),
+            "auth": {"method": "private_key_jwt", "alg": "ES256", "kid": "k2", "key_file": sandbox.key_file("rogue", "k2")},
+        }  # fmt: skip
+
+    hop = guarded(change, alg="ES256")
+    answer = ask(hop)
+    check_problem(answer, 502, "exchange_failed")
+    assert hop.origin.requests == []
+
+
+def test_r14_retry_after_as_a_date(sandbox, guarded):
+    hop = guarded(alg="ES256")
+    sandbox.fault("org_token", "rate_limited", retry_after={"in": 9})
+    answer = ask(hop, guarded.mint(user="alice"))
+    check_problem(answer, 503, "exchange_unavailable")
+    assert 6 <= int(answer.get("Retry-After")) <= 11, answer.fields
