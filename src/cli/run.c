@@ -34,25 +34,59 @@ static const char usage[] =
     "  -c, --config FILE   the configuration\n"
     "  -h, --help          this text\n";
 
-/* The admin listener stays where it is: the gate keeps hops away from where the configuration says that
- * it is. */
-static int check_admin(const struct th_config *before, const struct th_config *after,
-                       struct th_config_mistakes *mistakes)
+static bool admin_stays(const struct th_config_view *before, const struct th_config_view *after)
 {
-    const struct th_config_admin *old = &th_config_get(before)->admin;
-    const struct th_config_admin *new = &th_config_get(after)->admin;
+    return th_str_equal(before->admin.address_text, after->admin.address_text) &&
+           before->admin.for_group == after->admin.for_group;
+}
 
-    if (th_str_equal(old->address_text, new->address_text) && old->for_group == new->for_group)
+static bool listener_stays(const struct th_config_listener *before,
+                           const struct th_config_listener *after)
+{
+    return !th_str_equal(before->name, after->name) ||
+           (th_str_equal(before->address_text, after->address_text) &&
+            before->mode == after->mode && before->is_https == after->is_https &&
+            before->original == after->original);
+}
+
+/* What is taken away or added waits for the next start; it is open, or not, as it was. */
+static bool listeners_stay(const struct th_config_view *before, const struct th_config_view *after)
+{
+    for (size_t i = 0; i < before->n_listeners; i++) {
+        for (size_t j = 0; j < after->n_listeners; j++) {
+            if (!listener_stays(&before->listeners[i], &after->listeners[j]))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Listeners stay where they are and what they are: the gate keeps hops away from where the configuration
+ * says that they are, and who was given answers is not of a sudden given credentials. */
+static int check_places(const struct th_config *before, const struct th_config *after,
+                        struct th_config_mistakes *mistakes)
+{
+    static const struct th_config_mistake admin_moved = {
+        .path = "$.admin",
+        .what = "the admin listener cannot be moved while tokenhop runs",
+        .mend = "restart it, or put back its address and mode",
+    };
+    static const struct th_config_mistake listener_moved = {
+        .path = "$.listeners",
+        .what = "a listener cannot be moved, or get another mode, while tokenhop runs",
+        .mend = "restart it, or put back what was there",
+    };
+    const struct th_config_view *old = th_config_get(before), *new = th_config_get(after);
+    const struct th_config_mistake *mistake = !admin_stays(old, new)      ? &admin_moved
+                                              : !listeners_stay(old, new) ? &listener_moved
+                                                                          : NULL;
+    if (mistake == NULL)
         return 0;
     mistakes->items = th_calloc(1, sizeof *mistakes->items);
     if (mistakes->items == NULL)
         return TH_E_NOMEM;
     mistakes->count = 1;
-    mistakes->items[0] = (struct th_config_mistake){
-        .path = "$.admin",
-        .what = "the admin listener cannot be moved while tokenhop runs",
-        .mend = "restart it, or put back its address and mode",
-    };
+    mistakes->items[0] = *mistake;
     return TH_E_CONFIG;
 }
 
@@ -79,7 +113,7 @@ static void reload(struct house *house, const struct th_admin_command *command, 
     int error = th_config_load(house->path, &config, &mistakes);
 
     if (error == 0)
-        error = check_admin(th_service_config(service), config, &mistakes);
+        error = check_places(th_service_config(service), config, &mistakes);
     if (error == 0)
         error = th_service_reload(service, config);
     if (error == 0)

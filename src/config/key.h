@@ -88,7 +88,7 @@ struct th_config_key {
     const struct th_section *section;           /* of TH_KEY_OBJECT and TH_KEY_RULES */
     bool required;
     bool may_be_empty;
-    bool needs_restart; /* a reload with another value is refused; else it takes effect at once */
+    bool needs_restart; /* set at start and stays; else a reload takes effect at once */
     const char *doc;    /* one paragraph, for the schema and the page */
 };
 

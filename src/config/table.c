@@ -33,10 +33,12 @@ static const struct th_config_key listener_keys[] = {
     {.name = "scheme",
      ENUM(struct th_raw_listener, scheme, schemes),
      .default_text = "https",
+     .needs_restart = true,
      .doc = "With \"gateway\" and \"authz\": the scheme of the destinations that Host names."},
     {.name = "original",
      ENUM(struct th_raw_listener, original, originals),
      .default_text = "request",
+     .needs_restart = true,
      .doc =
          "With \"authz\": where a question names the request that it is about. \"request\": in its own "
          "request line and Host (Envoy); \"x-original\": in X-Original-Host, X-Original-URI and "

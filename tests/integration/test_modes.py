@@ -8,7 +8,7 @@ import urllib.parse
 import pytest
 
 import harness
-from harness import free_port, wait_listening
+from harness import free_port, wait_listening, wait_until
 from rawnet import Connection
 
 
@@ -296,3 +296,21 @@ def test_authz_with_nginx(sandbox, listening, nginx):
     assert call("/.well-known/agent-card.json", token).status == 200
     arrived = sandbox.requests("agent2")
     assert call("/a2a/../a2a/whoami", token).status in (400, 500) and sandbox.requests("agent2") == arrived
+
+
+@pytest.mark.parametrize("change", [{"mode": "authz"}, {"address": None}, {"scheme": "https"}])
+def test_r10_reload_moves_no_listener_and_changes_no_mode(sandbox, listening, change):
+    """The gate keeps requests away from where the configuration says that listeners are; and a gateway's caller is not
+    of a sudden given credentials."""
+    hop = listening(mode="gateway")
+    token = sandbox.mint(user="alice")
+    port = hop.port
+    change = {name: value or f"127.0.0.1:{free_port()}" for name, value in change.items()}
+    hop.config["listeners"][0].update(change)
+    hop.reload()
+    wait_until(lambda: "config.kept" in hop.stderr)
+    assert '"path":"$.listeners"' in hop.stderr and "restart" in hop.stderr
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/a2a/whoami", headers={"Host": place_of(sandbox), "Authorization": f"Bearer {token}"})
+    assert json.loads(connection.getresponse().read())["user"] == "alice"
+    connection.close()
