@@ -44,6 +44,54 @@ struct th_str th_str_trim(struct th_str s)
     return s;
 }
 
+bool th_str_has_control(struct th_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+/* Asked of every request's token, before its digest is taken: sixteen bytes at a time, each range of
+ * the alphabet by one comparison, and one test at the end. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+/* 0xff where a byte of `c` is in first..last. */
+static inline bytes16 is_between(bytes16 c, uint8_t first, uint8_t last)
+{
+    return (bytes16)((bytes16)(c - first) <= (uint8_t)(last - first));
+}
+
+static inline bytes16 is_token68_char(bytes16 c)
+{
+    return is_between(c | 0x20, 'a', 'z') | is_between(c, '-', '9') | (bytes16)(c == '+') |
+           (bytes16)(c == '_') | (bytes16)(c == '~'); /* "-./0123456789" stand together */
+}
+
+bool th_str_is_token68(struct th_str s)
+{
+    bytes16 good, all;
+    size_t len = s.len, i = 0;
+
+    while (len > 0 && s.ptr[len - 1] == '=')
+        len--;
+    if (len == 0)
+        return false;
+    memset(&all, 0xff, sizeof all);
+    for (; i + sizeof good <= len; i += sizeof good) {
+        memcpy(&good, s.ptr + i, sizeof good);
+        all &= is_token68_char(good);
+    }
+    memset(&good, 'a', sizeof good);
+    memcpy(&good, s.ptr + i, len - i);
+    all &= is_token68_char(good);
+    for (i = 0; i < sizeof all; i++)
+        if (all[i] == 0)
+            return false;
+    return true;
+}
+
 int th_str_to_u64(struct th_str s, uint64_t max, uint64_t *ret_value)
 {
     if (s.len == 0)

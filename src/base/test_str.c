@@ -75,6 +75,34 @@ static void comparisons(void **state)
     }
 }
 
+/* Every byte at every place of a block of sixteen. */
+static void token68_and_control(void **state)
+{
+    (void)state;
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
+    for (int c = 0; c < 256; c++) {
+        bool good = c != 0 && strchr(alphabet, c) != NULL;
+        for (size_t len = 1; len < 40; len++) {
+            char text[40];
+            memset(text, 'a', sizeof text);
+            for (size_t at = 0; at < len; at++) {
+                text[at] = (char)c;
+                /* '=' only at the end, and not alone */
+                bool padding = c == '=' && at == len - 1 && len > 1;
+                assert_int_equal(th_str_is_token68((struct th_str){text, len}), good || padding);
+                assert_int_equal(th_str_has_control((struct th_str){text, len}),
+                                 c < 0x20 || c == 0x7f);
+                text[at] = 'a';
+            }
+        }
+    }
+    assert_false(th_str_is_token68(TH_STR("")));
+    assert_false(th_str_is_token68(TH_STR("===")));
+    assert_true(th_str_is_token68(TH_STR("a==")));
+    assert_false(th_str_has_control(TH_STR("")));
+}
+
 static void trimming(void **state)
 {
     (void)state;
@@ -100,6 +128,7 @@ int main(void)
         cmocka_unit_test(numbers),
         cmocka_unit_test(comparisons),
         cmocka_unit_test(trimming),
+        cmocka_unit_test(token68_and_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

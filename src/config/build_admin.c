@@ -18,20 +18,6 @@ static bool is_loopback(const struct sockaddr_storage *address)
     return (ntohl(in->sin_addr.s_addr) >> 24) == 127;
 }
 
-/* RFC 6750, 2.1: it goes into an Authorization field as it is. */
-static bool is_token68(struct th_str text)
-{
-    size_t len = text.len;
-    while (len > 0 && text.ptr[len - 1] == '=')
-        len--;
-    for (size_t i = 0; i < len; i++)
-        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/",
-                   text.ptr[i]) == NULL ||
-            text.ptr[i] == '\0')
-            return false;
-    return len > 0;
-}
-
 static void build_token(struct th_loader *l, uint32_t place, struct th_config_admin *admin)
 {
     const struct th_raw_admin *raw = &l->raw.admin;
@@ -43,7 +29,7 @@ static void build_token(struct th_loader *l, uint32_t place, struct th_config_ad
     if (token.len < TOKEN_MIN_LEN || token.len > TOKEN_MAX_LEN)
         th_loader_report(l, at, "make one: openssl rand -hex 32",
                          "the token must be of %d to %d characters", TOKEN_MIN_LEN, TOKEN_MAX_LEN);
-    else if (!is_token68(token))
+    else if (!th_str_is_token68(token))
         th_loader_report(l, at, "make one: openssl rand -hex 32",
                          "the token has a character that no bearer token has");
 }

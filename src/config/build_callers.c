@@ -24,15 +24,6 @@ static void digest(struct th_loader *l, struct th_str user, struct th_str proof,
     th_buf_fini(&text);
 }
 
-static bool has_control(struct th_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
-            return true;
-    }
-    return false;
-}
-
 static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
                         struct th_config_caller *caller)
 {
@@ -49,7 +40,7 @@ static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
     if (text.len < PROOF_MIN_LEN || text.len > PROOF_MAX_LEN)
         th_loader_report(l, at, "make one: openssl rand -hex 32",
                          "it must be of %d to %d characters", PROOF_MIN_LEN, PROOF_MAX_LEN);
-    else if (has_control(text))
+    else if (th_str_has_control(text))
         th_loader_report(l, at, "make one: openssl rand -hex 32",
                          "it has a control character, which no field can hold");
     else
@@ -60,7 +51,8 @@ static void check_user(struct th_loader *l, const struct th_raw_caller *raw,
                        const struct th_config_caller *caller)
 {
     if (caller->proof == TH_CALLER_BASIC && caller->user.ptr != NULL &&
-        (memchr(caller->user.ptr, ':', caller->user.len) != NULL || has_control(caller->user)))
+        (memchr(caller->user.ptr, ':', caller->user.len) != NULL ||
+         th_str_has_control(caller->user)))
         th_loader_report(
             l, th_loader_member(l, th_loader_member(l, raw->head.place, "basic"), "user"),
             "choose another name", "a user name has no colon and no control character");

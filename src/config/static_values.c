@@ -1,7 +1,5 @@
 /* Credentials and subject tokens that stand in files: read, and held against what becomes of them, so
  * that what cannot be sent is a mistake of the configuration and not of a request. */
-#include <ctype.h>
-
 #include "loader.h"
 #include "tokenhop/base/check.h"
 
@@ -13,36 +11,12 @@
 static const char *const only_itself =
     "it stands there alone, on one line that may end in a line feed";
 
-/* RFC 9110, 11.2; what is sent after "Bearer". */
-static bool is_token68(struct th_str text)
-{
-    size_t len = text.len;
-    while (len > 0 && text.ptr[len - 1] == '=')
-        len--;
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (!isascii(c) || (!isalnum(c) && (c == '\0' || strchr("-._~+/", c) == NULL)))
-            return false;
-    }
-    return len > 0;
-}
-
-/* RFC 9110, 5.5: what no field's value holds. */
-static bool has_control(struct th_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
-            return true;
-    }
-    return false;
-}
-
 struct th_secret *th_build_token_file(struct th_loader *loader, struct th_str file, uint32_t place)
 {
     const struct th_secret_names names = {.file = file, .file_key = "file"};
     struct th_str path;
     struct th_secret *token = th_build_secret_of(loader, &names, true, place, &place, &path);
-    if (token != NULL && !is_token68(th_secret_expose(token)))
+    if (token != NULL && !th_str_is_token68(th_secret_expose(token)))
         th_loader_report(loader, place, only_itself, "what the file holds is not a token");
     return token;
 }
@@ -81,7 +55,7 @@ static void check_bearer(struct th_loader *l, uint32_t place,
         return;
     }
     const struct th_secret *token = connection->values[0].secret;
-    if (token != NULL && !is_token68(th_secret_expose(token)))
+    if (token != NULL && !th_str_is_token68(th_secret_expose(token)))
         th_loader_report(l, place, only_itself,
                          "the value has a character that no bearer token has");
 }
@@ -132,7 +106,7 @@ static void build_value(struct th_loader *l, const struct th_secret_names *names
     if (value->secret == NULL)
         return;
     struct th_str text = th_secret_expose(value->secret);
-    if (text.len > 0 && !has_control(text))
+    if (text.len > 0 && !th_str_has_control(text))
         return;
     th_loader_report(l, place, only_itself, "the value is empty, or has a control character");
     value->secret = NULL; /* so that it is not reported again; the snapshot holds it */

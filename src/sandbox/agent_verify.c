@@ -55,20 +55,6 @@ static bool refuse(struct th_web_call *call, int status, const char *error, cons
     return refuse_by(call, false, status, error, reason, scope);
 }
 
-static bool is_token68(struct th_str token)
-{
-    size_t end = token.len;
-    while (end > 0 && token.ptr[end - 1] == '=')
-        end--;
-    for (size_t i = 0; i < end; i++) {
-        char c = token.ptr[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!letter && !(c >= '0' && c <= '9') && (c == '\0' || strchr("-._~+/", c) == NULL))
-            return false;
-    }
-    return end > 0;
-}
-
 /* What only its server can explain. */
 static const char *check_opaque(struct th_idp *idp, const struct th_registry_server *at,
                                 struct th_verified *verified)
@@ -214,7 +200,7 @@ bool th_agent_authenticate(struct th_web_call *call, struct th_verified *ret_ver
         return refuse(call, 401, "invalid_request", "authorization_twice", NULL);
     ret_verified->token = (struct th_str){field.ptr + scheme.len, field.len - scheme.len};
     if ((!by_dpop && !th_str_equal_nocase(scheme, TH_STR("Bearer "))) ||
-        !is_token68(ret_verified->token))
+        !th_str_is_token68(ret_verified->token))
         return refuse(call, 401, "invalid_token", "authorization_malformed", NULL);
     const char *reason = check_token(agent, at, ret_verified);
     if (reason == NULL)

@@ -53,16 +53,6 @@ static int refuse_missing(const struct material *from, struct th_str name,
                   TH_STR_ARGS(name), names);
 }
 
-/* RFC 9110, 5.5: what a field's value cannot hold, and what would be read otherwise than it is. */
-static bool has_control(struct th_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
-            return true;
-    }
-    return false;
-}
-
 static int take(const struct material *from, struct th_str name, struct th_str *ret_text,
                 char ret_why[TH_EXCHANGE_DETAIL_MAX])
 {
@@ -70,7 +60,7 @@ static int take(const struct material *from, struct th_str name, struct th_str *
     if (secret == NULL)
         return refuse_missing(from, name, ret_why);
     *ret_text = th_secret_expose(secret);
-    if (has_control(*ret_text))
+    if (th_str_has_control(*ret_text))
         return refuse(ret_why, "the value of \"%.*s\" holds control characters", TH_STR_ARGS(name));
     return 0;
 }

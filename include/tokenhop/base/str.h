@@ -34,6 +34,11 @@ bool th_str_starts_with(struct th_str s, struct th_str prefix);
 bool th_str_ends_with(struct th_str s, struct th_str suffix);
 struct th_str th_str_trim(struct th_str s); /* OWS of RFC 9110: space and tab, both ends */
 
+/* A control character, which no field's value may hold (RFC 9110, 5.5). */
+bool th_str_has_control(struct th_str s);
+/* token68 (RFC 9110, 11.2): what a bearer token is made of; not empty. */
+bool th_str_is_token68(struct th_str s);
+
 /* Unsigned decimal, digits only, all of them; 0, or TH_E_BAD_REQUEST when empty, not digits or
  * beyond max. */
 int th_str_to_u64(struct th_str s, uint64_t max, uint64_t *ret_value) TH_MUST;
