@@ -18,7 +18,10 @@
 struct th_audit_log {
     struct th_lines lines;
     bool is_strict;
-    uint64_t n_said; /* of the dropped ones */
+    uint64_t n_dropped; /* as seen last */
+    uint64_t n_untold;  /* decisions that were lost and that no line tells of */
+    /* Lines that do, not handed over yet, and what they tell: lost with them, it is untold again. */
+    uint64_t n_telling, n_told;
 };
 
 struct th_audit_log *th_audit_log_new(struct th_writer_file *file, bool is_strict)
@@ -136,15 +139,27 @@ static void put_end(struct th_line *line, const struct th_audit_record *r)
     put(line, TH_STR(",\"trace_id\":"), r->trace_id);
 }
 
+static void note_dropped(struct th_audit_log *log)
+{
+    uint64_t n = log->lines.n_dropped - log->n_dropped;
+    log->n_dropped += n;
+    if (n > 0)
+        log->n_untold += n - log->n_telling + log->n_told;
+    if (n > 0 || log->lines.n_lines == 0)
+        log->n_telling = log->n_told = 0;
+}
+
 static void say_lost(struct th_audit_log *log, int64_t wall_ms)
 {
     struct th_line line;
-    uint64_t n_lost = log->lines.n_dropped - log->n_said;
-    if (n_lost == 0 || !th_lines_begin(&log->lines, &line, MAX_LINE, wall_ms))
+    note_dropped(log);
+    if (log->n_untold == 0 || !th_lines_begin(&log->lines, &line, MAX_LINE, wall_ms))
         return;
     th_line_put(&line, TH_STR(",\"result\":\"lost\""));
-    th_line_put_u64(&line, TH_STR(",\"lines\":"), n_lost);
-    log->n_said += n_lost;
+    th_line_put_u64(&line, TH_STR(",\"lines\":"), log->n_untold);
+    log->n_telling++;
+    log->n_told += log->n_untold;
+    log->n_untold = 0;
     th_lines_end(&log->lines, &line);
 }
 

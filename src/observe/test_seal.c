@@ -218,8 +218,8 @@ static void goes_on_over_a_rotation(void **state)
     free(new.whole);
 }
 
-/* What is sealed and then cannot be written is seen to be missing. */
-static void lost_lines_are_missing(void **state)
+/* Without memory nothing is sealed: what comes next follows what was before. */
+static void without_memory_nothing_is_counted(void **state)
 {
     (void)state;
     struct th_seal seal;
@@ -259,7 +259,7 @@ int main(void)
         cmocka_unit_test(goes_on_where_it_ended),
         cmocka_unit_test(goes_on_after_a_torn_line),
         cmocka_unit_test(goes_on_over_a_rotation),
-        cmocka_unit_test(lost_lines_are_missing),
+        cmocka_unit_test(without_memory_nothing_is_counted),
         cmocka_unit_test(a_file_that_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, directory_make, directory_remove);
