@@ -176,6 +176,8 @@ static void add_removal(const struct th_hop *hop, struct th_writer *w)
         remove_field(&removal, field);
     if (hop->decision.drop_authorization)
         remove_field(&removal, TH_STR("dpop"));
+    if (connection != NULL && connection->cookies == TH_COOKIES_DROP)
+        remove_field(&removal, TH_STR("cookie"));
     if (removal.any)
         th_writer_add(w, TH_STR("\r\n"));
 }

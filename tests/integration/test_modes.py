@@ -132,6 +132,15 @@ def test_authz_answers_with_the_field(sandbox, listening):
     assert sandbox.requests("agent2") == 1  # whoami() of this test: nothing was forwarded
 
 
+def test_authz_says_that_cookies_stay_behind(sandbox, listening):
+    token = sandbox.mint(user="alice")
+    hop = listening(lambda config: config["connections"][0].update(cookies="drop"), mode="authz")
+    answer = ask(hop, "/a2a/whoami", place_of(sandbox), token, fields=[("Cookie", "a=b")])
+    assert answer.status == 200 and "cookie" in answer.getheader("x-envoy-auth-headers-to-remove").split(",")
+    answer = ask(listening(mode="authz"), "/a2a/whoami", place_of(sandbox), token, fields=[("Cookie", "a=b")])
+    assert "cookie" not in (answer.getheader("x-envoy-auth-headers-to-remove") or "")
+
+
 def test_authz_original_request_is_the_data_planes_word_alone(sandbox, listening):
     """A caller who sends the fields that another kind of data plane uses, or the same twice, gets nothing by them."""
     token = sandbox.mint(user="alice")
