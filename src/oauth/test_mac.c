@@ -149,8 +149,7 @@ static void short_of_memory(void **state)
         error = th_jwt_sign_mac(secret, TH_MAC_HS512, TH_STR("JWT"), claims, &token);
         bool reached = th_mem_count() >= nth;
         th_mem_fail_after(0, 0);
-        if (!reached && error != 0)
-            skip(); /* a build whose allocations cannot be made to fail */
+        assert_true(reached || error == 0); /* where none failed, it works */
         assert_true(error == 0 || (error == TH_E_NOMEM && token == NULL));
         th_secret_unref(token);
     }
