@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "test_mistake.h"
 #include "test_support.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/secret.h"
@@ -46,9 +47,7 @@ static char *file_with(const char *rest)
     STATIC BASIC ", \"values\": {\"username\": {\"file\": \"" user                                 \
                  "\"}, \"password\": {\"file\": \"key\"}}"
 
-static const struct {
-    const char *rest, *path, *what, *mend;
-} mistakes_of[] = {
+static const struct test_mistake mistakes_of[] = {
     /* where it comes from */
     {"\"type\": \"static\"", "$.connections[0]",
      "one of the keys \"value_file\", \"value\" and \"values\" is missing", ""},
@@ -139,28 +138,12 @@ static const struct {
 
 static void test_r16_mistakes(void **state)
 {
+    (void)state;
     unsigned failed = 0;
     for (size_t i = 0; i < TH_COUNT_OF(mistakes_of); i++) {
-        struct th_config_mistakes mistakes;
-        struct th_config *config = NULL;
         char *text = file_with(mistakes_of[i].rest);
-        int r = th_config_load_text(th_str_of(text), folder, &config, &mistakes);
-        const struct th_config_mistake *m = mistakes.items;
-        if (r != TH_E_CONFIG || mistakes.count != 1 || m->line == 0 ||
-            strcmp(m->path, mistakes_of[i].path) != 0 ||
-            strstr(m->what, mistakes_of[i].what) == NULL ||
-            strstr(m->mend, mistakes_of[i].mend) == NULL) {
-            th_config_mistakes_print(&mistakes, "file", stderr);
-            print_error("case %zu: %s\nwanted 1 mistake at %s: %s; %s\n\n", i, mistakes_of[i].rest,
-                        mistakes_of[i].path, mistakes_of[i].what, mistakes_of[i].mend);
+        if (!test_mistake_is_found(&mistakes_of[i], i, text, folder))
             failed++;
-        }
-        for (size_t j = 0; j < mistakes.count; j++) {
-            assert_null(strstr(mistakes.items[j].what, "hunter2"));
-            assert_null(strstr(mistakes.items[j].mend, "hunter2"));
-        }
-        th_config_unref(config);
-        th_config_mistakes_fini(&mistakes);
         free(text);
     }
     assert_int_equal(failed, 0);
