@@ -213,6 +213,7 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
 {
     hop->error = error;
     hop->detail = detail;
+    hop->refused_at_gate |= hop->state == TH_HOP_GATE;
     th_proof_drop(hop);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;

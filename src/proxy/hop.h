@@ -152,6 +152,7 @@ struct th_hop {
     bool client_end_passed : 1, origin_end_passed : 1;
     bool client_bulk : 1, origin_bulk : 1; /* its last receive was full: more goes by pipe */
     bool audited : 1;                      /* what became of the last try to get a credential */
+    bool refused_at_gate : 1;              /* whatever for: a decision for the audit log */
 
     /* for the record */
     int64_t started_us;

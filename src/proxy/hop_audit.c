@@ -83,7 +83,7 @@ static int write_record(struct th_hop *hop, int error)
     record.trace_id = (struct th_str){hop->trace.id, TH_TRACE_ID_LEN};
     add_who(hop, &texts, &record);
     add_what(hop, &texts, &record);
-    if (error == 0)
+    if (error == 0 && hop->credential != NULL) /* none where the caller's own is passed through */
         add_delegation(hop, hop->credential->delegation, &texts, &record);
     else if (refusal != NULL)
         add_delegation(hop, refusal->delegation, &texts, &record);
@@ -100,9 +100,7 @@ int th_hop_audit_grant(struct th_hop *hop)
 
 void th_hop_audit_refusal(struct th_hop *hop)
 {
-    const struct th_gate_decision *decision = &hop->decision;
-    bool was_asked = decision->action == TH_GATE_CREDENTIAL ||
-                     (decision->action == TH_GATE_REFUSE && decision->error != 0);
+    bool was_asked = hop->refused_at_gate || hop->decision.action == TH_GATE_CREDENTIAL;
 
     /* Who leaves before anything is decided, was refused nothing. */
     if (hop->desk->audit_log == NULL || hop->audited || hop->error == 0 || !was_asked ||

@@ -203,6 +203,7 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     case TH_GATE_CREDENTIAL:
         return begin_credential(hop);
     case TH_GATE_PASSTHROUGH:
+        return grant(hop);
     case TH_GATE_PUBLIC:
     case TH_GATE_FORWARD:
         return th_hop_move(hop, TH_HOP_ORIGIN);

@@ -1,5 +1,6 @@
 """The audit log: every decision, its fields as docs/audit.md has them, its seal, and what happens without it."""
 
+import base64
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 import harness
 from harness import wait_until
+from rawnet import Connection, request
 
 PAGE = (harness.SOURCE / "docs" / "audit.md").read_text()
 TYPES = {"string": str, "number": int, "boolean": bool, "list of strings": list, "list of objects": list, "number, string": (int, str)}
@@ -91,6 +93,48 @@ def test_each_decision_is_a_line(sandbox, audited):
     assert lines[6]["connection"] == "agent2" and lines[6]["agent"] == "agent2"
     for token in (alice, carol):
         assert token.rsplit(".", 1)[1] not in hop.audit.read_text()
+
+
+def test_what_is_passed_through_is_a_decision(sandbox, audited):
+    """No exchange vouches for anybody there, so that the line must say who was let through."""
+
+    def configure(config):
+        (agent2,) = [connection for connection in config["connections"] if connection["name"] == "agent2"]
+        config["connections"] = [{key: agent2[key] for key in ("name", "url", "agents")} | {"type": "passthrough"}]
+
+    hop = audited(configure)
+    hop.get(whoami(sandbox), sandbox.mint())
+    hop.stop()
+    (line,) = lines_of(hop.audit)
+    assert (line["result"], line["cache"], line["connection"], line["agent"]) == ("granted", "none", "agent2", "agent1")
+    assert "issued_jti" not in line and "legs" not in line
+
+
+def test_refusals_before_any_connection_is_known(sandbox, audited, tmp_path):
+    def configure(config):
+        del config["listeners"][0]["agent"]
+        secret = tmp_path / "caller.pw"
+        secret.write_text("a password\n")
+        secret.chmod(0o600)
+        config["callers"] = [{"name": "team", "agent": "agent1", "basic": {"user": "u", "password_file": str(secret)}}]
+
+    hop = audited(configure)
+    port = int(hop.config["listeners"][0]["address"].rsplit(":", 1)[1])
+    user = "Proxy-Authorization: Basic " + base64.b64encode(b"u:a password").decode()
+    for asked, status in (
+        (request(whoami(sandbox), sandbox.mint()), 407),
+        (b"CONNECT agent2.example.com:443 HTTP/1.1\r\nHost: agent2.example.com:443\r\n\r\n", 407),
+        (f"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n{user}\r\n\r\n".encode(), 403),
+    ):
+        with Connection(port) as connection:
+            assert connection.send(asked).read().status == status
+    hop.stop()
+    lines = lines_of(hop.audit)
+    assert [(line["result"], line["code"], line["method"], line.get("caller")) for line in lines] == [
+        ("refused", "caller_unauthenticated", "GET", None),
+        ("refused", "caller_unauthenticated", "CONNECT", None),
+        ("refused", "destination_denied", "CONNECT", "team"),
+    ]
 
 
 def test_who_acted_before(sandbox, audited):
