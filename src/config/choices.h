@@ -7,19 +7,6 @@
 #include "raw.h"
 #include "tokenhop/config/model.h"
 
-static const struct th_config_key_choice listener_modes[] = {{"forward", TH_LISTENER_FORWARD},
-                                                             {"gateway", TH_LISTENER_GATEWAY},
-                                                             {"authz", TH_LISTENER_AUTHZ},
-                                                             {"transparent", TH_CHOICE_PLANNED},
-                                                             {NULL, 0}};
-
-static const struct th_config_key_choice schemes[] = {{"http", 0}, {"https", 1}, {NULL, 0}};
-
-static const struct th_config_key_choice originals[] = {{"request", TH_ORIGINAL_REQUEST},
-                                                        {"x-original", TH_ORIGINAL_X_ORIGINAL},
-                                                        {"x-forwarded", TH_ORIGINAL_X_FORWARDED},
-                                                        {NULL, 0}};
-
 static const struct th_config_key_choice assertion_audiences[] = {
     {"endpoint", 0}, {"issuer", 1}, {NULL, 0}};
 

@@ -3,57 +3,6 @@
 
 #include "choices.h"
 
-static const struct th_config_key listener_keys[] = {
-    {.name = "name",
-     .type = TH_KEY_NAME,
-     TEXT(struct th_raw_listener, head.name),
-     .required = true,
-     .needs_restart = true,
-     .doc = "What logs and metrics call this listener."},
-    {.name = "address",
-     .type = TH_KEY_ADDRESS,
-     TEXT(struct th_raw_listener, address),
-     .required = true,
-     .needs_restart = true,
-     .doc = "Where tokenhop listens: an address in digits and a port, \"127.0.0.1:8080\" or "
-            "\"[::1]:8080\". Whoever can reach it acts as the listener's agent, so anything but "
-            "loopback needs a network that only the agent can use, or callers that prove who "
-            "they are."},
-    {.name = "mode",
-     ENUM(struct th_raw_listener, mode, listener_modes),
-     .default_text = "forward",
-     .needs_restart = true,
-     .doc =
-         "How requests name their destination. \"forward\" is an HTTP proxy: the request line "
-         "holds the whole URL, as clients send it that have HTTP_PROXY set. \"gateway\" takes "
-         "requests as servers do: Host names the destination (a mesh's egress hop, a sidecar). "
-         "\"authz\" carries nothing: a data plane asks what to send with a request, and gets 200 "
-         "with the field, or the refusal (Envoy's ext_authz, nginx' auth_request, Traefik's "
-         "forwardAuth). Whoever can reach such a listener gets credentials: bind it to loopback."},
-    {.name = "scheme",
-     ENUM(struct th_raw_listener, scheme, schemes),
-     .default_text = "https",
-     .needs_restart = true,
-     .doc = "With \"gateway\" and \"authz\": the scheme of the destinations that Host names."},
-    {.name = "original",
-     ENUM(struct th_raw_listener, original, originals),
-     .default_text = "request",
-     .needs_restart = true,
-     .doc =
-         "With \"authz\": where a question names the request that it is about. \"request\": in its own "
-         "request line and Host (Envoy); \"x-original\": in X-Original-Host, X-Original-URI and "
-         "X-Original-Method (nginx, which must set all three); \"x-forwarded\": in "
-         "X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-Method (Traefik)."},
-    {.name = "agent",
-     .type = TH_KEY_REFERENCE,
-     TEXT(struct th_raw_listener, agent),
-     .doc =
-         "The agent that every caller of this listener acts as, whoever it is. Without it a caller "
-         "must prove to be one of callers."},
-};
-static const struct th_section listener_section = {
-    SECTION("listener", struct th_raw_listener, listener_keys), .has_head = true};
-
 static const struct th_config_key server_keys[] = {
     {.name = "issuer",
      .type = TH_KEY_URL,
@@ -593,7 +542,7 @@ static const struct th_config_key root_keys[] = {
      .doc = "The JSON Schema of this file, for editors. tokenhop does not read it."},
     {.name = "listeners",
      .shape = TH_KEY_LIST,
-     OBJECTS(struct th_raw_root, listeners, listener_section),
+     OBJECTS(struct th_raw_root, listeners, th_section_listener),
      .min_items = 1,
      .max_items = 64,
      .required = true,

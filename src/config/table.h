@@ -40,6 +40,8 @@ extern const struct th_section th_section_environment;
 extern const struct th_section th_section_auth;
 /* table_quota.c */
 extern const struct th_section th_section_quota;
+/* table_listener.c */
+extern const struct th_section th_section_listener;
 /* table_connection.c */
 extern const struct th_section th_section_connection;
 /* table_gate.c */
