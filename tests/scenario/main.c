@@ -36,7 +36,10 @@ static void play_file(const char *path, const struct world_home *home, bool swee
         tally->n_failed++;
         return;
     }
-    tally->n_failed += !(sweeps ? sweep(&script, home) : play_script(&script, home, 0, NULL));
+    bool held = sweeps ? sweep(&script, home) : play_script(&script, home, 0, NULL);
+    const char *name = strrchr(path, '/');
+    printf("%s %s\n", held ? "ok" : "FAILED", name != NULL ? name + 1 : path);
+    tally->n_failed += !held;
     script_fini(&script);
 }
 
