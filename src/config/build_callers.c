@@ -34,6 +34,13 @@ static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
                                                     raw->basic.password.env, "password", place, &at)
                                   : th_build_secret(l, raw->bearer.token_file,
                                                     raw->bearer.token.env, "token", place, &at);
+    if (caller->proof == TH_CALLER_BASIC) {
+        caller->proof_file = th_loader_file(l, raw->basic.password_file);
+        caller->proof_variable = raw->basic.password.env;
+    } else {
+        caller->proof_file = th_loader_file(l, raw->bearer.token_file);
+        caller->proof_variable = raw->bearer.token.env;
+    }
     if (proof == NULL)
         return;
     struct th_str text = th_secret_expose(proof);

@@ -58,13 +58,17 @@ static void load(struct th_loader *l)
     json_decref(json);
 }
 
-static int load_text(struct th_str text, const char *folder, bool without_authority,
+/* What is left out: the files of `interception`, or all that the file names. */
+enum leaving { LEAVING_NOTHING, LEAVING_AUTHORITY, LEAVING_FILES };
+
+static int load_text(struct th_str text, const char *folder, enum leaving leaving,
                      struct th_config **ret_config, struct th_config_mistakes *mistakes)
 {
     struct th_loader loader = {.config = th_config_new(),
                                .mistakes = mistakes,
                                .folder = folder,
-                               .without_authority = without_authority};
+                               .without_authority = leaving != LEAVING_NOTHING,
+                               .without_files = leaving == LEAVING_FILES};
     memset(mistakes, 0, sizeof(*mistakes));
     th_source_init(&loader.source, text);
     if (loader.config != NULL) {
@@ -89,7 +93,7 @@ static int load_text(struct th_str text, const char *folder, bool without_author
 int th_config_load_text(struct th_str text, const char *folder, struct th_config **ret_config,
                         struct th_config_mistakes *mistakes)
 {
-    return load_text(text, folder, false, ret_config, mistakes);
+    return load_text(text, folder, LEAVING_NOTHING, ret_config, mistakes);
 }
 
 /* Reads to the end rather than to a size: "-c /dev/stdin" and pipes are fine. */
@@ -118,7 +122,7 @@ static void report_file(struct th_config_mistakes *mistakes, const char *what, c
     th_loader_report_offset(&loader, TH_SOURCE_NONE, mend, what);
 }
 
-static int load_file(const char *path, bool without_authority, struct th_config **ret_config,
+static int load_file(const char *path, enum leaving leaving, struct th_config **ret_config,
                      struct th_config_mistakes *mistakes)
 {
     struct th_buf buf;
@@ -144,7 +148,7 @@ static int load_file(const char *path, bool without_authority, struct th_config 
                     NULL);
         r = large ? TH_E_CONFIG : TH_E_NOMEM;
     } else {
-        r = load_text(th_buf_str(&buf), folder, without_authority, ret_config, mistakes);
+        r = load_text(th_buf_str(&buf), folder, leaving, ret_config, mistakes);
     }
     th_buf_fini(&buf);
     return r;
@@ -153,11 +157,17 @@ static int load_file(const char *path, bool without_authority, struct th_config 
 int th_config_load(const char *path, struct th_config **ret_config,
                    struct th_config_mistakes *mistakes)
 {
-    return load_file(path, false, ret_config, mistakes);
+    return load_file(path, LEAVING_NOTHING, ret_config, mistakes);
 }
 
 int th_config_load_without_authority(const char *path, struct th_config **ret_config,
                                      struct th_config_mistakes *mistakes)
 {
-    return load_file(path, true, ret_config, mistakes);
+    return load_file(path, LEAVING_AUTHORITY, ret_config, mistakes);
+}
+
+int th_config_load_without_files(const char *path, struct th_config **ret_config,
+                                 struct th_config_mistakes *mistakes)
+{
+    return load_file(path, LEAVING_FILES, ret_config, mistakes);
 }

@@ -25,6 +25,7 @@ struct th_loader {
     struct th_raw_root raw;
     bool nomem;
     bool without_authority; /* the files of `interception` are not read */
+    bool without_files;     /* no file that the configuration names is read, nor the environment */
 };
 
 /* A value of the file: jansson's, and its place. */
@@ -53,7 +54,7 @@ struct th_str th_loader_copy(struct th_loader *loader, struct th_str text);
 /* The file that a name of the configuration means: relative ones are relative to its folder. */
 struct th_str th_loader_file(struct th_loader *loader, struct th_str name);
 /* Notes that the file is about to be read, so that it is watched: whoever reads one calls this before.
- * Its mark is valid as long as the snapshot; NULL without memory. */
+ * Its mark is valid as long as the snapshot; NULL: it is not to be read, or there is no memory. */
 const struct th_file_mark *th_loader_watch(struct th_loader *loader, struct th_str path);
 /* Places below a place, for reports: the member or, where it is missing, the object itself. */
 uint32_t th_loader_member(const struct th_loader *loader, uint32_t place, const char *name);

@@ -178,6 +178,8 @@ struct th_str th_loader_file(struct th_loader *loader, struct th_str name)
 const struct th_file_mark *th_loader_watch(struct th_loader *loader, struct th_str path)
 {
     struct th_config_view *view = &loader->config->view;
+    if (loader->without_files)
+        return NULL;
     struct th_config_file *file = th_loader_alloc(loader, 1, sizeof(*file));
     if (file == NULL)
         return NULL;

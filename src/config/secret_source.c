@@ -61,7 +61,7 @@ struct th_secret *th_build_secret_of(struct th_loader *loader, const struct th_s
     if (names->file.ptr != NULL) {
         *ret_place = th_loader_member(loader, place, names->file_key);
         secret = read_file(loader, names->file, trim, *ret_place, ret_path);
-    } else if (names->variable.ptr != NULL) {
+    } else if (names->variable.ptr != NULL && !loader->without_files) {
         if (names->variable_key != NULL)
             place = th_loader_member(loader, place, names->variable_key);
         *ret_place = th_loader_member(loader, place, "env");

@@ -31,6 +31,10 @@ int th_config_load(const char *path, struct th_config **ret_config,
  * command that makes them. */
 int th_config_load_without_authority(const char *path, struct th_config **ret_config,
                                      struct th_config_mistakes *mistakes) TH_MUST;
+/* The same, but nothing is read that the file names, neither files nor the environment: for whoever must
+ * not see the keys. Every secret is NULL then, `certificates` is empty, and digests are zeros. */
+int th_config_load_without_files(const char *path, struct th_config **ret_config,
+                                 struct th_config_mistakes *mistakes) TH_MUST;
 /* The same from memory, with `folder` for relative names. */
 int th_config_load_text(struct th_str text, const char *folder, struct th_config **ret_config,
                         struct th_config_mistakes *mistakes) TH_MUST;

@@ -53,7 +53,9 @@ struct th_config_caller {
     struct th_str name;
     const struct th_config_agent *agent;
     enum th_caller_proof proof;
-    struct th_str user; /* of TH_CALLER_BASIC */
+    struct th_str user;           /* of TH_CALLER_BASIC */
+    struct th_str proof_file;     /* where its password or token is; empty: not in a file */
+    struct th_str proof_variable; /* of the environment, likewise */
     /* SHA-256 of "user:password", or of the token: neither is kept. */
     uint8_t digest[32];
 };
