@@ -18,7 +18,7 @@
  * MSG_PEEK; what says EAGAIN then is left alone until its next short receive. */
 #define CONFIRM_MS 1000
 
-static void tell(struct th_stream *stream, short what)
+bool th_stream_note_edge(struct th_stream *stream, short what)
 {
     if (what & EV_CLOSED)
         stream->peer_closed = true;
@@ -26,7 +26,12 @@ static void tell(struct th_stream *stream, short what)
         stream->readable = true;
     if (what & EV_WRITE)
         stream->writable = true;
-    if (stream->ops->edge == NULL || stream->ops->edge(stream, what))
+    return stream->ops->edge == NULL || stream->ops->edge(stream, what);
+}
+
+void th_stream_tell(struct th_stream *stream, short what)
+{
+    if (th_stream_note_edge(stream, what))
         stream->on_event(stream);
 }
 
@@ -35,7 +40,7 @@ static void on_stream(evutil_socket_t fd, short what, void *arg)
     struct th_stream *stream = arg;
 
     worker_awake(stream->worker);
-    tell(stream, what);
+    th_stream_tell(stream, what);
 }
 
 int th_stream_init(struct th_stream *stream, struct th_worker *worker, int fd,
@@ -84,7 +89,7 @@ static void confirm(struct th_stream *stream)
         return; /* an edge tells, or has told */
     if (n < 0)
         stream->cut = true; /* to look has taken the error out of the socket */
-    tell(stream, EV_CLOSED);
+    th_stream_tell(stream, EV_CLOSED);
 }
 
 void th_stream_confirm_all(struct th_timer *timer)

@@ -36,12 +36,14 @@ struct world {
     char ca_path[64];
     struct th_tls_context *context;
     SSL_CTX *server;
+    bool nested; /* TLS inside of TLS */
 };
 
 struct meeting {
     struct world *world;
     struct owner owner;
     struct peer peer;
+    SSL *outer; /* of the peer, where its own runs inside of that */
 };
 
 static inline void on_owner(struct th_stream *stream)
@@ -91,6 +93,14 @@ static inline int world_open(void **state)
     return 0;
 }
 
+static inline int world_open_nested(void **state)
+{
+    int error = world_open(state);
+
+    ((struct world *)*state)->nested = true;
+    return error;
+}
+
 static inline int world_close(void **state)
 {
     struct world *world = *state;
@@ -130,18 +140,44 @@ static inline void meeting_close(struct meeting *meeting)
 {
     th_stream_close(&meeting->owner.stream);
     peer_close(&meeting->peer);
+    SSL_free(meeting->outer);
     free(meeting->owner.bytes);
     settle(&meeting->world->bench);
 }
 
-/* Both sides have their turns until neither has anything to do. */
-static inline void shake_hands(struct meeting *meeting)
+static inline void take_turns(struct meeting *meeting)
 {
     for (int i = 0; i < 50; i++) {
         settle(&meeting->world->bench);
         peer_step(&meeting->peer);
     }
     settle(&meeting->world->bench);
+}
+
+static inline void begin_inner(struct meeting *meeting)
+{
+    BIO *bio = BIO_new(BIO_f_ssl());
+
+    meeting->outer = meeting->peer.ssl;
+    BIO_set_ssl(bio, meeting->outer, BIO_NOCLOSE);
+    meeting->peer.ssl = SSL_new(meeting->peer.ctx);
+    SSL_set_bio(meeting->peer.ssl, bio, bio);
+    SSL_set_accept_state(meeting->peer.ssl);
+    SSL_set_app_data(meeting->peer.ssl, &meeting->peer);
+    meeting->peer.done = false;
+    assert_int_equal(
+        th_stream_start_tls(&meeting->owner.stream, meeting->world->context, TH_STR(HOST), 443), 0);
+}
+
+/* Both sides have their turns until neither has anything to do. */
+static inline void shake_hands(struct meeting *meeting)
+{
+    take_turns(meeting);
+    if (meeting->world->nested) {
+        begin_inner(meeting);
+        take_turns(meeting);
+        assert_true(meeting->peer.done);
+    }
     assert_false(meeting->owner.stream.handshaking);
     assert_int_equal(meeting->owner.events_early, 0);
 }
@@ -180,15 +216,27 @@ static inline void assert_talk(struct meeting *meeting)
     assert_int_equal(meeting->owner.ended, 0);
 }
 
-static inline int run_in_world(const char *name, const struct CMUnitTest *tests, size_t n)
+static inline int run_in(const char *name, const struct CMUnitTest *tests, size_t n,
+                         CMFixtureFunction open)
 {
     int failed;
 
     if (th_net_global_init() < 0)
         return 1;
-    failed = _cmocka_run_group_tests(name, tests, n, world_open, world_close);
+    failed = _cmocka_run_group_tests(name, tests, n, open, world_close);
     th_net_global_fini();
     return failed;
+}
+
+static inline int run_in_world(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+    return run_in(name, tests, n, world_open);
+}
+
+/* Once more, inside of TLS. */
+static inline int run_in_nested_world(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+    return run_in(name, tests, n, world_open_nested);
 }
 
 #endif

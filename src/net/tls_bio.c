@@ -12,10 +12,23 @@
  * reads none of it. */
 #define HELD_MAX ((size_t)64 * 1024)
 
+static ssize_t send_below(struct th_tls *tls, const char *bytes, size_t len)
+{
+    struct th_stream *below = &tls->below->stream;
+    struct iovec iov = {(void *)(uintptr_t)bytes, len};
+    ssize_t n = th_stream_writev(below, &iov, 1);
+
+    if (n < 0)
+        tls->send_errno = below->cut || below->broken ? ECONNRESET : EPIPE;
+    return n < 0 ? -1 : n;
+}
+
 static ssize_t send_some(struct th_tls *tls, const char *bytes, size_t len)
 {
     ssize_t n;
 
+    if (tls->below != NULL)
+        return send_below(tls, bytes, len);
     do {
         n = send(tls->stream->fd, bytes, len, MSG_NOSIGNAL);
     } while (TH_UNLIKELY(n < 0 && errno == EINTR));
@@ -82,6 +95,35 @@ static int read_early(struct th_tls *tls, char *bytes, int len)
     return (int)n;
 }
 
+/* Whether an edge may be missing is for the stream below to look after: what it says here is sure. */
+static ssize_t recv_below(struct th_tls *tls, char *bytes, size_t len)
+{
+    struct th_stream *below = &tls->below->stream;
+    ssize_t n = th_stream_recv(below, bytes, len);
+
+    tls->may_recv = below->readable;
+    tls->sure = true;
+    if (n < 0)
+        errno = n == TH_AGAIN ? EAGAIN : ECONNRESET;
+    return n < 0 ? -1 : n;
+}
+
+static ssize_t recv_some(struct th_tls *tls, char *bytes, size_t len)
+{
+    ssize_t n;
+
+    if (tls->below != NULL)
+        return recv_below(tls, bytes, len);
+    do {
+        n = recv(tls->stream->fd, bytes, len, 0);
+    } while (TH_UNLIKELY(n < 0 && errno == EINTR));
+    if (n > 0 && (size_t)n < len && !tls->stream->peer_closed) {
+        tls->may_recv = false;
+        tls->sure = false;
+    }
+    return n;
+}
+
 static int bio_read(BIO *bio, char *bytes, int len)
 {
     struct th_tls *tls = BIO_get_data(bio);
@@ -95,16 +137,9 @@ static int bio_read(BIO *bio, char *bytes, int len)
         BIO_set_retry_read(bio);
         return -1;
     }
-    do {
-        n = recv(tls->stream->fd, bytes, (size_t)len, 0);
-    } while (TH_UNLIKELY(n < 0 && errno == EINTR));
-    if (n > 0) {
-        if (n < len && !tls->stream->peer_closed) {
-            tls->may_recv = false;
-            tls->sure = false;
-        }
+    n = recv_some(tls, bytes, (size_t)len);
+    if (n > 0)
         return (int)n;
-    }
     if (n == 0) {
         tls->ended = true;
         return 0;

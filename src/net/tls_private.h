@@ -5,6 +5,7 @@
  *   tls_session.c   what connections have learned for resumption
  *   tls_stream.c    the table of operations: handshake, receive, write, edges
  *   tls_bio.c       between OpenSSL and the descriptor
+ *   tls_below.c     or between OpenSSL and the TLS that it runs inside of
  *   tls_reason.c    what went wrong, in words */
 #ifndef TH_NET_TLS_PRIVATE_H
 #define TH_NET_TLS_PRIVATE_H
@@ -59,12 +60,20 @@ struct th_tls_context {
     struct th_tls_sessions sessions;
 };
 
+/* The TLS that another runs inside of: a stream of its own on the same descriptor, whose edges come through the
+ * one on top (that alone is registered with the loop). */
+struct th_tls_below {
+    struct th_stream stream;
+    struct th_stream *top;
+};
+
 /* A stream's layer. Freed by the operation `close`. */
 struct th_tls {
     uint32_t magic;
     struct th_stream *stream;
     struct th_tls_context *context; /* of a client's side; else NULL */
     struct th_tls_server *server;   /* of a server's side; else NULL */
+    struct th_tls_below *below;     /* NULL: the descriptor itself */
     struct th_chunk *early;         /* received before TLS began; NULL: none is left */
     SSL *ssl;
     struct th_buf held; /* records on their way out that the kernel has not taken */
@@ -99,6 +108,16 @@ bool th_tls_set_up(SSL_CTX *ctx) TH_MUST;
 int th_tls_step(struct th_stream *stream, struct th_tls *tls) TH_MUST;
 void th_tls_free(struct th_tls *tls);
 #define TH_TLS_MAGIC 0x746c7321u
+
+/* tls_below.c. Before `tls` becomes the stream's layer: what is its layer by now goes below, if it is TLS.
+ * 0 or TH_E_NOMEM, and nothing has changed then. */
+int th_tls_sink(struct th_stream *stream, struct th_tls *tls) TH_MUST;
+/* Passes on what the descriptor has told, and returns the same of what is below. */
+short th_tls_edge_below(struct th_tls *tls, short what);
+/* Ends the side that is written, of what is below or of the descriptor, as the operation shutdown_write. */
+int th_tls_end_below(struct th_tls *tls);
+/* `silent`: the peer is to see a cut. */
+void th_tls_close_below(struct th_tls *tls, bool silent);
 
 /* NULL when memory is short. */
 BIO_METHOD *th_tls_bio_method_new(void);

@@ -95,7 +95,8 @@ int th_stream_accept_tls(struct th_stream *stream, struct th_tls_server *server,
 {
     struct th_tls *tls = th_calloc(1, sizeof(*tls) + 1);
 
-    TH_REQUIRE(stream->ops == &th_stream_tcp);
+    TH_REQUIRE(stream->ops == &th_stream_tcp ||
+               (stream->ops == &th_stream_tls && !stream->handshaking));
     if (tls == NULL) {
         th_chunk_put(&stream->worker->chunks, received);
         return TH_E_NOMEM;
@@ -107,7 +108,7 @@ int th_stream_accept_tls(struct th_stream *stream, struct th_tls_server *server,
     tls->may_recv = stream->readable || stream->peer_closed;
     (void)th_tls_flush(tls); /* holds nothing */
     ERR_clear_error();
-    if (!make_ssl(tls, identity)) {
+    if (!make_ssl(tls, identity) || th_tls_sink(stream, tls) < 0) {
         ERR_clear_error();
         th_tls_free(tls);
         return TH_E_NOMEM;

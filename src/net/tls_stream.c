@@ -124,6 +124,7 @@ static void offer_session(struct th_tls *tls, int64_t now_ms)
 
 void th_tls_free(struct th_tls *tls)
 {
+    TH_REQUIRE(tls->below == NULL);
     tls->early = th_chunk_put(&tls->stream->worker->chunks, tls->early);
     SSL_free(tls->ssl);
     th_tls_context_unref(tls->context);
@@ -138,7 +139,9 @@ int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context
 {
     struct th_tls *tls = th_calloc(1, sizeof(*tls) + host.len + 1);
 
-    TH_REQUIRE(stream->ops == &th_stream_tcp && !stream->readable && !stream->peer_closed);
+    TH_REQUIRE(stream->ops == &th_stream_tls
+                   ? !stream->handshaking
+                   : stream->ops == &th_stream_tcp && !stream->readable && !stream->peer_closed);
     if (tls == NULL)
         return TH_E_NOMEM;
     tls->magic = TH_TLS_MAGIC;
@@ -148,8 +151,9 @@ int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context
     tls->host_len = (uint16_t)host.len;
     memcpy(tls->host, host.ptr, host.len);
     (void)th_tls_flush(tls); /* holds nothing */
+    tls->may_recv = stream->readable;
     ERR_clear_error();
-    if (!make_ssl(tls)) {
+    if (!make_ssl(tls) || th_tls_sink(stream, tls) < 0) {
         ERR_clear_error();
         th_tls_free(tls);
         return TH_E_NOMEM;
@@ -159,7 +163,7 @@ int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context
     stream->layer = tls;
     stream->handshaking = true;
     int error = th_tls_step(stream, tls);
-    TH_REQUIRE(error != 0); /* nothing was received: that waits for an edge */
+    TH_REQUIRE(error != 0); /* nothing that answers the first message can have been received */
     return error == TH_AGAIN ? 0 : error;
 }
 
@@ -169,6 +173,8 @@ static bool tls_edge(struct th_stream *stream, short what)
 {
     struct th_tls *tls = get(stream);
 
+    if (tls->below != NULL)
+        what = th_tls_edge_below(tls, what);
     if (what & (EV_READ | EV_CLOSED)) {
         tls->may_recv = true;
         tls->write_needs_read = false;
@@ -180,7 +186,7 @@ static bool tls_edge(struct th_stream *stream, short what)
         (void)th_tls_flush(tls);
         if (tls->farewell && !th_tls_holds(tls)) {
             tls->farewell = false;
-            (void)shutdown(stream->fd, SHUT_WR);
+            (void)th_tls_end_below(tls);
         }
     }
     /* Where sending has failed the next write tells. */
@@ -332,10 +338,9 @@ static int tls_shutdown_write(struct th_stream *stream)
         ERR_clear_error(); /* the peer's answer is not waited for */
     if (tls->send_errno != 0)
         return th_error_from_origin_errno(tls->send_errno);
-    if (th_tls_holds(tls))
-        tls->farewell = true;
-    else if (shutdown(stream->fd, SHUT_WR) != 0)
-        return th_error_from_origin_errno(errno);
+    if (!th_tls_holds(tls))
+        return th_tls_end_below(tls);
+    tls->farewell = true;
     return 0;
 }
 
@@ -350,6 +355,8 @@ static void tls_close(struct th_stream *stream)
         ERR_clear_error();
     }
     stream->layer = NULL;
+    th_tls_close_below(tls,
+                       stream->broken && tls->error == 0); /* broken by no error of TLS: a reset */
     th_tls_free(tls);
 }
 

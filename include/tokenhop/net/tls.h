@@ -57,7 +57,8 @@ struct th_tls_context *th_tls_context_ref(struct th_tls_context *context);
 struct th_tls_context *th_tls_context_unref(
     struct th_tls_context *context); /* NULL is fine; returns NULL */
 
-/* The client's side of TLS on a stream that was just initialized: before the loop goes on.
+/* The client's side of TLS on a stream that was just initialized, before the loop goes on; or inside of the TLS
+ * that the stream speaks already.
  * `host` is a name in normal form or a literal without brackets: what the certificate must bear.
  * on_event is called once the handshake is done or has failed, and not before; the owner keeps
  * the time. An error that is known at once is returned: on_event will not be called then, and

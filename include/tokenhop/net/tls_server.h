@@ -29,7 +29,8 @@ struct th_tls_identity {
     uint8_t context_id[SSL_MAX_SID_CTX_LENGTH];
 };
 
-/* On a stream that speaks plain TCP so far. `received` is what was received of TLS already; it is
+/* On a stream that speaks plain TCP so far, or TLS: then this one runs inside of that, whose end and whose
+ * cut are its own from now on. `received` is what was received of TLS already; it is
  * taken over, also when that fails. on_event is called once the handshake is done or has failed, and
  * not before; the owner keeps the time. An error that is known at once is returned: on_event will
  * not be called then, and the stream is still the owner's to close. */
