@@ -5,6 +5,7 @@
 
 #include "tokenhop/base/check.h"
 
+#include "differential.h"
 #include "properties.h"
 
 #define SEED_MAX 4096
@@ -45,10 +46,16 @@ static void hold_properties(const char *kind, const char *bytes, size_t len)
 {
     if (strcmp(kind, "request_head") == 0) {
         th_property_request_head(bytes, len);
+        th_differential_requests(bytes, len);
+    } else if (strcmp(kind, "differential") == 0) {
+        th_differential_requests(bytes, len);
+        th_differential_response(bytes, len, TH_METHOD_GET);
+        th_differential_response(bytes, len, TH_METHOD_HEAD);
     } else if (strcmp(kind, "response_head") == 0) {
         th_property_response_head(bytes, len, TH_METHOD_GET);
         th_property_response_head(bytes, len, TH_METHOD_HEAD);
         th_property_response_head(bytes, len, TH_METHOD_CONNECT);
+        th_differential_response(bytes, len, TH_METHOD_GET);
     } else if (strcmp(kind, "chunked") == 0) {
         th_property_chunked(bytes, len, next_random(1000));
     } else {
@@ -95,7 +102,7 @@ static unsigned run_kind(const char *corpus, const char *kind)
 
 int main(int argc, char **argv)
 {
-    static const char *const kinds[] = {"request_head", "response_head", "chunked", "url"};
+    static const char *const kinds[] = {"request_head", "response_head", "chunked", "differential", "url"};
     TH_REQUIRE(argc == 2);
     for (size_t i = 0; i < TH_COUNT_OF(kinds); i++) {
         unsigned count = run_kind(argv[1], kinds[i]);
