@@ -102,7 +102,8 @@ static unsigned run_kind(const char *corpus, const char *kind)
 
 int main(int argc, char **argv)
 {
-    static const char *const kinds[] = {"request_head", "response_head", "chunked", "differential", "url"};
+    static const char *const kinds[] = {"request_head", "response_head", "chunked", "differential",
+                                        "url"};
     TH_REQUIRE(argc == 2);
     for (size_t i = 0; i < TH_COUNT_OF(kinds); i++) {
         unsigned count = run_kind(argv[1], kinds[i]);
