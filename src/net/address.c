@@ -87,14 +87,19 @@ void th_address_format(const struct th_address *address, char ret_text[TH_ADDRES
     }
 }
 
-bool th_address_equal(const struct th_address *a, const struct th_address *b)
+bool th_address_is_same_host(const struct th_address *a, const struct th_address *b)
 {
     if (a->any.sa_family != b->any.sa_family)
         return false;
     if (a->any.sa_family == AF_INET6)
-        return a->v6.sin6_port == b->v6.sin6_port && a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
+        return a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
                memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
-    return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+    return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+}
+
+bool th_address_equal(const struct th_address *a, const struct th_address *b)
+{
+    return th_address_is_same_host(a, b) && th_address_port(a) == th_address_port(b);
 }
 
 void th_address_to_v6(const struct th_address *address, struct in6_addr *ret_v6)

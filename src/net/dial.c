@@ -66,7 +66,7 @@ static void finish(struct th_dial *dial, int error, int fd, const struct th_addr
 static void on_deadline(struct th_timer *timer)
 {
     struct th_dial *dial = TH_CONTAINER_OF(timer, struct th_dial, deadline);
-    bool resolving = dial->addresses.count == 0;
+    bool resolving = dial->n_addresses == 0;
 
     finish(dial, resolving ? TH_E_ORIGIN_NAME_TIMEOUT : TH_E_ORIGIN_CONNECT_TIMEOUT, -1, NULL);
 }
@@ -176,7 +176,7 @@ static void set_next(struct th_dial *dial)
 {
     int64_t wait_ms = NEXT_MS;
     int64_t left_ms = dial->deadline.deadline_ms - dial->worker->now_ms;
-    int64_t n_left = (int64_t)(dial->addresses.count - dial->next_address);
+    int64_t n_left = (int64_t)(dial->n_addresses - dial->next_address);
 
     if (n_left == 0)
         return;
@@ -191,8 +191,8 @@ static void launch(struct th_dial *dial)
 {
     struct th_dial_attempt *place = free_place(dial);
 
-    while (place != NULL && dial->next_address < dial->addresses.count) {
-        const struct th_address *address = &dial->addresses.items[dial->next_address++];
+    while (place != NULL && dial->next_address < dial->n_addresses) {
+        const struct th_address *address = &dial->addresses[dial->next_address++];
         int fd = -1;
         int r = start_attempt(dial, place, address, &fd);
         if (r == 0) {
@@ -226,8 +226,8 @@ static void sort_addresses(struct th_dial *dial, const struct th_addresses *addr
     bool taken[TH_ADDRESSES_MAX] = {false};
     sa_family_t last = AF_UNSPEC;
 
-    dial->addresses.count = 0;
-    for (size_t n = 0; n < addresses->count; n++) {
+    dial->n_addresses = 0;
+    for (size_t n = 0; n < addresses->count && n < TH_DIAL_ADDRESSES; n++) {
         size_t pick = TH_ADDRESSES_MAX;
         for (size_t i = 0; i < addresses->count; i++) {
             if (taken[i])
@@ -241,8 +241,18 @@ static void sort_addresses(struct th_dial *dial, const struct th_addresses *addr
         }
         taken[pick] = true;
         last = addresses->items[pick].any.sa_family;
-        dial->addresses.items[dial->addresses.count++] = addresses->items[pick];
+        dial->addresses[dial->n_addresses++] = addresses->items[pick];
     }
+}
+
+static void pick_only(struct th_dial *dial, const struct th_addresses *addresses)
+{
+    dial->n_addresses = 0;
+    for (size_t i = 0; i < addresses->count && dial->n_addresses == 0; i++)
+        if (th_address_is_same_host(&addresses->items[i], &dial->only))
+            dial->addresses[dial->n_addresses++] = addresses->items[i];
+    if (dial->n_addresses == 0)
+        dial->last_error = TH_E_OTHER_DESTINATION;
 }
 
 static void use_addresses(struct th_dial *dial, int error, const struct th_addresses *addresses)
@@ -251,7 +261,10 @@ static void use_addresses(struct th_dial *dial, int error, const struct th_addre
         finish(dial, error, -1, NULL);
         return;
     }
-    sort_addresses(dial, addresses);
+    if (dial->only.any.sa_family != AF_UNSPEC)
+        pick_only(dial, addresses);
+    else
+        sort_addresses(dial, addresses);
     launch(dial);
 }
 
@@ -279,6 +292,8 @@ void th_dial_start(struct th_dial *dial, struct th_worker *worker,
     };
     for (size_t i = 0; i < TH_DIAL_ATTEMPTS; i++)
         dial->attempts[i] = (struct th_dial_attempt){.dial = dial, .fd = -1};
+    if (request->only != NULL)
+        dial->only = *request->only;
     th_timer_init(&dial->deadline, on_deadline);
     th_timer_init(&dial->next, on_next);
     th_timer_set(&worker->wheel, &dial->deadline, request->deadline_ms);

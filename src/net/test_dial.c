@@ -151,9 +151,10 @@ static void setting_close(struct setting *s)
     bench_close(&s->bench);
 }
 
-static void start(struct setting *s, const char *host)
+static void start_only(struct setting *s, const char *host, const struct th_address *only)
 {
     struct th_dial_request request = {
+        .only = only,
         .host = th_str_of(host),
         .port = 443,
         .deadline_ms = s->bench.worker->now_ms + 10000,
@@ -163,6 +164,11 @@ static void start(struct setting *s, const char *host)
     };
     th_dial_start(&s->call.dial, s->bench.worker, &request);
     assert_int_equal(s->call.called, 0); /* never inside */
+}
+
+static void start(struct setting *s, const char *host)
+{
+    start_only(s, host, NULL);
 }
 
 static void expect(struct setting *s, int error, const char *address)
@@ -189,6 +195,79 @@ static void test_literal_asks_nobody(void **state)
     expect(&s, 0, "10.0.0.1:443");
     assert_int_equal(s.fake.n_lookups, 0);
     assert_int_equal(s.call.n_asked, 1);
+    setting_close(&s);
+}
+
+static void test_only_one_of_the_addresses(void **state)
+{
+    /* More than are tried where any would do. */
+    const struct fake_address addresses[] = {{"10.0.0.1", BE_FINE},
+                                             {"10.0.0.2", BE_FINE},
+                                             {"10.0.0.3", BE_FINE},
+                                             {"10.0.0.4", BE_FINE},
+                                             {"10.0.0.5", BE_FINE},
+                                             {"10.0.0.6", BE_FINE},
+                                             {"10.0.0.7", BE_FINE},
+                                             {"10.0.0.8", BE_FINE},
+                                             {"10.0.0.9", BE_FINE},
+                                             {"fd00::9", BE_FINE},
+                                             {NULL}};
+    const struct {
+        const char *only, *refused, *reached;
+        int error;
+    } rows[] = {
+        {"10.0.0.2", NULL, "10.0.0.2:443", 0},
+        {"10.0.0.9", NULL, "10.0.0.9:443", 0},
+        {"fd00::9", NULL, "[fd00::9]:443", 0},
+        {"10.0.0.10", NULL, NULL, TH_E_OTHER_DESTINATION},
+        {"fd00::a", NULL, NULL, TH_E_OTHER_DESTINATION},
+        {"::ffff:10.0.0.2", NULL, NULL, TH_E_OTHER_DESTINATION},
+        {"10.0.0.2", "10.0.0.2", NULL, TH_E_EGRESS_DENIED},
+    };
+
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        struct th_address only;
+        struct setting s;
+        setting_open(&s, addresses);
+        s.call.refused = rows[i].refused;
+        assert_int_equal(th_address_parse(th_str_of(rows[i].only), 1, &only), 0);
+        start_only(&s, "many.example", &only);
+        settle(&s.bench);
+        expect(&s, rows[i].error, rows[i].reached);
+        assert_int_equal(s.fake.n_connects, rows[i].error == 0);
+        assert_int_equal(s.call.n_asked, rows[i].error != TH_E_OTHER_DESTINATION);
+        setting_close(&s);
+    }
+}
+
+static void test_only_that_fails_is_the_end(void **state)
+{
+    const struct fake_address addresses[] = {
+        {"10.0.0.1", BE_FINE}, {"10.0.0.2", BE_REFUSED}, {"10.0.0.3", BE_FINE}, {NULL}};
+    struct th_address only;
+    struct setting s;
+
+    setting_open(&s, addresses);
+    assert_int_equal(th_address_parse(TH_STR("10.0.0.2"), 443, &only), 0);
+    start_only(&s, "many.example", &only);
+    settle(&s.bench);
+    expect(&s, TH_E_ORIGIN_REFUSED, NULL);
+    assert_int_equal(s.fake.n_connects, 1);
+    setting_close(&s);
+}
+
+static void test_literal_that_is_another(void **state)
+{
+    const struct fake_address addresses[] = {{"10.0.0.1", BE_FINE}, {NULL}};
+    struct th_address only;
+    struct setting s;
+
+    setting_open(&s, addresses);
+    assert_int_equal(th_address_parse(TH_STR("10.0.0.2"), 443, &only), 0);
+    start_only(&s, "10.0.0.1", &only);
+    settle(&s.bench);
+    expect(&s, TH_E_OTHER_DESTINATION, NULL);
+    assert_int_equal(s.fake.n_connects, 0);
     setting_close(&s);
 }
 
@@ -444,6 +523,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_literal_asks_nobody),
+        cmocka_unit_test(test_only_one_of_the_addresses),
+        cmocka_unit_test(test_only_that_fails_is_the_end),
+        cmocka_unit_test(test_literal_that_is_another),
         cmocka_unit_test(test_refused_goes_on_at_once),
         cmocka_unit_test(test_all_refused),
         cmocka_unit_test(test_families_take_turns),

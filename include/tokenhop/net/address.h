@@ -19,7 +19,8 @@ struct th_address {
     };
 };
 
-#define TH_ADDRESSES_MAX 8
+/* Of one name: more than are ever tried, as all of them say what belongs to it. */
+#define TH_ADDRESSES_MAX 32
 struct th_addresses {
     size_t count;
     struct th_address items[TH_ADDRESSES_MAX];
@@ -36,6 +37,7 @@ socklen_t th_address_len(const struct th_address *address);
 uint16_t th_address_port(const struct th_address *address);
 void th_address_format(const struct th_address *address, char ret_text[TH_ADDRESS_TEXT_MAX]);
 bool th_address_equal(const struct th_address *a, const struct th_address *b); /* port included */
+bool th_address_is_same_host(const struct th_address *a, const struct th_address *b); /* without */
 /* The 128-bit form: IPv4 as ::ffff:a.b.c.d. */
 void th_address_to_v6(const struct th_address *address, struct in6_addr *ret_v6);
 /* 127.0.0.0/8, ::1 and the mapped form of the former. */
