@@ -183,6 +183,22 @@ int th_listener_new(struct th_worker *worker, const struct th_address *address, 
     return r;
 }
 
+int th_listener_set_transparent(struct th_listener *listener, struct th_errinfo *reterr)
+{
+    bool is_ipv6 = listener->address.any.sa_family == AF_INET6;
+    char text[TH_ADDRESS_TEXT_MAX];
+    int one = 1;
+
+    if (setsockopt(listener->fd, is_ipv6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                   is_ipv6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &one, sizeof(one)) == 0)
+        return 0;
+    th_address_format(&listener->address, text);
+    return th_errinfo_set(
+        reterr, TH_E_IO, text,
+        "give it the capability CAP_NET_ADMIN, or redirect by NAT in place of TPROXY",
+        "IP_TRANSPARENT: %s", strerror(errno));
+}
+
 const struct th_address *th_listener_address(const struct th_listener *listener)
 {
     return &listener->address;

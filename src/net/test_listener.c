@@ -81,6 +81,36 @@ static void test_accepts(void **state)
     bench_close(&bench);
 }
 
+/* Nobody has redirected it: what there is to find is itself. What a redirected one says is for a network
+ * namespace: tests/integration/test_transparent.py. */
+static void test_original_of_what_was_not_redirected(void **state)
+{
+    const char *const hosts[] = {"127.0.0.1", "::1"};
+    struct th_network *network = th_network_system();
+
+    for (size_t i = 0; i < TH_COUNT_OF(hosts); i++) {
+        struct bench bench;
+        struct door door;
+        struct th_address original = {0};
+        int pair[2];
+        bench_open(&bench, NULL, NULL);
+        door_open(&bench, &door, hosts[i], 0);
+        int fd = knock(&door);
+        settle(&bench);
+        assert_int_equal(door.count, 1);
+        assert_int_equal(network->original(network, door.fds[0], false, &original), TH_E_LOOP);
+        assert_int_equal(network->original(network, door.fds[0], true, &original), 0);
+        assert_true(th_address_equal(&original, th_listener_address(door.listener)));
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        assert_int_equal(network->original(network, pair[0], false, &original), TH_E_IO);
+        assert_int_equal(network->original(network, pair[0], true, &original), TH_E_IO);
+        assert_int_equal(network->original(network, -1, false, &original), TH_E_IO);
+        close(pair[0]), close(pair[1]), close(fd);
+        door_close(&door);
+        bench_close(&bench);
+    }
+}
+
 static void test_two_share_a_port(void **state)
 {
     struct bench one, two;
@@ -217,6 +247,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_original_of_what_was_not_redirected),
         cmocka_unit_test(test_two_share_a_port),
         cmocka_unit_test(test_out_of_descriptors_it_pauses),
         cmocka_unit_test(test_pause),

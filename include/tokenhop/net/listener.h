@@ -18,6 +18,9 @@ int th_listener_new(struct th_worker *worker, const struct th_address *address, 
  * the family only. */
 int th_listener_new_fd(struct th_worker *worker, int fd, th_accept_fn *fn, void *arg,
                        struct th_listener **ret_listener) TH_MUST;
+/* From now on it takes connections to addresses that are not of this machine, as TPROXY hands them over.
+ * Needs CAP_NET_ADMIN. */
+int th_listener_set_transparent(struct th_listener *listener, struct th_errinfo *reterr) TH_MUST;
 /* The address it is bound to, the port filled in. */
 const struct th_address *th_listener_address(const struct th_listener *listener);
 /* Out of descriptors it pauses by itself for 100 ms; this one pauses or resumes for good. */

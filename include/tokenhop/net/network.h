@@ -14,10 +14,15 @@ struct th_network {
      * there are none. */
     int (*lookup)(struct th_network *network, const char *host, uint16_t port,
                   struct th_addresses *ret_addresses);
+    /* Where an accepted connection was going before the kernel redirected it here. By NAT (REDIRECT of
+     * nftables and iptables): from the connection's tracking; by TPROXY: the connection's own local
+     * address, whether or not it was redirected. TH_E_LOOP: it was not, by NAT; TH_E_IO. */
+    int (*original)(struct th_network *network, int fd, bool by_tproxy,
+                    struct th_address *ret_address);
     bool lookup_never_blocks; /* a simulated one: called on the worker itself */
 };
 
-/* The real one: socket(), connect() with TCP_NODELAY, getaddrinfo(). */
+/* The real one: socket(), connect() with TCP_NODELAY, getaddrinfo(), SO_ORIGINAL_DST. */
 struct th_network *th_network_system(void);
 
 #endif
