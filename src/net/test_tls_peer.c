@@ -43,6 +43,8 @@ struct identity identity_make(const struct identity_spec *spec)
         add_extension(made.certificate, issuer->certificate, NID_subject_alt_name, spec->san);
     if (spec->for_clients)
         add_extension(made.certificate, issuer->certificate, NID_ext_key_usage, "clientAuth");
+    if (spec->usage != NULL)
+        add_extension(made.certificate, issuer->certificate, NID_ext_key_usage, spec->usage);
     assert_true(X509_sign(made.certificate, issuer->key, EVP_sha256()) > 0);
     return made;
 }

@@ -17,7 +17,8 @@ struct identity_spec {
     long from, to;   /* seconds from now; 0: an hour ago, in a day */
     const struct identity *issuer; /* NULL: self-signed */
     bool authority;
-    bool for_clients; /* extendedKeyUsage clientAuth alone */
+    bool for_clients;  /* extendedKeyUsage clientAuth alone */
+    const char *usage; /* any other, as openssl.cnf has it; NULL: none */
 };
 
 struct identity identity_make(const struct identity_spec *spec);

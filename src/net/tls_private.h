@@ -2,6 +2,7 @@
  *
  *   tls_context.c   what all connections share: whom is trusted, which versions and options
  *   tls_server.c    the server's side
+ *   tls_clients.c   and whom it accepts
  *   tls_session.c   what connections have learned for resumption
  *   tls_stream.c    the table of operations: handshake, receive, write, edges
  *   tls_bio.c       between OpenSSL and the descriptor
@@ -100,7 +101,13 @@ struct th_tls_server {
     struct th_ref ref;
     SSL_CTX *ssl;
     BIO_METHOD *bio;
+    bool has_identity;  /* of its own */
+    uint8_t digest[32]; /* of the settings */
 };
+
+/* tls_clients.c: has clients asked for certificates, as the settings say. */
+int th_tls_ask_clients(SSL_CTX *ctx, const struct th_tls_server_settings *settings,
+                       struct th_errinfo *reterr) TH_MUST;
 
 /* What both sides' contexts have in common. */
 bool th_tls_set_up(SSL_CTX *ctx) TH_MUST;

@@ -86,6 +86,40 @@ static const struct row client_rows[] = {
     {SSL_R_NO_SHARED_CIPHER, "the client offers no cipher that is served"},
     {SSL_R_NO_APPLICATION_PROTOCOL, "the client does not offer http/1.1 (ALPN)"},
     {SSL_R_NO_RENEGOTIATION, "the client wants to negotiate TLS anew"},
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "the client showed no certificate"},
+    {SSL_R_EE_KEY_TOO_SMALL, "the key of the client's certificate is too weak"},
+    {SSL_R_CA_KEY_TOO_SMALL, "the key of an authority of the client's certificate is too weak"},
+    {SSL_R_CA_MD_TOO_WEAK, "the client's certificate is signed by a weak digest"},
+    {SSL_R_WRONG_VERSION_NUMBER, "the client speaks no TLS of version 1.2 or later"},
+};
+
+/* Results of X509_verify_cert() for what a client has shown. */
+static const struct row client_certificate_rows[] = {
+    {X509_V_ERR_CERT_HAS_EXPIRED, "the client's certificate, or one above it, has expired"},
+    {X509_V_ERR_CERT_NOT_YET_VALID, "the client's certificate, or one above it, is not yet valid"},
+    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+     "the client's certificate is self-signed and not in client_ca_file"},
+    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+     "the client's certificate comes from an authority that is not in client_ca_file"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+     "the client's certificate comes from an authority that is not in client_ca_file, or it did "
+     "not send the ones between"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
+     "the client's certificate comes from an authority that is not in client_ca_file"},
+    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+     "the client's certificate comes from an authority that is not in client_ca_file"},
+    {X509_V_ERR_INVALID_PURPOSE,
+     "the client's certificate does not say that it is for clients (extendedKeyUsage clientAuth)"},
+    {X509_V_ERR_CERT_REVOKED, "the client's certificate has been revoked (client_crl_file)"},
+    {X509_V_ERR_CRL_HAS_EXPIRED,
+     "whether the client's certificate was revoked is not known: the list of its authority has run "
+     "out (client_crl_file)"},
+    {X509_V_ERR_CRL_NOT_YET_VALID,
+     "whether the client's certificate was revoked is not known: the list of its authority is not "
+     "yet valid (client_crl_file)"},
+    {X509_V_ERR_CRL_SIGNATURE_FAILURE,
+     "whether the client's certificate was revoked is not known: the list is not its authority's "
+     "(client_crl_file)"},
 };
 
 static const char *find(const struct row *rows, size_t n, int number)
@@ -132,9 +166,15 @@ int th_tls_fail_because(struct th_tls *tls, int error, const char *reason)
     return error;
 }
 
-static const char *client_reason(unsigned long code, bool handshaking)
+static const char *client_reason(unsigned long code, bool handshaking, long result)
 {
     const char *reason = NULL;
+
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+        ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        reason = find(client_certificate_rows, TH_COUNT_OF(client_certificate_rows), (int)result);
+        return reason != NULL ? reason : X509_verify_cert_error_string(result);
+    }
 
     if (ERR_GET_LIB(code) == ERR_LIB_SSL)
         reason = find(client_rows, TH_COUNT_OF(client_rows), ERR_GET_REASON(code));
@@ -155,7 +195,8 @@ static int fail_client(struct th_tls *tls, unsigned long code)
                                          "the client closed the connection in the TLS handshake")
                    : th_tls_fail_because(tls, th_error_from_origin_errno(number), NULL);
     }
-    return th_tls_fail_because(tls, TH_E_CLIENT_TLS, client_reason(code, handshaking));
+    return th_tls_fail_because(tls, TH_E_CLIENT_TLS,
+                               client_reason(code, handshaking, SSL_get_verify_result(tls->ssl)));
 }
 
 static uint8_t alert_of(unsigned long code)

@@ -37,24 +37,88 @@ static bool set_up(SSL_CTX *ctx)
     return SSL_CTX_set_num_tickets(ctx, 1) == 1;
 }
 
-int th_tls_server_new(struct th_tls_server **ret_server)
+static bool digest_settings(const struct th_tls_server_settings *settings, uint8_t ret_digest[32])
+{
+    const struct th_str *texts[] = {&settings->client_authorities, &settings->client_lists};
+    uint8_t clients = (uint8_t)settings->clients;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    bool fine =
+        ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+        EVP_DigestUpdate(ctx, settings->identity->whole, sizeof(settings->identity->whole)) == 1 &&
+        EVP_DigestUpdate(ctx, &clients, sizeof(clients)) == 1;
+    for (size_t i = 0; fine && i < TH_COUNT_OF(texts); i++)
+        fine = EVP_DigestUpdate(ctx, &texts[i]->len, sizeof(texts[i]->len)) == 1 &&
+               EVP_DigestUpdate(ctx, texts[i]->ptr, texts[i]->len) == 1;
+    fine = fine && EVP_DigestFinal_ex(ctx, ret_digest, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return fine;
+}
+
+/* What is shown is the chain as it is: OpenSSL would make one of what clients are verified by. */
+static int set_identity(struct th_tls_server *server, const struct th_identity *identity,
+                        struct th_errinfo *reterr)
+{
+    server->has_identity = true;
+    SSL_CTX_set_mode(server->ssl, SSL_MODE_NO_AUTO_CHAIN);
+    if (SSL_CTX_use_cert_and_key(server->ssl, identity->certificate, identity->key, identity->chain,
+                                 1) == 1)
+        return 0;
+    return th_errinfo_set(reterr, TH_E_CONFIG, NULL, "have a certificate of today's kind issued",
+                          "the certificate cannot be used for TLS");
+}
+
+static int set_settings(struct th_tls_server *server, const struct th_tls_server_settings *settings,
+                        struct th_errinfo *reterr)
+{
+    if (!digest_settings(settings, server->digest) ||
+        SSL_CTX_set_session_id_context(server->ssl, server->digest, sizeof(server->digest)) != 1)
+        return TH_E_NOMEM;
+    int error = set_identity(server, settings->identity, reterr);
+    return error == 0 ? th_tls_ask_clients(server->ssl, settings, reterr) : error;
+}
+
+static int make(const struct th_tls_server_settings *settings, struct th_tls_server **ret_server,
+                struct th_errinfo *reterr)
 {
     struct th_tls_server *server = th_calloc(1, sizeof(*server));
+    int error = TH_E_NOMEM;
 
     if (server == NULL)
-        return TH_E_NOMEM;
+        return error;
     th_ref_init(&server->ref);
     ERR_clear_error();
     server->bio = th_tls_bio_method_new();
     server->ssl = SSL_CTX_new(TLS_server_method());
-    bool fine = server->bio != NULL && server->ssl != NULL && set_up(server->ssl);
+    if (server->bio != NULL && server->ssl != NULL && set_up(server->ssl))
+        error = settings != NULL ? set_settings(server, settings, reterr) : 0;
     ERR_clear_error();
-    if (!fine) {
+    if (error < 0) {
         th_tls_server_unref(server);
-        return TH_E_NOMEM;
+        return error;
     }
     *ret_server = server;
     return 0;
+}
+
+int th_tls_server_new(struct th_tls_server **ret_server)
+{
+    return make(NULL, ret_server, NULL);
+}
+
+int th_tls_server_new_with(const struct th_tls_server_settings *settings,
+                           struct th_tls_server **ret_server, struct th_errinfo *reterr)
+{
+    return make(settings, ret_server, reterr);
+}
+
+bool th_tls_server_has(const struct th_tls_server *server,
+                       const struct th_tls_server_settings *settings)
+{
+    uint8_t digest[32];
+
+    return server->has_identity && digest_settings(settings, digest) &&
+           memcmp(digest, server->digest, sizeof(digest)) == 0;
 }
 
 struct th_tls_server *th_tls_server_ref(struct th_tls_server *server)
@@ -85,6 +149,8 @@ static bool make_ssl(struct th_tls *tls, const struct th_tls_identity *identity)
     SSL_set_bio(ssl, bio, bio);
     SSL_set_app_data(ssl, tls);
     SSL_set_accept_state(ssl);
+    if (identity == NULL)
+        return tls->server->has_identity;
     return SSL_set_session_id_context(ssl, identity->context_id, sizeof(identity->context_id)) ==
                1 &&
            SSL_use_cert_and_key(ssl, identity->certificate, identity->key, identity->chain, 1) == 1;
@@ -125,4 +191,11 @@ int th_stream_tls_alert(const struct th_stream *stream)
     const struct th_tls *tls = stream->ops == &th_stream_tls ? stream->layer : NULL;
 
     return tls != NULL ? tls->alert : 0;
+}
+
+X509 *th_stream_tls_client(const struct th_stream *stream)
+{
+    const struct th_tls *tls = stream->ops == &th_stream_tls ? stream->layer : NULL;
+
+    return tls != NULL && tls->server != NULL ? SSL_get0_peer_certificate(tls->ssl) : NULL;
 }

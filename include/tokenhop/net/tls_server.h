@@ -16,7 +16,30 @@
 struct th_chunk;
 struct th_tls_server;
 
+/* Who it is, is said for each connection; clients are asked for no certificate. */
 int th_tls_server_new(struct th_tls_server **ret_server) TH_MUST;
+
+/* Whether clients are asked for a certificate. One that is shown is verified in any case. */
+enum th_tls_clients { TH_TLS_CLIENTS_ANY, TH_TLS_CLIENTS_MAY_SHOW, TH_TLS_CLIENTS_MUST_SHOW };
+
+struct th_tls_server_settings {
+    struct th_identity *identity; /* with its key: who the server is on every connection */
+    enum th_tls_clients clients;
+    /* PEM. Who vouches for clients, and nobody else does; what of that is revoked, empty: nobody looks. */
+    struct th_str client_authorities;
+    struct th_str client_lists;
+};
+/* A client's certificate is accepted that leads to one of the authorities, is valid today, says that it is
+ * for clients (extendedKeyUsage clientAuth; without the extension it does not say so), and is on no list of
+ * its authority. A list that has run out accepts nobody; an authority without a list is as if nobody looked.
+ * A session may be resumed for an hour after the certificate was verified, and no longer than that certificate
+ * and those above it are valid. TH_E_CONFIG with *reterr filled for what cannot be used. */
+int th_tls_server_new_with(const struct th_tls_server_settings *settings,
+                           struct th_tls_server **ret_server, struct th_errinfo *reterr) TH_MUST;
+/* Whether it was made with such settings. */
+bool th_tls_server_has(const struct th_tls_server *server,
+                       const struct th_tls_server_settings *settings);
+
 struct th_tls_server *th_tls_server_ref(struct th_tls_server *server);
 struct th_tls_server *th_tls_server_unref(struct th_tls_server *server); /* NULL is fine */
 
@@ -29,7 +52,7 @@ struct th_tls_identity {
     uint8_t context_id[SSL_MAX_SID_CTX_LENGTH];
 };
 
-/* On a stream that speaks plain TCP so far, or TLS: then this one runs inside of that, whose end and whose
+/* `identity` NULL: that of the server's settings. On a stream that speaks plain TCP so far, or TLS: then this one runs inside of that, whose end and whose
  * cut are its own from now on. `received` is what was received of TLS already; it is
  * taken over, also when that fails. on_event is called once the handshake is done or has failed, and
  * not before; the owner keeps the time. An error that is known at once is returned: on_event will
@@ -39,5 +62,9 @@ int th_stream_accept_tls(struct th_stream *stream, struct th_tls_server *server,
 
 /* The alert by which the peer ended TLS (RFC 8446, 6: 48 is unknown_ca); 0: none. */
 int th_stream_tls_alert(const struct th_stream *stream);
+
+/* The certificate that the client has shown, verified; also of a session that was taken up. NULL: none. Borrowed from
+ * the stream. */
+X509 *th_stream_tls_client(const struct th_stream *stream);
 
 #endif
