@@ -72,7 +72,7 @@ static int check_all(const struct th_identity *identity, struct th_errinfo *rete
         error = check_one(next, reterr);
         if (error == 0 && X509_check_issued(next, before) != X509_V_OK)
             error = bad(reterr, "the certificates are not in order",
-                        "the agent's own comes first, then its issuer's, and so on");
+                        "the own one comes first, then its issuer's, and so on");
         before = next;
     }
     return error;

@@ -5,6 +5,7 @@
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/http/url.h"
+#include "tokenhop/http/xfcc.h"
 
 #ifdef TH_FUZZING
 #define N_CUTS 32 /* rather more heads than more cuts */
@@ -468,5 +469,50 @@ void th_property_url(const char *bytes, size_t len)
         require_urls_equal(&url, &again);
         th_free(room);
     }
+    th_free(copy);
+}
+
+/* As Envoy writes it of a certificate with each kind of name, and of one without a subject. */
+static const struct th_str appended[] = {
+    TH_STR(
+        "By=spiffe://mesh/b;Hash=00;Subject=\"CN=agent\\,1,O=Example\";URI=spiffe://mesh/a;DNS=a.test"),
+    TH_STR("By=spiffe://mesh/b;Hash=00;Subject=\"\";URI=spiffe://mesh/a"),
+    TH_STR("Hash=00"),
+};
+
+static void require_appended(const char *copy, size_t len, struct th_str more, bool was_fine)
+{
+    struct th_str element;
+    char *room = th_malloc(len + 1 + more.len);
+
+    TH_REQUIRE(room != NULL);
+    if (len > 0)
+        memcpy(room, copy, len);
+    room[len] = ',';
+    memcpy(room + len + 1, more.ptr, more.len);
+    int error = th_xfcc_find_last((struct th_str){room, len + 1 + more.len}, &element);
+    TH_REQUIRE(error == 0 || !was_fine);
+    TH_REQUIRE(error != 0 || th_str_equal(element, more));
+    th_free(room);
+}
+
+void th_property_xfcc(const char *bytes, size_t len)
+{
+    char *copy = exact_copy(bytes, len);
+    struct th_str element;
+    struct th_xfcc_pair pair;
+    bool fine = th_xfcc_find_last((struct th_str){copy, len}, &element) == 0;
+
+    if (fine) {
+        const char *end = element.ptr + element.len;
+        TH_REQUIRE(element.len > 0 && element.ptr >= copy && end <= copy + len);
+        for (const char *at = end; at < copy + len; at++)
+            TH_REQUIRE(*at == ' ' || *at == '\t');
+        while (th_xfcc_next(&element, &pair))
+            TH_REQUIRE(pair.value.ptr + pair.value.len <= end);
+        TH_REQUIRE(element.len == 0);
+    }
+    for (size_t i = 0; i < TH_COUNT_OF(appended); i++)
+        require_appended(copy, len, appended[i], fine);
     th_free(copy);
 }

@@ -20,5 +20,8 @@ void th_property_chunked(const char *bytes, size_t len, unsigned seed);
 /* An accepted URL is in normal form: written from its parts it is parsed to the same parts; a path
  * that is not ambiguous is left alone by decoding and by removing dot segments. */
 void th_property_url(const char *bytes, size_t len);
+/* Whatever was sent before, what a proxy appends is the last element, or the whole is malformed; the pairs of what is
+ * accepted are the whole of its last element. */
+void th_property_xfcc(const char *bytes, size_t len);
 
 #endif

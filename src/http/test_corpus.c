@@ -58,6 +58,8 @@ static void hold_properties(const char *kind, const char *bytes, size_t len)
         th_differential_response(bytes, len, TH_METHOD_GET);
     } else if (strcmp(kind, "chunked") == 0) {
         th_property_chunked(bytes, len, next_random(1000));
+    } else if (strcmp(kind, "xfcc") == 0) {
+        th_property_xfcc(bytes, len);
     } else {
         th_property_url(bytes, len);
     }
@@ -102,8 +104,8 @@ static unsigned run_kind(const char *corpus, const char *kind)
 
 int main(int argc, char **argv)
 {
-    static const char *const kinds[] = {"request_head", "response_head", "chunked", "differential",
-                                        "url"};
+    static const char *const kinds[] = {"request_head", "response_head", "chunked",
+                                        "differential", "url",           "xfcc"};
     TH_REQUIRE(argc == 2);
     for (size_t i = 0; i < TH_COUNT_OF(kinds); i++) {
         unsigned count = run_kind(argv[1], kinds[i]);

@@ -1,0 +1,9 @@
+#include "properties.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    th_property_xfcc((const char *)bytes, len);
+    return 0;
+}
