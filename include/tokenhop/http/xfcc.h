@@ -23,7 +23,8 @@ enum th_xfcc_key {
 
 struct th_xfcc_pair {
     enum th_xfcc_key key;
-    struct th_str value; /* without the quotes around it; a backslash and what it escapes stay as they are */
+    struct th_str
+        value; /* without the quotes around it; a backslash and what it escapes stay as they are */
 };
 
 /* The last element of the whole field's value: 0, or TH_E_BAD_REQUEST where any part of the value is malformed: a key

@@ -52,11 +52,11 @@ struct th_tls_identity {
     uint8_t context_id[SSL_MAX_SID_CTX_LENGTH];
 };
 
-/* `identity` NULL: that of the server's settings. On a stream that speaks plain TCP so far, or TLS: then this one runs inside of that, whose end and whose
- * cut are its own from now on. `received` is what was received of TLS already; it is
- * taken over, also when that fails. on_event is called once the handshake is done or has failed, and
- * not before; the owner keeps the time. An error that is known at once is returned: on_event will
- * not be called then, and the stream is still the owner's to close. */
+/* `identity` NULL: that of the server's settings. On a stream that speaks plain TCP so far, or TLS: then
+ * this one runs inside of that, whose end and whose cut are its own from now on. `received` is what was
+ * received of TLS already; it is taken over, also when that fails. on_event is called once the handshake is
+ * done or has failed, and not before; the owner keeps the time. An error that is known at once is returned:
+ * on_event will not be called then, and the stream is still the owner's to close. */
 int th_stream_accept_tls(struct th_stream *stream, struct th_tls_server *server,
                          const struct th_tls_identity *identity, struct th_chunk *received) TH_MUST;
 
