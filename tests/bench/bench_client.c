@@ -1,5 +1,6 @@
 #include "bench_client.h"
 
+#include "bench_tls.h"
 #include "bench_util.h"
 
 #include <errno.h>
@@ -21,17 +22,17 @@ static size_t put_request(char *dst, size_t size, const struct bench_requests *r
     char authority[64] = "";
     int n;
 
-    if (!rs->tunnel)
+    if (!rs->tunnel && !rs->tls)
         snprintf(authority, sizeof(authority), "http://127.0.0.1:%u", rs->origin_port);
     if (rs->direct || rs->tunnel)
         bench_access_token(index, token);
     else
         bench_subject_token(index, token);
     n = snprintf(dst, size,
-                 "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
+                 "GET %s%s HTTP/1.1\r\nHost: %s:%u\r\n"
                  "User-Agent: bench-agent/1.0\r\nAccept: application/json, text/event-stream\r\n"
                  "A2A-Version: 1.0\r\nX-Bench-Index: %07llu\r\nAuthorization: Bearer %s\r\n\r\n",
-                 authority, rs->path, rs->origin_port, (unsigned long long)index, token);
+                 authority, rs->path, rs->host, rs->origin_port, (unsigned long long)index, token);
     if (n < 0 || (size_t)n >= size)
         bench_die("a request is longer than %zu bytes", size);
     return (size_t)n;
@@ -50,40 +51,65 @@ void bench_requests_init(struct bench_requests *rs)
     }
 }
 
-/* Asks for a tunnel and waits for it: what is measured comes after. */
-static void open_tunnel(int fd, uint16_t origin_port)
+static void ask_for_tunnel(int fd, const char *host, uint16_t port)
 {
-    char text[1024];
-    size_t len = 0;
-    int n =
-        snprintf(text, sizeof(text), "CONNECT 127.0.0.1:%u HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n\r\n",
-                 origin_port, origin_port);
+    char text[256];
+    int n = snprintf(text, sizeof(text), "CONNECT %s:%u HTTP/1.1\r\nHost: %s:%u\r\n\r\n", host,
+                     port, host, port);
 
     if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
         bench_die("CONNECT could not be sent: %s", strerror(errno));
-    /* Byte by byte: not one may be taken that belongs into the tunnel. */
+}
+
+/* Reads the answer byte by byte: not one may be taken that belongs into the tunnel. False: not there
+ * yet, which a blocking socket never says. */
+static bool read_tunnel(int fd)
+{
+    char text[1024];
+    size_t len = 0;
+    ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_PEEK);
+
+    if (n < 0 && errno == EAGAIN)
+        return false;
     while (len < 4 || memcmp(text + len - 4, "\r\n\r\n", 4) != 0) {
         if (len == sizeof(text) - 1 || recv(fd, text + len, 1, 0) != 1)
-            bench_die("CONNECT was not answered");
+            bench_die("CONNECT was not answered, or in pieces");
         len++;
     }
     text[len] = '\0';
     if (strncmp(text, "HTTP/1.1 200", 12) != 0 && strncmp(text, "HTTP/1.0 200", 12) != 0)
         bench_die("CONNECT was answered: %.40s", text);
+    return true;
 }
 
-void bench_client_connect(struct bench_client *c, const struct bench_requests *rs, int rcvbuf)
+void bench_client_connect(struct bench_client *c, struct bench_requests *rs, int rcvbuf)
 {
+    char name[64];
+    const char *host = rs->host;
+
+    c->requests = rs;
     c->fd = bench_connect(rs->proxy_port, rcvbuf);
     if (c->fd < 0)
         bench_die("cannot connect to the proxy at port %u: %s", rs->proxy_port, strerror(errno));
-    if (rs->tunnel)
-        open_tunnel(c->fd, rs->origin_port);
-    c->state = CLIENT_IDLE;
+    c->state = rs->tls ? CLIENT_CONNECT : CLIENT_IDLE;
+    c->waiting = false;
+    if (rs->new_names) {
+        snprintf(name, sizeof(name), "h%07llu.%s", (unsigned long long)(rs->first + rs->n_names++),
+                 rs->host);
+        host = name;
+    }
+    if (rs->tunnel || rs->tls)
+        ask_for_tunnel(c->fd, host, rs->origin_port);
+    if (rs->tls)
+        c->ssl = bench_tls_open(rs->tls, c->fd, host);
+    else if (rs->tunnel)
+        (void)read_tunnel(c->fd); /* what is measured comes after */
 }
 
 void bench_client_close(struct bench_client *c)
 {
+    bench_tls_close(c->ssl);
+    c->ssl = NULL;
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -92,25 +118,37 @@ void bench_client_close(struct bench_client *c)
     c->state = CLIENT_IDLE;
 }
 
-void bench_client_send(struct bench_client *c, const struct bench_requests *rs, uint64_t nth)
+static void send_request(struct bench_client *c)
 {
-    const char *request = rs->table + rs->size * (nth % rs->n_tokens);
+    const struct bench_requests *rs = c->requests;
+    const char *request = rs->table + rs->size * (c->index - rs->first);
     ssize_t n;
 
-    c->index = rs->first + nth % rs->n_tokens;
+    c->waiting = false;
     c->state = CLIENT_HEAD;
-    c->status = 0;
-    c->n_line = 0;
-    c->body_bytes = 0;
-    c->will_close = false;
     if (!c->line)
         c->line = bench_alloc(BENCH_HEAD_MAX);
-    c->sent_ns = bench_now_ns();
-    n = send(c->fd, request, rs->size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (c->ssl)
+        n = bench_tls_send(c->ssl, request, rs->size);
+    else
+        n = send(c->fd, request, rs->size, MSG_NOSIGNAL | MSG_DONTWAIT);
     /* The socket's buffer is empty and far larger than a request. A proxy that closed the idle
      * connection is noticed when the answer is read. */
     if (n >= 0 && (size_t)n != rs->size)
         bench_die("a request could not be sent whole");
+}
+
+void bench_client_send(struct bench_client *c, const struct bench_requests *rs, uint64_t nth)
+{
+    c->index = rs->first + nth % rs->n_tokens;
+    c->status = 0;
+    c->n_line = 0;
+    c->body_bytes = 0;
+    c->will_close = false;
+    c->sent_ns = bench_now_ns();
+    c->waiting = true;
+    if (c->state == CLIENT_IDLE)
+        send_request(c);
 }
 
 static bool is_field(const char *line, size_t name_len, const char *name)
@@ -227,6 +265,8 @@ static void consume(struct bench_client *c, const char *p, size_t len)
         size_t take = 0;
 
         switch (c->state) {
+        case CLIENT_CONNECT:
+        case CLIENT_TLS:
         case CLIENT_IDLE:
             c->problem = "bytes after the response";
             return;
@@ -258,22 +298,53 @@ static void consume(struct bench_client *c, const char *p, size_t len)
     }
 }
 
+/* On towards the first request. */
+static enum bench_received open_tls(struct bench_client *c)
+{
+    int done;
+
+    if (c->state == CLIENT_CONNECT) {
+        if (!read_tunnel(c->fd))
+            return RECEIVED_MORE;
+        c->state = CLIENT_TLS;
+    }
+    done = bench_tls_handshake(c->ssl, &c->problem);
+    if (done <= 0)
+        return done < 0 ? RECEIVED_BROKEN : RECEIVED_MORE;
+    c->state = CLIENT_IDLE;
+    if (c->requests->new_names) {
+        c->status = 200;
+        return RECEIVED_DONE;
+    }
+    if (c->waiting)
+        send_request(c);
+    return RECEIVED_MORE;
+}
+
+static ssize_t receive(struct bench_client *c, size_t want)
+{
+    if (c->ssl)
+        return bench_tls_recv(c->ssl, read_block, want);
+    return recv(c->fd, read_block, want, MSG_DONTWAIT);
+}
+
 enum bench_received bench_client_receive(struct bench_client *c)
 {
     bool was_idle = c->state == CLIENT_IDLE;
+    bool skip = c->skip_body && c->state == CLIENT_BODY && !c->ssl;
     size_t want = c->max_read ? c->max_read : READ_SIZE;
     ssize_t n;
 
+    if (c->state == CLIENT_CONNECT || c->state == CLIENT_TLS)
+        return open_tls(c);
     if (want > READ_SIZE)
         want = READ_SIZE;
-    if (c->skip_body && c->state == CLIENT_BODY) {
-        if (want > c->left)
-            want = (size_t)c->left;
-        n = recv(c->fd, NULL, want,
-                 MSG_DONTWAIT | MSG_TRUNC); /* tcp(7): thrown away in the kernel */
-    } else {
-        n = recv(c->fd, read_block, want, MSG_DONTWAIT);
-    }
+    if (skip && want > c->left)
+        want = (size_t)c->left;
+    if (skip) /* tcp(7): thrown away in the kernel */
+        n = recv(c->fd, NULL, want, MSG_DONTWAIT | MSG_TRUNC);
+    else
+        n = receive(c, want);
     if (n < 0 && errno == EAGAIN)
         return RECEIVED_MORE;
     if (n <= 0) {
@@ -282,7 +353,7 @@ enum bench_received bench_client_receive(struct bench_client *c)
         c->problem = n == 0 ? "closed inside a response" : strerror(errno);
         return RECEIVED_BROKEN;
     }
-    if (c->skip_body && c->state == CLIENT_BODY)
+    if (skip)
         take_body(c, NULL, (size_t)n);
     else
         consume(c, read_block, (size_t)n);

@@ -1,5 +1,6 @@
 /* The client side of the load generator: connections through the proxy, requests, and a response
- * parser that checks what comes back. Loopback only, one thread.
+ * parser that checks what comes back. Loopback only, one thread. With TLS a connection first asks for a
+ * tunnel (CONNECT) and makes its handshake in there; a request that is sent meanwhile waits for it.
  *
  * A connection has one request in flight at most. bench_client_receive() is called when its socket
  * is readable (or, for slow readers, when it is time to read); it reads once and says how far the
@@ -14,6 +15,8 @@
 #define BENCH_HEAD_MAX 8192
 
 enum bench_client_state {
+    CLIENT_CONNECT, /* the CONNECT was sent */
+    CLIENT_TLS,     /* the handshake is under way */
     CLIENT_IDLE,
     CLIENT_HEAD,
     CLIENT_BODY,       /* Content-Length; `left` bytes to come */
@@ -29,12 +32,18 @@ enum bench_received {
     RECEIVED_BROKEN, /* closed or nonsense inside a response; client->problem says what */
 };
 
+struct ssl_st;
+struct ssl_ctx_st;
 struct bench_client;
+struct bench_requests;
 typedef void bench_body_fn(struct bench_client *client, const char *data, size_t len);
 
 struct bench_client {
     int fd; /* -1: not connected */
     enum bench_client_state state;
+    const struct bench_requests *requests;
+    struct ssl_st *ssl; /* NULL: in clear */
+    bool waiting;       /* the request with token `index` is sent once TLS is there */
     unsigned status;
     bool will_close; /* the proxy said Connection: close */
     bool skip_body;  /* discard body bytes in the kernel, without copying them here */
@@ -57,17 +66,22 @@ struct bench_requests {
     uint64_t first, n_tokens; /* indices first .. first + n_tokens - 1 */
     bool direct;              /* to the origin itself: access tokens are sent */
     bool tunnel;              /* through CONNECT; what is inside is as direct */
-    size_t size;              /* of each, all are equal */
+    struct ssl_ctx_st *tls;   /* through CONNECT and in TLS, with subject tokens; NULL: not */
+    bool new_names;   /* with TLS: each connection is to a host of its own, and no request made */
+    uint64_t n_names; /* how many have been */
+    const char *host; /* of the origin, and of the tunnel */
+    size_t size;      /* of each, all are equal */
     char *table;
 };
 
 void bench_requests_init(struct bench_requests *rs);
 
 /* Connects; dies if that fails, for then the numbers mean nothing. */
-void bench_client_connect(struct bench_client *client, const struct bench_requests *rs, int rcvbuf);
+void bench_client_connect(struct bench_client *client, struct bench_requests *rs, int rcvbuf);
 void bench_client_close(struct bench_client *client);
 
-/* Sends the request with token first + nth % n_tokens. */
+/* Sends the request with token first + nth % n_tokens; with new_names nothing: the connection itself,
+ * once its handshake is done, counts as a response of status 200. */
 void bench_client_send(struct bench_client *client, const struct bench_requests *rs, uint64_t nth);
 
 enum bench_received bench_client_receive(struct bench_client *client);

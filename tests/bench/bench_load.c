@@ -3,15 +3,20 @@
  *
  *   hot      C keep-alive connections, the next request when the answer is there, N in all
  *   newconn  the same with a new connection for every request; the client closes
+ *   mint     N connections with TLS (--ca) to a host of its own each, and no request on them
  *   rate     R requests a second for S seconds, whatever the answers take
  *   idle     C connections with one request each, then held until stdin ends
  *   sse      C streams of events at once (--path /sse/INTERVAL_US/COUNT), the delay of each event
  *   body     like hot, for large bodies (--path /big/BYTES), which are thrown away in the kernel
  *   slow     C such bodies at once, each read --read bytes at a time, every --tick milliseconds
  *
+ * --ca FILE: each connection asks for a tunnel (CONNECT) and speaks TLS in it, trusting FILE alone.
+ * --wait: every connection makes one request, "ready" is printed, and the rest begins with a line on
+ * stdin, so that what is measured is without what opening them takes.
  * A burst of requests for one token that nobody has yet is `hot` with as many requests as
  * connections. */
 #include "bench_client.h"
+#include "bench_tls.h"
 #include "bench_util.h"
 
 #include <errno.h>
@@ -25,9 +30,19 @@
 
 #define STALL_MS 15000 /* without any progress for so long the run is given up */
 
-enum mode { MODE_HOT, MODE_NEWCONN, MODE_RATE, MODE_IDLE, MODE_SSE, MODE_BODY, MODE_SLOW };
+enum mode {
+    MODE_HOT,
+    MODE_NEWCONN,
+    MODE_MINT,
+    MODE_RATE,
+    MODE_IDLE,
+    MODE_SSE,
+    MODE_BODY,
+    MODE_SLOW
+};
 
-static const char *const mode_names[] = {"hot", "newconn", "rate", "idle", "sse", "body", "slow"};
+static const char *const mode_names[] = {"hot",  "newconn", "mint", "rate",
+                                         "idle", "sse",     "body", "slow"};
 
 struct sse_line { /* an event's line while it is incomplete */
     char text[64];
@@ -40,6 +55,7 @@ struct load {
     uint64_t n_clients, total, rate, seconds, expect_body;
     size_t slow_read, rcvbuf;
     unsigned tick_ms;
+    bool wait;
     uint64_t stride; /* so that successive requests do not bear neighbouring tokens */
 
     struct bench_client *clients;
@@ -133,14 +149,15 @@ static void finish_request(struct load *l, struct bench_client *c, bool broken)
         record_latency(l, bench_now_ns() - c->sent_ns);
     l->n_done++;
     l->body_bytes += c->body_bytes;
-    if (broken || c->will_close || l->mode == MODE_NEWCONN) {
-        if (l->mode != MODE_NEWCONN)
+    if (broken || c->will_close || l->mode == MODE_NEWCONN || l->mode == MODE_MINT) {
+        if (l->mode != MODE_NEWCONN && l->mode != MODE_MINT)
             l->n_reconnects++;
         bench_client_close(c);
     }
     switch (l->mode) {
     case MODE_HOT:
     case MODE_NEWCONN:
+    case MODE_MINT:
     case MODE_BODY:
         if (l->n_started == l->total)
             break;
@@ -280,6 +297,27 @@ static void hold_clients(struct load *l)
             on_client(l, &l->clients[i]);
 }
 
+/* One request on each connection; the rest when told. */
+static void warm_up(struct load *l)
+{
+    uint64_t total = l->total;
+    char byte;
+
+    l->total = l->n_clients;
+    for (uint64_t i = 0; i < l->n_clients; i++)
+        start_request(l, &l->clients[i]);
+    run_until_done(l, l->total);
+    puts("ready");
+    fflush(stdout);
+    if (read(STDIN_FILENO, &byte, 1) != 1)
+        bench_die("--wait: nobody said when to go on");
+    l->total = total;
+    l->n_started = l->n_done = 0;
+    l->n_latencies = 0;
+    l->body_bytes = 0;
+    l->begin_ns = bench_now_ns();
+}
+
 static void run(struct load *l)
 {
     uint64_t n_open = l->mode == MODE_IDLE && l->n_clients > 32 ? 32 : l->n_clients;
@@ -300,9 +338,12 @@ static void run(struct load *l)
     for (uint64_t i = 0; i < n_open; i++)
         open_client(l, &l->clients[i]);
     l->begin_ns = bench_now_ns();
+    if (l->wait)
+        warm_up(l);
     switch (l->mode) {
     case MODE_HOT:
     case MODE_NEWCONN:
+    case MODE_MINT:
     case MODE_BODY:
     case MODE_IDLE:
     case MODE_SLOW:
@@ -386,6 +427,9 @@ enum opt {
     OPT_IN_ORDER,
     OPT_DIRECT,
     OPT_TUNNEL,
+    OPT_HOST,
+    OPT_CA,
+    OPT_WAIT,
     OPT_HELP,
 };
 
@@ -406,6 +450,9 @@ static const struct option options[] = {
     {"in-order", no_argument, NULL, OPT_IN_ORDER},
     {"direct", no_argument, NULL, OPT_DIRECT},
     {"tunnel", no_argument, NULL, OPT_TUNNEL},
+    {"host", required_argument, NULL, OPT_HOST},
+    {"ca", required_argument, NULL, OPT_CA},
+    {"wait", no_argument, NULL, OPT_WAIT},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
@@ -471,6 +518,15 @@ static void parse_option(struct load *l, int c, bool *ret_in_order)
     case OPT_TUNNEL:
         l->requests.tunnel = true;
         break;
+    case OPT_HOST:
+        l->requests.host = optarg;
+        break;
+    case OPT_CA:
+        l->requests.tls = bench_tls_client(optarg);
+        break;
+    case OPT_WAIT:
+        l->wait = true;
+        break;
     case OPT_HELP:
         for (const struct option *o = options; o->name; o++)
             printf("--%s%s\n", o->name, o->has_arg ? " VALUE" : "");
@@ -481,7 +537,7 @@ static void parse_option(struct load *l, int c, bool *ret_in_order)
 int main(int argc, char **argv)
 {
     struct load l = {
-        .requests = {.path = "/a2a/tasks", .n_tokens = 1},
+        .requests = {.path = "/a2a/tasks", .n_tokens = 1, .host = "127.0.0.1"},
         .n_clients = 32,
         .total = 1000,
         .rate = 3000,
@@ -500,6 +556,11 @@ int main(int argc, char **argv)
     }
     if (!l.requests.proxy_port || !l.requests.origin_port || !l.n_clients || !l.requests.n_tokens)
         bench_die("--proxy and --origin are needed, --connections and --tokens are not 0");
+    if (l.mode == MODE_MINT && !l.requests.tls)
+        bench_die("--mode mint needs --ca");
+    if (l.wait && l.mode != MODE_HOT && l.mode != MODE_BODY)
+        bench_die("--wait is for --mode hot and --mode body");
+    l.requests.new_names = l.mode == MODE_MINT;
     if (in_order)
         l.stride = 1;
     if (l.mode == MODE_RATE && (!l.rate || !l.seconds))

@@ -2,8 +2,9 @@
  * belongs to its X-Bench-Index, so that a proxy which forwards anything else cannot pass unseen.
  *
  * Paths: /big/N streams N bytes; /sse/INTERVAL_US/COUNT sends events; /stats (no token asked) says
- * the counts; anything else gets --body bytes. */
+ * the counts; /once closes the connection; anything else gets --body bytes. */
 #include "bench_server.h"
+#include "bench_tls.h"
 #include "bench_util.h"
 
 #include <getopt.h>
@@ -39,9 +40,13 @@ static bool is_authorized(const struct bench_request *req)
 /* Writes the counts as JSON; the length is returned. */
 static size_t print_stats(char *dst, size_t size)
 {
-    return (size_t)snprintf(dst, size, "{\"requests\": %llu, \"unauthorized\": %llu}\n",
-                            (unsigned long long)origin.n_requests,
-                            (unsigned long long)origin.n_unauthorized);
+    struct bench_server_counts counts = bench_server_counts();
+
+    return (size_t)snprintf(
+        dst, size,
+        "{\"requests\": %llu, \"unauthorized\": %llu, \"tls\": %llu, \"resumed\": %llu}\n",
+        (unsigned long long)origin.n_requests, (unsigned long long)origin.n_unauthorized,
+        (unsigned long long)counts.n_tls, (unsigned long long)counts.n_resumed);
 }
 
 static bool has_prefix(const char *target, size_t len, const char *prefix)
@@ -55,7 +60,7 @@ static void on_request(struct bench_conn *conn, const struct bench_request *req)
     char *end;
 
     if (req->target_len == 6 && memcmp(req->target, "/stats", 6) == 0) {
-        char text[128];
+        char text[256];
 
         bench_reply(conn, "200 OK", "application/json", "", text, print_stats(text, sizeof(text)),
                     0);
@@ -75,6 +80,10 @@ static void on_request(struct bench_conn *conn, const struct bench_request *req)
         uint64_t interval_us = strtoull(target + 5, &end, 10);
 
         bench_reply_events(conn, interval_us, *end == '/' ? strtoull(end + 1, NULL, 10) : 1);
+    } else if (strcmp(target, "/once") == 0) {
+        bench_reply(conn, "200 OK", "application/json", "Connection: close\r\n", origin.body,
+                    origin.body_len, 0);
+        bench_close_after(conn);
     } else {
         bench_reply(conn, "200 OK", "application/json", "Date: Mon, 01 Jan 2029 00:00:00 GMT\r\n",
                     origin.body, origin.body_len, 0);
@@ -84,14 +93,18 @@ static void on_request(struct bench_conn *conn, const struct bench_request *req)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"tokens", required_argument, NULL, 't'},
-        {"body", required_argument, NULL, 'b'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"port", required_argument, NULL, 'p'}, {"tokens", required_argument, NULL, 't'},
+        {"body", required_argument, NULL, 'b'}, {"cert", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},  {"resume", no_argument, NULL, 'r'},
+        {"help", no_argument, NULL, 'h'},       {0},
     };
+    const char *cert_file = NULL;
+    const char *key_file = NULL;
+    bool resume = false;
     uint16_t port = 0;
-    char text[128];
+    uint16_t tls_port = 0;
+    char text[256];
+    int tls_fd = -1;
     int fd;
     int c;
 
@@ -107,9 +120,20 @@ int main(int argc, char **argv)
         case 'b':
             origin.body_len = bench_parse_number("body", optarg, 1 << 20);
             break;
+        case 'c':
+            cert_file = optarg;
+            break;
+        case 'k':
+            key_file = optarg;
+            break;
+        case 'r':
+            resume = true;
+            break;
         case 'h':
-            puts("bench_origin [--port N] [--tokens N] [--body BYTES]\n"
-                 "Prints its port; ends on SIGTERM with its counts.");
+            puts("bench_origin [--port N] [--tokens N] [--body BYTES] [--cert FILE --key FILE "
+                 "[--resume]]\n"
+                 "Prints its port, and that of TLS where there is a certificate; ends on SIGTERM "
+                 "with its counts.");
             return 0;
         case '?':
             return 2;
@@ -126,9 +150,12 @@ int main(int argc, char **argv)
         origin.body[origin.body_len - 1] = '}';
     }
     fd = bench_listen(port, &port);
-    printf("%u\n", port);
+    if (cert_file && key_file)
+        tls_fd = bench_listen(0, &tls_port);
+    printf("%u %u\n", port, tls_port);
     fflush(stdout);
-    bench_serve(fd, on_request);
+    bench_serve_tls(fd, tls_fd, tls_fd >= 0 ? bench_tls_server(cert_file, key_file, resume) : NULL,
+                    on_request);
     fwrite(text, 1, print_stats(text, sizeof(text)), stdout);
     return 0;
 }

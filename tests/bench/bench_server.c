@@ -1,5 +1,6 @@
 #include "bench_server.h"
 
+#include "bench_tls.h"
 #include "bench_util.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 #define IN_SIZE 32768 /* a request with its body: a form with two tokens is about 4 KB */
 
-enum source_kind { SOURCE_LISTENER, SOURCE_SIGNAL, SOURCE_CONN, SOURCE_TIMER };
+enum source_kind { SOURCE_LISTENER, SOURCE_TLS_LISTENER, SOURCE_SIGNAL, SOURCE_CONN, SOURCE_TIMER };
 
 struct source {
     enum source_kind kind;
@@ -32,7 +33,9 @@ struct bench_conn {
     struct server *server;
     struct bench_conn *next_dead;
     enum conn_mode mode;
-    bool dead, want_out;
+    bool dead, want_out, close_after;
+    bool counted; /* its handshake was */
+    struct ssl_st *ssl;
     char *in;
     size_t in_len;
     char *out; /* what could not be sent yet: out[out_off..out_len) */
@@ -43,9 +46,11 @@ struct bench_conn {
 struct server {
     int epoll_fd;
     bench_handler_fn *handler;
+    struct ssl_ctx_st *tls;
     struct bench_conn *dead; /* freed after the turn: an event of theirs may already be queued */
 };
 
+static struct bench_server_counts counts;
 static char stream_block[256 * 1024];
 
 static void watch(int epoll_fd, int op, struct source *src, uint32_t events)
@@ -61,6 +66,7 @@ static void kill_conn(struct bench_conn *c)
     if (c->dead)
         return;
     c->dead = true;
+    bench_tls_close(c->ssl);
     close(c->sock.fd);
     if (c->timer.fd >= 0)
         close(c->timer.fd);
@@ -77,6 +83,12 @@ static void set_want_out(struct bench_conn *c, bool want)
     watch(c->server->epoll_fd, EPOLL_CTL_MOD, &c->sock, want ? EPOLLOUT : EPOLLIN);
 }
 
+static ssize_t send_some(struct bench_conn *c, const char *bytes, size_t len)
+{
+    return c->ssl ? bench_tls_send(c->ssl, bytes, len)
+                  : send(c->sock.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void append_out(struct bench_conn *c, const char *data, size_t len)
 {
     if (c->out_len + len > c->out_cap) {
@@ -91,8 +103,7 @@ static void append_out(struct bench_conn *c, const char *data, size_t len)
 static bool flush_out(struct bench_conn *c)
 {
     while (c->out_off < c->out_len) {
-        ssize_t n = send(c->sock.fd, c->out + c->out_off, c->out_len - c->out_off,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send_some(c, c->out + c->out_off, c->out_len - c->out_off);
 
         if (n < 0 && errno == EAGAIN) {
             set_want_out(c, true);
@@ -105,6 +116,10 @@ static bool flush_out(struct bench_conn *c)
         c->out_off += (size_t)n;
     }
     c->out_off = c->out_len = 0;
+    if (c->close_after) {
+        kill_conn(c);
+        return false;
+    }
     return true;
 }
 
@@ -146,13 +161,19 @@ void bench_reply(struct bench_conn *c, const char *status_line, const char *type
     arm_timer(c, (uint64_t)delay_ms * 1000000u, 0);
 }
 
+void bench_close_after(struct bench_conn *c)
+{
+    c->close_after = true;
+    flush_out(c);
+}
+
 static void pump_stream(struct bench_conn *c)
 {
     if (!flush_out(c))
         return;
     while (c->left) {
         size_t want = c->left < sizeof(stream_block) ? (size_t)c->left : sizeof(stream_block);
-        ssize_t n = send(c->sock.fd, stream_block, want, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send_some(c, stream_block, want);
 
         if (n < 0 && errno == EAGAIN) {
             set_want_out(c, true);
@@ -270,6 +291,11 @@ static bool parse_head(const char *p, const char *end, struct bench_request *req
     return true;
 }
 
+struct bench_server_counts bench_server_counts(void)
+{
+    return counts;
+}
+
 static void serve_requests(struct bench_conn *c)
 {
     while (!c->dead && c->mode == MODE_REQUEST && !c->want_out && c->in_len) {
@@ -304,13 +330,28 @@ static void serve_requests(struct bench_conn *c)
     }
 }
 
+static ssize_t receive(struct bench_conn *c)
+{
+    ssize_t n;
+
+    if (!c->ssl)
+        return recv(c->sock.fd, c->in + c->in_len, IN_SIZE - c->in_len, MSG_DONTWAIT);
+    n = bench_tls_recv(c->ssl, c->in + c->in_len, IN_SIZE - c->in_len);
+    if (n > 0 && !c->counted) {
+        c->counted = true;
+        counts.n_tls++;
+        counts.n_resumed += bench_tls_is_resumed(c->ssl);
+    }
+    return n;
+}
+
 static void on_readable(struct bench_conn *c)
 {
     ssize_t n;
 
     if (c->in_len == IN_SIZE)
         return;
-    n = recv(c->sock.fd, c->in + c->in_len, IN_SIZE - c->in_len, MSG_DONTWAIT);
+    n = receive(c);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
@@ -356,7 +397,7 @@ static void on_timer(struct bench_conn *c)
     serve_requests(c);
 }
 
-static void accept_all(struct server *s, int listen_fd)
+static void accept_all(struct server *s, int listen_fd, bool in_tls)
 {
     for (;;) {
         int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -371,6 +412,8 @@ static void accept_all(struct server *s, int listen_fd)
         c->server = s;
         c->sock = (struct source){SOURCE_CONN, fd, c};
         c->timer = (struct source){SOURCE_TIMER, -1, c};
+        if (in_tls)
+            c->ssl = bench_tls_open(s->tls, fd, NULL);
         watch(s->epoll_fd, EPOLL_CTL_ADD, &c->sock, EPOLLIN);
     }
 }
@@ -392,14 +435,22 @@ static int open_signals(void)
 
 void bench_serve(int listen_fd, bench_handler_fn *handler)
 {
-    struct server s = {.handler = handler, .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
+    bench_serve_tls(listen_fd, -1, NULL, handler);
+}
+
+void bench_serve_tls(int listen_fd, int tls_fd, struct ssl_ctx_st *tls, bench_handler_fn *handler)
+{
+    struct server s = {.handler = handler, .tls = tls, .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
     struct source listener = {SOURCE_LISTENER, listen_fd, NULL};
+    struct source tls_listener = {SOURCE_TLS_LISTENER, tls_fd, NULL};
     struct source signals = {SOURCE_SIGNAL, open_signals(), NULL};
 
     memset(stream_block, 'x', sizeof(stream_block));
     if (s.epoll_fd < 0)
         bench_die("epoll_create1: %s", strerror(errno));
     watch(s.epoll_fd, EPOLL_CTL_ADD, &listener, EPOLLIN);
+    if (tls_fd >= 0)
+        watch(s.epoll_fd, EPOLL_CTL_ADD, &tls_listener, EPOLLIN);
     watch(s.epoll_fd, EPOLL_CTL_ADD, &signals, EPOLLIN);
     for (;;) {
         struct epoll_event evs[256];
@@ -412,7 +463,10 @@ void bench_serve(int listen_fd, bench_handler_fn *handler)
                 continue;
             switch (src->kind) {
             case SOURCE_LISTENER:
-                accept_all(&s, listen_fd);
+                accept_all(&s, listen_fd, false);
+                break;
+            case SOURCE_TLS_LISTENER:
+                accept_all(&s, tls_fd, true);
                 break;
             case SOURCE_SIGNAL:
                 close(s.epoll_fd);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct bench_conn;
+struct ssl_ctx_st;
 
 struct bench_request {
     const char *method, *target; /* not NUL-terminated; target without scheme and authority */
@@ -30,10 +31,21 @@ typedef void bench_handler_fn(struct bench_conn *conn, const struct bench_reques
 
 /* Serves until SIGTERM or SIGINT, then returns. */
 void bench_serve(int listen_fd, bench_handler_fn *handler);
+/* The same on a second socket too (-1: none), in TLS. */
+void bench_serve_tls(int listen_fd, int tls_fd, struct ssl_ctx_st *tls, bench_handler_fn *handler);
+
+/* Connections in TLS that were accepted, and those of them that took up a session. */
+struct bench_server_counts {
+    uint64_t n_tls, n_resumed;
+};
+struct bench_server_counts bench_server_counts(void);
 
 /* status_line: "200 OK"; extra: further header lines, each with its CRLF, or "". */
 void bench_reply(struct bench_conn *conn, const char *status_line, const char *type,
                  const char *extra, const char *body, size_t body_len, unsigned delay_ms);
+
+/* After the reply that was begun: closes. */
+void bench_close_after(struct bench_conn *conn);
 
 /* 200 with `size` bytes of body, written as fast as the peer takes them. */
 void bench_reply_stream(struct bench_conn *conn, uint64_t size);

@@ -225,6 +225,13 @@ class Tokenhop(Proxy):
             config["connections"][0]["url"] = "http://agent2.bench.example/"
             config["unmatched"] = "forward"
             config["egress"]["connect_ports"] = [f.origin_port]
+        if f.purpose == "tls":
+            made = self.bench.authority()
+            config["connections"][0]["url"] = [f"https://{host}:{f.tls_port}/"
+                                               for host in ("localhost", "*.bench.example")]
+            config["interception"] = {"cert_file": made.ca, "key_file": made.ca_key}
+            config["origin"]["ca_file"] = made.ca
+            config["egress"]["allow"].append(f"127.0.0.1:{f.tls_port}")
         path = self.write("tokenhop.json", json.dumps(config, indent=2))
         done = subprocess.run([self.bench.tokenhop, "check", "-c", path], capture_output=True,
                               text=True, check=False)
@@ -238,8 +245,11 @@ class Tokenhop(Proxy):
         """One request with each token, so that each has been exchanged."""
         if self.fleet.purpose == "tunnel":
             return
+        options = {}
+        if self.fleet.purpose == "tls":
+            options = {"ca": self.bench.authority().ca, "host": "localhost"}
         self.bench.load(self.fleet, self, mode="hot", requests=self.fleet.n_tokens,
-                        tokens=self.fleet.n_tokens, in_order=True)
+                        tokens=self.fleet.n_tokens, in_order=True, **options)
 
 
 KINDS = {kind.name: kind for kind in (Tokenhop, HAProxy, HAProxyNoSplice, HAProxyLargePipes, Nginx,

@@ -25,8 +25,17 @@ def spread(values):
 
 def others(row):
     """Who is in no column of its own."""
-    return ", ".join(f"{n} {number(row.values[n])}" for n in ("squid", "trafficserver")
-                     if n in row.values)
+    return ", ".join(f"{n} {number(v)}" for n, v in row.values.items()
+                     if n not in ("tokenhop", "haproxy", "nginx"))
+
+
+def ratio_of_least(row):
+    """The same ratio by the least disturbed round of each: a second opinion on a busy machine."""
+    raw = [row.raw.get(n) for n in ["tokenhop", *row.versus]]
+    if not row.is_ratio or not all(isinstance(values, list) and values for values in raw):
+        return None
+    ours, *theirs = (min(values) for values in raw)
+    return ours / min(theirs) if min(theirs) > 0 else None
 
 
 def table(rows):
@@ -37,7 +46,7 @@ def table(rows):
             ratio, met = "-", "-"
         else:
             ratio = f"{row.measured:.2f}" if row.is_ratio else "-"
-            met = "yes" if row.met else "NO"
+            met = "-" if row.met is None else "yes" if row.met else "NO"
         lines.append([row.what, row.unit] +
                      [number(row.values.get(n)) for n in ("tokenhop", "haproxy", "nginx")] +
                      [ratio, row.target, met + (f" ({others(row)})" if others(row) else "")])
@@ -57,6 +66,9 @@ def remarks(rows):
     text = []
     for row in rows:
         parts = [row.remark] if row.remark else []
+        least = ratio_of_least(row)
+        if least is not None:
+            parts.append(f"of the least of all rounds {least:.2f} x")
         spreads = {n: spread(v) for n, v in row.raw.items()}
         spreads = {n: s for n, s in spreads.items() if s is not None}
         if spreads:

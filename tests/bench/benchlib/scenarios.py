@@ -1,110 +1,14 @@
 """The scenarios, each one row or a few of the table in the end."""
 
 import os
-import statistics
 import subprocess
 import time
 
+from . import interception
 from .fleet import Fleet
-from .machine import BenchError, Process, get_json, install_missing, note
-
-
-class Row:
-    """One line of the table. values: proxy name -> number in `unit`; the judgement compares
-    `measured` with `limit` (at most)."""
-
-    def __init__(self, what, unit, values, versus=None, limit=None, absolute=None, raw=None,
-                 remark=""):
-        self.what = what
-        self.unit = unit
-        self.values = values
-        self.raw = raw or {}
-        self.remark = remark
-        self.target = ""
-        self.measured = None
-        self.met = None
-        ours = values.get("tokenhop")
-        if absolute is not None:
-            self.target = f"<= {absolute:g} {unit}"
-            self.measured = ours
-            limit = absolute
-        elif limit is not None:
-            theirs = [values[n] for n in versus if values.get(n) is not None]
-            self.target = f"<= {limit:.2f} x {' / '.join(versus)}"
-            if ours is not None and len(theirs) == len(versus) and min(theirs) > 0:
-                self.measured = ours / min(theirs)
-        if limit is not None and self.measured is not None:
-            self.met = self.measured <= limit
-        self.is_ratio = absolute is None and limit is not None
-
-    def as_json(self):
-        return {"what": self.what, "unit": self.unit, "values": self.values, "target": self.target,
-                "measured": self.measured, "met": self.met, "raw": self.raw, "remark": self.remark}
-
-
-def medians(raw):
-    return {name: statistics.median(values) for name, values in raw.items() if values}
-
-
-def interleaved(bench, fleet, one_round, direct=False):
-    """Calls one_round(proxy) for each proxy in turn, round after round, beginning each round with
-    another; returns {name: [values]}. direct: also once a round without any proxy (None)."""
-    players = list(fleet.proxies) + ([None] if direct else [])
-    raw = {p.name if p else "direct": [] for p in players}
-    for i in range(bench.args.rounds):
-        for k in range(len(players)):
-            p = players[(i + k) % len(players)]
-            raw[p.name if p else "direct"].append(one_round(p))
-    return raw
-
-
-def cpu_of(bench, fleet, proxy, per, **options):
-    """CPU time of the proxy during one load, in microseconds for each of what `per` counts."""
-    before = proxy.process.cpu_ns()
-    result = bench.load(fleet, proxy, **options)
-    # The last connections are closed after the load generator has gone.
-    time.sleep(0.05)
-    used = proxy.process.cpu_ns() - before
-    return used / 1000 / per(result), result
-
-
-def check_origin(fleet):
-    stats = get_json(fleet.origin_port, "/stats")
-    if stats["unauthorized"]:
-        raise BenchError(f"the origin refused {stats['unauthorized']} requests: a token was wrong")
-    refused = get_json(fleet.as_port, "/count")["refused"]
-    if refused:
-        raise BenchError(f"the authorization server refused {refused} requests: "
-                         f"{fleet.as_.tail()}")
-
-
-def cpu_rounds(bench, fleet, per, warm_requests=2000, **options):
-    """Interleaved CPU per unit and units a second, after a short unmeasured round each."""
-    wall = {p.name: [] for p in fleet.proxies}
-
-    def one_round(proxy):
-        value, result = cpu_of(bench, fleet, proxy, per, **options)
-        wall[proxy.name].append(per(result) / result["seconds"])
-        return value
-
-    if warm_requests:
-        short = dict(options, requests=warm_requests)
-        for proxy in fleet.proxies:
-            bench.load(fleet, proxy, **short)
-    exchanges = get_json(fleet.as_port, "/count")
-    raw = interleaved(bench, fleet, one_round)
-    check_origin(fleet)
-    if get_json(fleet.as_port, "/count") != exchanges:
-        raise BenchError("tokenhop exchanged tokens again while cache hits were measured")
-    return raw, wall
-
-
-def speed_remark(wall):
-    return "per second: " + ", ".join(f"{n} {v:,.0f}" for n, v in medians(wall).items())
-
-
-def requests_of(result):
-    return result["requests"]
+from .machine import BenchError, Process, get_json, note
+from .measure import (IDLE_REST, Row, check_origin, cpu_of, cpu_rounds, interleaved, medians,
+                      requests_of, settled, speed_remark)
 
 
 def hot(bench, n_tokens, workers):
@@ -202,13 +106,14 @@ def scenario_body(bench):
         names += ["haproxy-nosplice", "haproxy-pipe1m"]
     if "nginx" in names:
         names += ["nginx-1m"]
+    names += bench.also("squid")
     with Fleet(bench, purpose="body", names=names) as fleet:
         fleet.warm()
         raw, wall = cpu_rounds(bench, fleet, lambda r: r["body_bytes"] / 1e6, warm_requests=2,
                                mode="body", connections=2, path=f"/big/{size}",
                                requests=bench.quick(24, 8))
     values = medians(raw)
-    tuned = {n: v for n, v in values.items() if "-" in n}
+    tuned = {n: values.pop(n) for n in list(values) if n in ("haproxy-pipe1m", "nginx-1m")}
     return [Row("64 MiB bodies, CPU per MB", "us", values, ["haproxy"], 1.05, raw=raw,
                 remark=speed_remark(wall).replace("per second", "MB per second")),
             Row("64 MiB bodies, CPU per MB", "us", values, ["nginx", "haproxy-nosplice"], 0.40,
@@ -217,31 +122,13 @@ def scenario_body(bench):
 
 def scenario_tunnel(bench):
     """CPU per MB through a CONNECT tunnel"""
-    install_missing("tunnel", ["squid", "traffic_server"])
-    names = [n for n in bench.names if n == "tokenhop"] + ["squid", "trafficserver"]
+    names = [n for n in bench.names if n == "tokenhop"] + bench.also("squid", "trafficserver")
     with Fleet(bench, purpose="tunnel", names=names) as fleet:
         raw, wall = cpu_rounds(bench, fleet, lambda r: r["body_bytes"] / 1e6, warm_requests=2,
                                mode="body", tunnel=True, connections=2, path=f"/big/{64 << 20}",
                                requests=bench.quick(16, 8))
     return [Row("CONNECT tunnel, CPU per MB", "us", medians(raw), ["squid", "trafficserver"], 0.50,
                 raw=raw, remark=speed_remark(wall).replace("per second", "MB per second"))]
-
-
-# Idle is who has been so for a while: each of the proxies gives buffers of its last burst back.
-IDLE_REST = 5
-
-
-def settled(process, rest=0):
-    """Memory once it has stopped changing, after `rest` seconds in which nobody asks for anything."""
-    time.sleep(rest)
-    last = process.memory()
-    for _ in range(20):
-        time.sleep(0.1)
-        now = process.memory()
-        if abs(now["pss"] - last["pss"]) < 16384:
-            return now
-        last = now
-    return last
 
 
 def scenario_idle(bench):
@@ -364,7 +251,7 @@ def scenario_slow(bench):
     n = 32
     each, peak, detail = {}, {}, {}
     options = {"seconds": 3} if bench.args.quick else {}
-    for name in bench.names:
+    for name in bench.names + bench.also("squid"):
         with Fleet(bench, purpose="body", names=[name]) as fleet:
             fleet.warm()
             proxy = fleet.proxies[0]
@@ -391,7 +278,8 @@ def scenario_slow(bench):
             Row(f"{n} slow readers, peak", "MB", peak, absolute=8, remark=remark)]
 
 
-SCENARIOS = {name[len("scenario_"):]: fn for name, fn in list(globals().items())
+SCENARIOS = {name[len("scenario_"):]: fn
+             for name, fn in list(globals().items()) + list(vars(interception).items())
              if name.startswith("scenario_")}
 
 
