@@ -206,6 +206,16 @@ void th_hop_ensure_trace(struct th_hop *hop);
 void th_hop_drop_origin(struct th_hop *hop, bool keep);
 void th_hop_drop_credential(struct th_hop *hop);
 
+/* hop_retry.c: the whole body is at hand for a second try. */
+bool th_hop_can_be_sent_again(const struct th_hop *hop);
+/* A connection that the origin has authenticated as a whole must serve nobody else (R15). */
+bool th_hop_is_bound_to_connection(const struct th_head *response);
+/* What the origin has not yet taken of a request it would take from the next one (R4). */
+bool th_hop_request_is_out(const struct th_hop *hop);
+/* The final response's head is a refusal that another try may mend: the hop has gone to the state that makes
+ * it. */
+bool th_hop_retry(struct th_hop *hop);
+
 /* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
  * TH_E_AUDIT. */
 int th_hop_audit_grant(struct th_hop *hop) TH_MUST;

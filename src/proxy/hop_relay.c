@@ -1,6 +1,5 @@
 /* The states in which bytes move: send and relay. */
 #include <string.h>
-#include <strings.h>
 
 #include "hop.h"
 #include "proof.h"
@@ -71,11 +70,6 @@ static void hold(struct th_hop *hop, bool first)
         hop->held = TH_HELD_NOTHING;
         th_buf_fini(&hop->held_copy);
     }
-}
-
-static bool can_be_sent_again(const struct th_hop *hop)
-{
-    return hop->request_body.received && hop->held != TH_HELD_NOTHING;
 }
 
 /* --- send --- */
@@ -214,8 +208,8 @@ static enum pump pump_request(struct th_hop *hop, enum th_hop_wait *ret_wait)
 static enum pump origin_was_dead(struct th_hop *hop, int error)
 {
     bool untouched = hop->origin_out == 0;
-    bool harmless = th_method_is_idempotent(hop->request.method) && can_be_sent_again(hop);
-    bool resendable = untouched ? can_be_sent_again(hop) : harmless;
+    bool harmless = th_method_is_idempotent(hop->request.method) && th_hop_can_be_sent_again(hop);
+    bool resendable = untouched ? th_hop_can_be_sent_again(hop) : harmless;
 
     if (!hop->origin_reused || hop->retried_dead || hop->response_bytes > 0 || !resendable)
         return fail_origin(hop, error);
@@ -224,104 +218,6 @@ static enum pump origin_was_dead(struct th_hop *hop, int error)
     th_hop_drop_origin(hop, false);
     th_hop_move(hop, th_proof_next_state(hop));
     return PUMP_MOVED;
-}
-
-/* A connection that the origin has authenticated as a whole must serve nobody else (R15). */
-static bool is_bound_to_connection(const struct th_head *head)
-{
-    for (uint16_t i = 0; i < head->n_fields; i++) {
-        const struct th_field *field = &head->fields[i];
-        if (field->id == TH_HEADER_WWW_AUTHENTICATE && field->value.len >= 4 &&
-            (strncasecmp(field->value.ptr, "NTLM", 4) == 0 ||
-             (field->value.len >= 9 && strncasecmp(field->value.ptr, "Negotiate", 9) == 0)))
-            return true;
-    }
-    return false;
-}
-
-/* What the origin has not yet taken of a request it would take from the next one (R4). */
-static bool request_is_out(const struct th_hop *hop)
-{
-    return hop->request_body.queued && !hop->request_failed &&
-           th_outgoing_is_empty(&hop->to_origin);
-}
-
-/* The rest of a refused response lies whole in the buffer: the connection can serve on. */
-static bool skip_body(struct th_hop *hop)
-{
-    struct th_chunk *in = hop->origin->in;
-    const struct th_head *head = &hop->response;
-
-    if (head->framing == TH_FRAMING_NONE)
-        in->start += head->len;
-    else if (head->framing == TH_FRAMING_LENGTH &&
-             th_chunk_len(in) - head->len >= head->content_length)
-        in->start += head->len + (uint32_t)head->content_length;
-    else
-        return false;
-    return head->keep_alive && request_is_out(hop) && !is_bound_to_connection(head);
-}
-
-/* There is another one only where the file was read anew while the request was under way. */
-static bool retry_with_newer(struct th_hop *hop)
-{
-    struct th_credential *newer = th_snapshot_find_newer(
-        hop->desk->current->snapshot, hop->decision.route.connection, hop->agent, hop->credential);
-
-    if (newer == NULL || hop->retried_401 || !can_be_sent_again(hop))
-        return false;
-    hop->retried_401 = true;
-    th_metrics_count(hop->desk->metrics, TH_METRIC_RETRIES_401);
-    th_hop_drop_origin(hop, skip_body(hop));
-    th_hop_drop_credential(hop);
-    hop->credential = th_credential_ref(newer);
-    hop->response_scanned = 0;
-    th_hop_move(hop, TH_HOP_ORIGIN);
-    return true;
-}
-
-/* The destination did not accept the credential: another one, once, if the request can be sent again. */
-static bool retry_after_401(struct th_hop *hop)
-{
-    if (hop->response.status != 401 || hop->credential == NULL)
-        return false;
-    if (hop->decision.route.connection->type == TH_TYPE_STATIC)
-        return retry_with_newer(hop);
-    bool worth_it = th_broker_reject(hop->desk->broker, &hop->key, hop->credential);
-    if (!worth_it || hop->retried_401 || !can_be_sent_again(hop))
-        return false;
-    hop->retried_401 = true;
-    th_metrics_count(hop->desk->metrics, TH_METRIC_RETRIES_401);
-    th_hop_drop_origin(hop, skip_body(hop));
-    th_hop_drop_credential(hop);
-    hop->response_scanned = 0;
-    th_hop_move(hop, TH_HOP_CREDENTIAL);
-    return true;
-}
-
-/* The proof was refused for the lack of the nonce that came with this: once more with it, and the same
- * credential, if the request can be sent again (RFC 9449, 9). */
-static bool retry_with_nonce(struct th_hop *hop)
-{
-    if (hop->retried_nonce || !can_be_sent_again(hop))
-        return false;
-    hop->retried_nonce = true;
-    th_metrics_count(hop->desk->metrics, TH_METRIC_DPOP_NONCES_DESTINATION);
-    th_hop_drop_origin(hop, skip_body(hop));
-    hop->response_scanned = 0;
-    th_hop_move(hop, th_proof_next_state(hop));
-    return true;
-}
-
-/* A refusal that another try may mend. */
-static bool retry(struct th_hop *hop)
-{
-    bool by_nonce;
-
-    th_proof_note_nonce(hop);
-    if (th_proof_is_refused(hop, &by_nonce))
-        return by_nonce && retry_with_nonce(hop);
-    return retry_after_401(hop);
 }
 
 /* The head is in the scratch afterwards, so that the chunk is free for the body. */
@@ -342,8 +238,8 @@ static enum pump begin_response(struct th_hop *hop)
         return fail(hop, TH_E_ORIGIN_HEAD_LARGE);
     if (close_ends)
         hop->client_keeps = false;
-    hop->origin_keeps =
-        head->keep_alive && head->framing != TH_FRAMING_CLOSE && !is_bound_to_connection(head);
+    hop->origin_keeps = head->keep_alive && head->framing != TH_FRAMING_CLOSE &&
+                        !th_hop_is_bound_to_connection(head);
     hop->status = head->status;
     hop->first_byte_us = th_clock_precise_us() - hop->started_us;
     hop->response_parsed = true;
@@ -457,7 +353,7 @@ static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wa
         return fail(hop, error);
     if (hop->response.status < 200)
         return relay_interim(hop);
-    if (retry(hop))
+    if (th_hop_retry(hop))
         return PUMP_MOVED;
     return begin_response(hop);
 }
@@ -557,7 +453,7 @@ static enum th_hop_step finish(struct th_hop *hop)
     struct th_chunk *in = hop->origin->in;
 
     hop->response_complete = true;
-    hop->origin_keeps &= request_is_out(hop);
+    hop->origin_keeps &= th_hop_request_is_out(hop);
     hop->client_keeps &= hop->request_body.received;
     if (in != NULL) { /* what is left was not asked for: the pool will see it */
         th_chunk_clear(in);
