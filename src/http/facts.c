@@ -19,29 +19,10 @@ struct gathered {
     bool upgrade;
 };
 
-/* RFC 9110, 5.6.1: takes the next element of a comma-separated list off *rest; empty ones are
- * passed over. False at the end. */
-static bool take_element(struct th_str *rest, struct th_str *ret_element)
-{
-    while (rest->len > 0) {
-        const char *comma = memchr(rest->ptr, ',', rest->len);
-        size_t len = comma != NULL ? (size_t)(comma - rest->ptr) : rest->len;
-        struct th_str element = th_str_trim((struct th_str){rest->ptr, len});
-        size_t taken = comma != NULL ? len + 1 : len;
-        rest->ptr += taken;
-        rest->len -= taken;
-        if (element.len > 0) {
-            *ret_element = element;
-            return true;
-        }
-    }
-    return false;
-}
-
 static void gather_expect(struct th_head *head, struct th_str value)
 {
     struct th_str element;
-    while (take_element(&value, &element)) {
+    while (th_head_take_element(&value, &element)) {
         if (th_str_equal_nocase(element, TH_STR("100-continue")))
             head->expect_continue = true;
         else
@@ -52,7 +33,7 @@ static void gather_expect(struct th_head *head, struct th_str value)
 static void gather_te(struct th_head *head, struct th_str value)
 {
     struct th_str element;
-    while (take_element(&value, &element)) {
+    while (th_head_take_element(&value, &element)) {
         if (th_str_equal_nocase(element, TH_STR("trailers")))
             head->te_trailers = true;
     }
@@ -114,7 +95,7 @@ static int gather_connection(struct th_head *head, struct gathered *g)
             continue;
         struct th_str rest = head->fields[i].value;
         struct th_str option;
-        while (take_element(&rest, &option)) {
+        while (th_head_take_element(&rest, &option)) {
             /* what is no token could be read as naming another field than the one seen here */
             if (!th_scan_all(option, TH_SCAN_TOKEN))
                 return TH_E_BAD_REQUEST;

@@ -18,6 +18,23 @@ struct th_field *th_head_find_any(const struct th_head *head, enum th_header_id 
     return NULL;
 }
 
+bool th_head_take_element(struct th_str *rest, struct th_str *ret_element)
+{
+    while (rest->len > 0) {
+        const char *comma = memchr(rest->ptr, ',', rest->len);
+        size_t len = comma != NULL ? (size_t)(comma - rest->ptr) : rest->len;
+        struct th_str element = th_str_trim((struct th_str){rest->ptr, len});
+        size_t taken = comma != NULL ? len + 1 : len;
+        rest->ptr += taken;
+        rest->len -= taken;
+        if (element.len > 0) {
+            *ret_element = element;
+            return true;
+        }
+    }
+    return false;
+}
+
 enum th_method th_method_find(struct th_str text)
 {
     static const struct {

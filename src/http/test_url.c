@@ -241,6 +241,27 @@ static void authority_is_not_written_into_too_little_room(void **state)
     assert_memory_equal(room, "[::1]:81#", 9);
 }
 
+static void websocket_urls_name_http_ones(void **state)
+{
+    (void)state;
+    struct th_url url;
+    assert_int_equal(th_url_parse_websocket(TH_STR("ws://Agent2.Test/a?b"), &url), 0);
+    assert_int_equal(url.scheme, TH_SCHEME_HTTP);
+    assert_int_equal(url.port, 80);
+    assert_str_equal(url.host, "agent2.test");
+    assert_str_equal(url.path_query, "/a?b");
+    assert_int_equal(th_url_parse_websocket(TH_STR("WSS://h"), &url), 0);
+    assert_int_equal(url.scheme, TH_SCHEME_HTTPS);
+    assert_int_equal(url.port, 443);
+    assert_str_equal(url.path_query, "/");
+    static const char *const refused[] = {"http://h/", "https://h/", "w://h/",
+                                          "ws:/h/",    "ws://",      "wsss://h/",
+                                          "ws://u@h/", "ws://h/#f",  "ws://h?q"};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        assert_int_equal(th_url_parse_websocket(th_str_of(refused[i]), &url), TH_E_BAD_TARGET);
+    assert_int_equal(th_url_parse(TH_STR("ws://h/"), &url), TH_E_BAD_TARGET);
+}
+
 static void schemes_have_ports_and_texts(void **state)
 {
     (void)state;
@@ -331,6 +352,7 @@ int main(void)
     TEST_LIST_ADD_ROWS(&list, path_rows, path_is_judged);
     TEST_LIST_ADD(&list, origin_form_parses);
     TEST_LIST_ADD(&list, authority_is_not_written_into_too_little_room);
+    TEST_LIST_ADD(&list, websocket_urls_name_http_ones);
     TEST_LIST_ADD(&list, schemes_have_ports_and_texts);
     return test_list_run("http_url", &list);
 }

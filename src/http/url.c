@@ -203,11 +203,16 @@ int th_url_parse_path_query(struct th_str text, struct th_url *ret_url)
     return 0;
 }
 
-static int take_scheme(struct th_str *text, enum th_scheme *ret_scheme)
+/* Indexed by enum th_scheme. */
+static const struct th_str http_names[] = {{"http", 4}, {"https", 5}};
+static const struct th_str websocket_names[] = {{"ws", 2}, {"wss", 3}};
+
+static int take_scheme(struct th_str *text, const struct th_str names[2],
+                       enum th_scheme *ret_scheme)
 {
     static const enum th_scheme schemes[] = {TH_SCHEME_HTTP, TH_SCHEME_HTTPS};
     for (size_t i = 0; i < TH_COUNT_OF(schemes); i++) {
-        struct th_str name = th_scheme_text(schemes[i]);
+        struct th_str name = names[schemes[i]];
         if (text->len < name.len + 3 ||
             !th_str_equal_nocase((struct th_str){text->ptr, name.len}, name) ||
             memcmp(text->ptr + name.len, "://", 3) != 0)
@@ -220,9 +225,9 @@ static int take_scheme(struct th_str *text, enum th_scheme *ret_scheme)
     return TH_E_BAD_TARGET;
 }
 
-int th_url_parse(struct th_str text, struct th_url *ret_url)
+static int parse(struct th_str text, const struct th_str names[2], struct th_url *ret_url)
 {
-    int r = take_scheme(&text, &ret_url->scheme);
+    int r = take_scheme(&text, names, &ret_url->scheme);
     if (r != 0)
         return r;
     size_t authority = 0;
@@ -242,6 +247,16 @@ int th_url_parse(struct th_str text, struct th_url *ret_url)
     /* "http://host?query" would have to be mended to go on the wire: refused with the rest */
     return th_url_parse_path_query((struct th_str){text.ptr + authority, text.len - authority},
                                    ret_url);
+}
+
+int th_url_parse(struct th_str text, struct th_url *ret_url)
+{
+    return parse(text, http_names, ret_url);
+}
+
+int th_url_parse_websocket(struct th_str text, struct th_url *ret_url)
+{
+    return parse(text, websocket_names, ret_url);
 }
 
 /* --- what two servers may read in two ways --- */

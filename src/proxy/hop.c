@@ -5,6 +5,7 @@
 
 #include "proof.h"
 #include "tokenhop/base/mem.h"
+#include "tunnel.h"
 
 #define HOP_MAGIC 0x686f7021u
 /* Free hops that a desk keeps: one is some 10 KB, most of it room for fields. And those that it keeps
@@ -27,7 +28,7 @@ static const uint16_t next_states[] = {
     [TH_HOP_PROVE] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_ORIGIN] = TO(SEND) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_SEND] = TO(RELAY) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_RELAY] = TO(CREDENTIAL) | TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_RELAY] = TO(CREDENTIAL) | TO(PROVE) | TO(ORIGIN) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_TUNNEL] = TO(RECORD),
     [TH_HOP_ANSWER] = TO(RECORD),
     [TH_HOP_RECORD] = 0,
@@ -344,6 +345,8 @@ void th_hop_release(struct th_hop *hop)
     leave_rest(hop);
     hop->request_chunk = th_chunk_put(&worker->chunks, hop->request_chunk);
     th_buf_fini(&hop->held_copy);
+    th_tunnel_uncount(hop);
+    th_free(hop->kept_text);
     th_snapshot_use_give(hop->use);
     session->hop = NULL;
     session->closing |= !hop->client_keeps || desk->draining;

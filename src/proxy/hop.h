@@ -4,7 +4,8 @@
  *                  |         |            |        |       |        ^
  *                  +---------+------------+--------+-------+-> answer (one of tokenhop's own)
  *
- * The CONNECT of a plain tunnel goes from origin to tunnel, where bytes move both ways, and to record.
+ * The CONNECT of a plain tunnel goes from origin to tunnel, where bytes move both ways, and to record; what
+ * has switched to another protocol goes there from relay.
  *
  * relay goes back to credential for the one retry after a 401, send and relay to origin for the one
  * retry after a pooled connection turned out to be dead, or the one with a destination's DPoP nonce.
@@ -68,7 +69,7 @@ enum th_hop_wait {
     TH_WAIT_FIRST_BYTE,     /* of the response */
     TH_WAIT_RESPONSE_BODY,  /* bytes of the origin */
     TH_WAIT_RESPONSE_TAKEN, /* the client takes none */
-    TH_WAIT_TUNNEL          /* either side of a plain tunnel */
+    TH_WAIT_TUNNEL          /* either side of a plain tunnel, or of what was upgraded */
 };
 
 /* The body as far as it is held for a second try. */
@@ -146,8 +147,11 @@ struct th_hop {
     bool response_complete : 1;
     bool has_trace : 1;
     bool is_tunnel : 1; /* a plain one: the origin is dialed, and no request sent */
+    bool upgrade : 1;   /* the request asks for another protocol, which is passed on (upgrade.h) */
+    bool counted : 1;   /* among limits.tunnels, for what it may become */
 
-    /* a plain tunnel's two sides: what each has sent last, and what has been passed on of it */
+    /* the two sides of a plain tunnel, or of an upgraded connection: what each has sent last, and what has
+     * been passed on of it */
     bool client_ended : 1, origin_ended : 1;
     bool client_end_passed : 1, origin_end_passed : 1;
     bool client_bulk : 1, origin_bulk : 1; /* its last receive was full: more goes by pipe */
@@ -167,6 +171,7 @@ struct th_hop {
     int status;
     struct th_trace trace;
     bool subject_known; /* key.subject is its digest */
+    char *kept_text;    /* of an upgraded one: what of its head is recorded */
 
     uint16_t max_fields;
     /* Those of the request, at most max_fields, and right after them those of the response, as many:
@@ -212,8 +217,7 @@ bool th_hop_can_be_sent_again(const struct th_hop *hop);
 bool th_hop_is_bound_to_connection(const struct th_head *response);
 /* What the origin has not yet taken of a request it would take from the next one (R4). */
 bool th_hop_request_is_out(const struct th_hop *hop);
-/* The final response's head is a refusal that another try may mend: the hop has gone to the state that makes
- * it. */
+/* The final response's head is a refusal that another try may mend: the hop has gone to the state that makes it. */
 bool th_hop_retry(struct th_hop *hop);
 
 /* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or

@@ -14,7 +14,8 @@ static bool can_go_on(struct th_hop *hop)
     if (body->room == NULL || (!body->received && body->data_len == 0 && th_body_decode(body) < 0))
         return false;
     /* An HTTP/1.0 client takes silence for an end, whatever it asked. */
-    return body->received && hop->request.keep_alive && hop->request.minor > 0;
+    return body->received && hop->request.keep_alive && hop->request.minor > 0 &&
+           !th_session_has_early_bytes(hop->session);
 }
 
 void th_hop_ensure_trace(struct th_hop *hop)

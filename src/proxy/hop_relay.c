@@ -5,6 +5,7 @@
 #include "proof.h"
 #include "rewrite.h"
 #include "tokenhop/net/tls.h"
+#include "tunnel.h"
 
 /* Rounds of receive and write that one hop gets in one turn of the loop, and what counts as one. */
 #define ROUNDS_A_TURN 64
@@ -230,8 +231,10 @@ static enum pump begin_response(struct th_hop *hop)
     struct th_writer w;
 
     /* In draining the connection ends with this answer: said, so that nobody asks on it again. */
-    if (!hop->request_body.received || hop->request_failed || hop->desk->draining)
+    if (!hop->request_body.received || hop->request_failed || hop->desk->draining ||
+        th_session_has_early_bytes(hop->session))
         hop->client_keeps = false;
+    th_tunnel_uncount(hop);
     th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
     th_rewrite_response(hop, &out, &close_ends, &w);
     if (w.overflow)
@@ -259,12 +262,24 @@ static enum pump begin_response(struct th_hop *hop)
     return PUMP_AGAIN;
 }
 
+/* RFC 9110, 7.8: not in the middle of a message; what is left of it would be read as the new protocol. */
+static enum pump switch_protocols(struct th_hop *hop)
+{
+    int error = th_hop_request_is_out(hop) ? th_tunnel_switch(hop) : TH_E_ORIGIN_PROTOCOL;
+
+    if (error == TH_E_CANCELLED)
+        return client_gone(hop);
+    return error < 0 ? fail(hop, error) : PUMP_MOVED;
+}
+
 static enum pump relay_interim(struct th_hop *hop)
 {
     struct th_writer w;
 
-    if (hop->response.status == 101 || ++hop->n_interim > INTERIM_MAX)
-        return fail(hop, TH_E_ORIGIN_PROTOCOL); /* no upgrade was asked for */
+    if (hop->response.status == 101)
+        return switch_protocols(hop);
+    if (++hop->n_interim > INTERIM_MAX)
+        return fail(hop, TH_E_ORIGIN_PROTOCOL);
     if (hop->request.minor >= 1) {
         th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
         th_rewrite_interim(hop, &w);

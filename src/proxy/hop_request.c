@@ -7,6 +7,7 @@
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/net/tls.h"
 #include "tunnel.h"
+#include "upgrade.h"
 
 /* Less room than this after a head, and the body gets a chunk of its own. */
 #define BODY_ROOM_MIN 4096
@@ -64,6 +65,8 @@ static enum th_hop_step accept_head(struct th_hop *hop)
 
     hop->client_in = head->len;
     hop->client_keeps = head->keep_alive;
+    hop->upgrade = head->upgrade && hop->session->listener->mode != TH_LISTENER_AUTHZ &&
+                   head->method != TH_METHOD_CONNECT && th_upgrade_is_asked(head);
     hop->started_us = th_clock_precise_us();
     hop->started_wall_ms = th_clock_wall_ms(hop->desk->worker->clock);
     begin_body(hop);
@@ -195,6 +198,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         error = th_target_permit(hop); /* nobody else asks, as nothing is dialed */
     if (error < 0)
         return th_hop_fail(hop, error, NULL);
+    if (hop->upgrade && hop->decision.action != TH_GATE_REFUSE && th_tunnel_count(hop) < 0)
+        return th_hop_fail(hop, TH_E_OVERLOADED, "limits.tunnels is reached");
     switch (hop->decision.action) {
     case TH_GATE_REFUSE:
         return th_hop_fail(hop, hop->decision.error, hop->decision.detail);

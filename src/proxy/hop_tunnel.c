@@ -1,8 +1,15 @@
-/* The state of a plain tunnel: bytes move both ways until both sides have ended. Large amounts go by
- * pipe, past this process; a receive that came back short was the last of a small message, which is
- * copied, as that takes the same two system calls and knows for sure whether more is there. */
+/* The state of a plain tunnel, and of a connection that has switched to another protocol: bytes move both
+ * ways until both sides have ended. Large amounts go by pipe, past this process; a receive that came back
+ * short was the last of a small message, which is copied, as that takes the same two system calls and knows
+ * for sure whether more is there. */
 #include "hop.h"
+
+#include <string.h>
+
+#include "rewrite.h"
+#include "tokenhop/base/mem.h"
 #include "tunnel.h"
+#include "upgrade.h"
 
 /* Rounds of receive and write that one side gets in one turn of the loop, and what counts as one. */
 #define ROUNDS_A_TURN 64
@@ -98,15 +105,90 @@ static void begin(struct th_hop *hop)
     th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS);
 }
 
+/* --- switching --- */
+
+/* What the record needs of the head stays when its chunk goes. */
+static int keep_text(struct th_hop *hop)
+{
+    struct th_str method = hop->request.method_text, host = hop->url.host, path = hop->url.path;
+    char *text = th_malloc(method.len + host.len + path.len);
+
+    if (text == NULL)
+        return TH_E_NOMEM;
+    memcpy(text, method.ptr, method.len);
+    memcpy(text + method.len, host.ptr, host.len);
+    memcpy(text + method.len + host.len, path.ptr, path.len);
+    th_hop_ensure_trace(hop);
+    hop->request.method_text.ptr = text;
+    hop->url.host.ptr = text + method.len;
+    hop->url.path.ptr = text + method.len + host.len;
+    hop->url.path_query = hop->url.path;
+    hop->kept_text = text;
+    return 0;
+}
+
+/* What each side has sent behind its head is the first of what is relayed. */
+static int pass_first(struct th_hop *hop, const struct th_writer *head)
+{
+    struct th_chunk *in = hop->origin->in;
+    const struct th_body *body = &hop->request_body;
+
+    in->start += hop->response.len;
+    th_outgoing_add(&hop->to_client, head->ptr, head->len);
+    th_outgoing_add(&hop->to_client, th_chunk_head(in), th_chunk_len(in));
+    th_outgoing_add(&hop->to_origin, body->raw, body->raw_len);
+    hop->client_in += body->raw_len;
+    hop->head_sent = true;
+    int error = th_outgoing_write(&hop->to_client, &hop->session->stream, &hop->client_out);
+    if (error == 0 || error == TH_AGAIN) /* out of the scratch, at least */
+        return 0;
+    th_outgoing_clear(&hop->to_client, hop->desk->worker);
+    return TH_E_CANCELLED;
+}
+
+int th_tunnel_switch(struct th_hop *hop)
+{
+    struct th_writer w;
+
+    if (!hop->upgrade || !th_upgrade_is_granted(&hop->request, &hop->response))
+        return TH_E_ORIGIN_PROTOCOL;
+    th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
+    th_rewrite_switch(hop, &w);
+    if (w.overflow)
+        return TH_E_ORIGIN_HEAD_LARGE;
+    int error = keep_text(hop);
+    if (error < 0)
+        return error;
+    hop->status = 101;
+    hop->first_byte_us = th_clock_precise_us() - hop->started_us;
+    hop->client_keeps = hop->origin_keeps = false;
+    hop->client_ended = hop->session->half_closed;
+    th_buf_fini(&hop->held_copy);
+    th_hop_drop_credential(
+        hop); /* it has done its work; what is withdrawn is not kept in memory for long */
+    th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS_UPGRADED);
+    error = pass_first(hop, &w);
+    if (error == 0)
+        th_hop_move(hop, TH_HOP_TUNNEL);
+    return error;
+}
+
+/* --- the state --- */
+
 /* An idle tunnel holds no chunk. */
-static void drop_chunk(struct th_hop *hop)
+static void drop_chunks(struct th_hop *hop)
 {
     struct th_session *session = hop->session;
+    struct th_chunk_pool *pool = &hop->desk->worker->chunks;
 
-    if (session->in == NULL || !th_outgoing_is_empty(&hop->to_origin))
-        return;
-    th_chunk_touch(session->in, (size_t)(hop->request_body.touched - session->in->data));
-    session->in = th_chunk_put(&hop->desk->worker->chunks, session->in);
+    if (th_outgoing_is_empty(&hop->to_origin)) {
+        if (session->in != NULL && hop->request_chunk == NULL)
+            th_chunk_touch(session->in, (size_t)(hop->request_body.touched - session->in->data));
+        session->in = th_chunk_put(pool, session->in);
+        hop->request_chunk = th_chunk_put(pool, hop->request_chunk);
+    }
+    if (th_outgoing_is_empty(&hop->to_client))
+        hop->origin->in = th_chunk_put(pool, hop->origin->in);
 }
 
 static enum flow move_from_client(struct th_hop *hop, struct direction *d)
@@ -123,7 +205,6 @@ static enum flow move_from_client(struct th_hop *hop, struct direction *d)
     hop->client_ended = d->ended;
     hop->client_end_passed = d->end_passed;
     hop->client_bulk = d->bulk;
-    drop_chunk(hop);
     return flow;
 }
 
@@ -179,6 +260,7 @@ enum th_hop_step th_hop_state_tunnel(struct th_hop *hop)
     enum flow down = move_from_origin(hop, &d);
     if (down == FLOW_BROKEN)
         return end_broken(hop, &d, !d.by_from);
+    drop_chunks(hop);
     if (up == FLOW_ENDED && down == FLOW_ENDED)
         return end_whole(hop);
     if (up == FLOW_AGAIN || down == FLOW_AGAIN) { /* others first, then on */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proof.h"
+#include "upgrade.h"
 
 #define SECRET_MIN 8
 
@@ -113,6 +114,8 @@ void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
         th_writer_add_field(w, TH_STR("DPoP"), th_buf_str(&hop->proof));
     add_max_forwards(head, w);
     add_via(hop, head, w);
+    if (hop->upgrade)
+        th_upgrade_write(head, w);
     if (head->framing == TH_FRAMING_LENGTH)
         add_length(head, w);
     else if (head->framing == TH_FRAMING_CHUNKED)
@@ -175,6 +178,24 @@ void th_rewrite_interim(const struct th_hop *hop, struct th_writer *w)
     th_writer_add(w, TH_STR("\r\n"));
 }
 
+void th_rewrite_switch(const struct th_hop *hop, struct th_writer *w)
+{
+    add_response_fields(hop, w);
+    th_upgrade_write_offer(&hop->response, w);
+    th_writer_add(w, TH_STR("\r\n"));
+}
+
+/* Of Connection this says all. RFC 9110, 15.5.22: a 426 says what to switch to. */
+static void add_connection(const struct th_hop *hop, bool close_ends, struct th_writer *w)
+{
+    if (!hop->client_keeps || close_ends)
+        th_writer_add(w, TH_STR("Connection: close\r\n"));
+    else if (hop->request.minor == 0)
+        th_writer_add(w, TH_STR("Connection: keep-alive\r\n"));
+    if (hop->upgrade && hop->response.status == 426)
+        th_upgrade_write_offer(&hop->response, w);
+}
+
 void th_rewrite_response(const struct th_hop *hop, enum th_body_out *ret_out, bool *ret_close_ends,
                          struct th_writer *w)
 {
@@ -188,9 +209,6 @@ void th_rewrite_response(const struct th_hop *hop, enum th_body_out *ret_out, bo
         th_writer_add(w, TH_STR("Transfer-Encoding: chunked\r\n"));
     else if (head->has_content_length)
         add_length(head, w);
-    if (!hop->client_keeps || *ret_close_ends)
-        th_writer_add(w, TH_STR("Connection: close\r\n"));
-    else if (hop->request.minor == 0)
-        th_writer_add(w, TH_STR("Connection: keep-alive\r\n"));
+    add_connection(hop, *ret_close_ends, w);
     th_writer_add(w, TH_STR("\r\n"));
 }

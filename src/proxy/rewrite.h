@@ -11,6 +11,8 @@ void th_rewrite_request(const struct th_hop *hop, struct th_writer *w);
 /* The response's head for the client; decides how the body is framed there. */
 void th_rewrite_response(const struct th_hop *hop, enum th_body_out *ret_out, bool *ret_close_ends,
                          struct th_writer *w);
+/* A 101 that switches to what was asked for. */
+void th_rewrite_switch(const struct th_hop *hop, struct th_writer *w);
 /* An interim response (1xx). */
 void th_rewrite_interim(const struct th_hop *hop, struct th_writer *w);
 

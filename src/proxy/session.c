@@ -186,6 +186,17 @@ bool th_session_read_ahead(struct th_session *session)
     return n >= 0 || n == TH_AGAIN;
 }
 
+bool th_session_has_early_bytes(struct th_session *session)
+{
+    const struct th_hop *hop = session->hop;
+    const struct th_body *body = &hop->request_body;
+
+    if (!hop->request.upgrade || hop->request.method == TH_METHOD_CONNECT || !body->received)
+        return false;
+    session->stream.readable = true; /* also those of which no edge has told yet */
+    return body->raw_len > 0 || !th_session_read_ahead(session) || body->raw_len > 0;
+}
+
 static void on_session_event(struct th_stream *stream)
 {
     th_session_run(TH_CAST(struct th_session, SESSION_MAGIC,

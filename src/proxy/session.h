@@ -43,5 +43,8 @@ void th_session_close(struct th_session *session);
 /* While a hop waits for something else: takes in what the client sends meanwhile, as far as there
  * is room, so that its leaving is noticed. False: it is gone. */
 bool th_session_read_ahead(struct th_session *session);
+/* Whether the client has sent more behind a request to switch protocols, which its hop is about to answer with
+ * something else: what it meant by them nobody knows, and they must not be read as a request (RFC 9931). */
+bool th_session_has_early_bytes(struct th_session *session);
 
 #endif

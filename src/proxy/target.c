@@ -3,13 +3,24 @@
 #include "origin.h"
 #include "proof.h"
 #include "tunnel.h"
+#include "upgrade.h"
+
+int th_target_parse_absolute(struct th_hop *hop)
+{
+    struct th_str target = hop->request.target;
+    bool is_websocket = hop->upgrade && target.len > 2 && (target.ptr[0] | 0x20) == 'w' &&
+                        th_upgrade_is_websocket(&hop->request);
+
+    return is_websocket ? th_url_parse_websocket(target, &hop->url)
+                        : th_url_parse(target, &hop->url);
+}
 
 static int read_absolute(struct th_hop *hop)
 {
     struct th_str target = hop->request.target;
 
     if (target.len > 0 && target.ptr[0] != '/' && target.ptr[0] != '*')
-        return th_url_parse(target, &hop->url);
+        return th_target_parse_absolute(hop);
     hop->detail = "this is a forward proxy: the request target must be a whole URL (absolute-form)";
     return TH_E_BAD_TARGET;
 }

@@ -13,6 +13,10 @@
  *            sends must not be taken for the data plane's word) */
 int th_target_read(struct th_hop *hop) TH_MUST;
 
+/* The absolute-form in the request line, which may be ws:// or wss:// where a WebSocket is asked for. 0,
+ * TH_E_BAD_TARGET. */
+int th_target_parse_absolute(struct th_hop *hop) TH_MUST;
+
 /* Whether the request is such a question: it is answered with the credential, and goes nowhere. */
 static inline bool th_target_is_question(const struct th_hop *hop)
 {

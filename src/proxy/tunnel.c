@@ -2,21 +2,55 @@
 
 #include <string.h>
 
+#include "target.h"
 #include "tokenhop/base/mem.h"
+
+static void uncount(struct th_proxy_desk *desk)
+{
+    atomic_fetch_sub_explicit(&desk->proxy->n_tunnels, 1, memory_order_relaxed);
+    th_metrics_add(desk->metrics, TH_METRIC_TUNNELS_OPEN, -1);
+}
+
+static int count(struct th_proxy_desk *desk, uint64_t max)
+{
+    size_t before = atomic_fetch_add_explicit(&desk->proxy->n_tunnels, 1, memory_order_relaxed);
+
+    th_metrics_add(desk->metrics, TH_METRIC_TUNNELS_OPEN, 1);
+    if (before < max)
+        return 0;
+    uncount(desk);
+    return TH_E_OVERLOADED;
+}
+
+int th_tunnel_count(struct th_hop *hop)
+{
+    int error = hop->counted || hop->session->tunnel != NULL
+                    ? 0
+                    : count(hop->desk, hop->use->snapshot->view->limits.tunnels);
+
+    hop->counted |= error == 0 && hop->session->tunnel == NULL;
+    return error;
+}
+
+void th_tunnel_uncount(struct th_hop *hop)
+{
+    if (hop->counted)
+        uncount(hop->desk);
+    hop->counted = false;
+}
 
 /* 0, TH_E_NOMEM, TH_E_OVERLOADED at limits.tunnels. */
 static int make_tunnel(struct th_hop *hop)
 {
     const struct th_url *url = &hop->url;
-    struct th_proxy *proxy = hop->desk->proxy;
-    size_t before = atomic_fetch_add_explicit(&proxy->n_tunnels, 1, memory_order_relaxed);
-    struct th_tunnel *tunnel = NULL;
+    int error = count(hop->desk, hop->use->snapshot->view->limits.tunnels);
 
-    if (before < hop->use->snapshot->view->limits.tunnels)
-        tunnel = th_calloc(1, sizeof *tunnel + url->host.len + 1);
+    if (error < 0)
+        return error;
+    struct th_tunnel *tunnel = th_calloc(1, sizeof *tunnel + url->host.len + 1);
     if (tunnel == NULL) {
-        atomic_fetch_sub_explicit(&proxy->n_tunnels, 1, memory_order_relaxed);
-        return before < hop->use->snapshot->view->limits.tunnels ? TH_E_NOMEM : TH_E_OVERLOADED;
+        uncount(hop->desk);
+        return TH_E_NOMEM;
     }
     tunnel->session = hop->session;
     tunnel->port = url->port;
@@ -25,7 +59,6 @@ static int make_tunnel(struct th_hop *hop)
     tunnel->shown = hop->shown;
     memcpy(tunnel->host, url->host.ptr, url->host.len);
     hop->session->tunnel = tunnel;
-    th_metrics_add(hop->desk->metrics, TH_METRIC_TUNNELS_OPEN, 1);
     return 0;
 }
 
@@ -33,8 +66,7 @@ struct th_tunnel *th_tunnel_free(struct th_tunnel *tunnel, struct th_proxy_desk 
 {
     if (tunnel == NULL)
         return NULL;
-    atomic_fetch_sub_explicit(&desk->proxy->n_tunnels, 1, memory_order_relaxed);
-    th_metrics_add(desk->metrics, TH_METRIC_TUNNELS_OPEN, -1);
+    uncount(desk);
     th_leaf_cancel(&tunnel->waiter);
     th_leaf_unref(tunnel->leaf);
     th_interceptor_unref(tunnel->interceptor);
@@ -157,7 +189,7 @@ int th_tunnel_read_url(struct th_hop *hop)
     if (target.len > 0 && (target.ptr[0] == '/' || target.ptr[0] == '*'))
         error = read_origin_form(hop);
     else
-        error = th_url_parse(target, &hop->url);
+        error = th_target_parse_absolute(hop);
     if (error < 0)
         return error;
     return is_tunnels_own(hop->session->tunnel, &hop->url) && has_tunnels_host(hop)

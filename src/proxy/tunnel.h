@@ -46,6 +46,14 @@ static inline struct th_str th_tunnel_host(const struct th_tunnel *tunnel)
 
 /* The gate's answer to a CONNECT: on to an answer, of ours or the 200, or to the origin. */
 enum th_hop_step th_tunnel_open(struct th_hop *hop);
+/* Counts the hop among limits.tunnels, where its session is not one of them already: 0, TH_E_OVERLOADED. */
+int th_tunnel_count(struct th_hop *hop) TH_MUST;
+/* No more. Twice is fine. */
+void th_tunnel_uncount(struct th_hop *hop);
+/* hop_tunnel.c: the origin's 101 lies parsed in hop->response: the hop goes to the state in which bytes move
+ * both ways. TH_E_ORIGIN_PROTOCOL: it switches to what was not asked for. TH_E_CANCELLED: the client has
+ * gone. */
+int th_tunnel_switch(struct th_hop *hop) TH_MUST;
 /* NULL is fine. Returns NULL. */
 struct th_tunnel *th_tunnel_free(struct th_tunnel *tunnel, struct th_proxy_desk *desk);
 /* The URL of a request inside the session's tunnel to hop->url: origin-form with a Host that is the tunnel's authority,

@@ -74,6 +74,9 @@ struct th_field *th_head_find(const struct th_head *head, enum th_header_id id);
 /* The same among all, dropped ones too: Upgrade, TE, Proxy-Authorization and the like are always
  * dropped. */
 struct th_field *th_head_find_any(const struct th_head *head, enum th_header_id id);
+/* RFC 9110, 5.6.1: takes the next element of a comma-separated list of tokens off *rest; empty ones are
+ * passed over. False at the end. Quoted strings are not known here. */
+bool th_head_take_element(struct th_str *rest, struct th_str *ret_element);
 enum th_method th_method_find(struct th_str text);
 bool th_method_is_idempotent(enum th_method method); /* RFC 9110, 9.2.2; OTHER is not */
 

@@ -37,6 +37,9 @@ struct th_str th_scheme_text(enum th_scheme scheme);
  * here, and so is a query without a path. Queries may hold
  * "[]{}|\\^`" besides, which browsers and Node send as they are; nothing is decided by a query. */
 int th_url_parse(struct th_str text, struct th_url *ret_url) TH_MUST;
+/* The same of "ws://..." and "wss://...", which name what is asked for by http:// and https:// (RFC 6455,
+ * 3): some WebSocket clients send them to a proxy as they are. */
+int th_url_parse_websocket(struct th_str text, struct th_url *ret_url) TH_MUST;
 /* "host[:port]" of CONNECT (port required) or of a Host field (port optional). Fills host, port,
  * port_named; port is 0 when the text has none. */
 int th_url_parse_authority(struct th_str text, bool port_required, struct th_url *ret_url) TH_MUST;
