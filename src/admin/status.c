@@ -5,6 +5,7 @@
 
 #include "admin_private.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/process.h"
 #include "tokenhop/oauth/plan.h"
 
 void th_admin_look(const struct th_admin *admin, struct th_admin_health *ret_health)
@@ -82,6 +83,19 @@ static json_t *cache_to_json(const struct th_admin *admin, const struct th_confi
         sum(admin, TH_METRIC_CACHE_MISSES));
 }
 
+/* As the kernel says, not as it was asked for. */
+static json_t *hardening_to_json(void)
+{
+    struct th_process_state state;
+
+    th_process_look(&state);
+    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b}", "uid", (json_int_t)state.uid,
+                     "gid", (json_int_t)state.gid, "capabilities", state.has_capabilities,
+                     "no_new_privileges", state.no_new_privileges, "dumpable", state.is_dumpable,
+                     "core_dumps", state.may_dump_core, "secrets_locked",
+                     state.secret_locked == state.secret_mapped, "seccomp", state.seccomp == 2);
+}
+
 static const char *state_name(const struct th_admin_health *health)
 {
     if (health->draining)
@@ -97,7 +111,7 @@ json_t *th_status_to_json(const struct th_admin_request *request)
     th_admin_look(admin, &health);
     return json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:s, s:I, s:{s:I, s:I, s:I}, "
-        "s:{s:I, s:I}, s:o}",
+        "s:{s:I, s:I}, s:o, s:o}",
         "version", TH_VERSION, "state", state_name(&health), "pid", (json_int_t)getpid(),
         "started_at", (json_int_t)(admin->started_wall_ms / 1000), "uptime_seconds",
         (json_int_t)((th_clock_monotonic_ms(admin->worker->clock) - admin->started_ms) / 1000),
@@ -108,7 +122,7 @@ json_t *th_status_to_json(const struct th_admin_request *request)
         sum(admin, TH_METRIC_CONNECTIONS_OPEN), "hops", sum(admin, TH_METRIC_HOPS_OPEN), "tunnels",
         sum(admin, TH_METRIC_TUNNELS_OPEN), "origin_connections", "open",
         sum(admin, TH_METRIC_ORIGIN_OPEN), "idle", sum(admin, TH_METRIC_ORIGIN_IDLE), "cache",
-        cache_to_json(admin, th_config_get(request->config)));
+        cache_to_json(admin, th_config_get(request->config)), "hardening", hardening_to_json());
 }
 
 int th_route_status(struct th_admin_request *request, struct th_admin_answer *answer)

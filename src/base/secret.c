@@ -161,8 +161,8 @@ int th_secret_read_file(const char *path, size_t max, bool trim, struct th_secre
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0) {
         int err = errno;
-        return th_errinfo_set(reterr, TH_E_IO, path, NULL, "%s cannot be opened: %s", path,
-                              strerror(err));
+        return th_errinfo_set(reterr, TH_E_IO, path, err == EACCES ? TH_SECRET_MEND_DENIED : NULL,
+                              "%s cannot be opened: %s", path, strerror(err));
     }
     int error = check_file(path, &st, max < MAX_LEN ? max : MAX_LEN - 1, reterr);
     if (error != 0)

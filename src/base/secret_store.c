@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -29,6 +30,11 @@ size_t th_secret_store_mapped(void)
     return 0;
 }
 
+size_t th_secret_store_locked(void)
+{
+    return 0;
+}
+
 #else
 
 /* A region is aligned to its size, so that a slot's address tells its region:
@@ -45,6 +51,7 @@ struct region {
     struct th_list link; /* on the class's list while a slot is to be had */
     struct slot *free;   /* slots that came back */
     size_t fresh;        /* offset of the first slot never used */
+    bool is_locked;
 };
 
 struct slot {
@@ -67,7 +74,7 @@ struct size_class {
 /* Process-wide: there is one memory. Zeroes are the initial state of a mutex here, and of a list
  * that is first used under it. */
 static struct size_class classes[N_CLASSES];
-static atomic_size_t n_mapped;
+static atomic_size_t n_mapped, n_locked;
 
 static struct size_class *class_of(size_t size, size_t *ret_slot_size)
 {
@@ -91,18 +98,26 @@ static void *map_pages(size_t size)
     return pages != MAP_FAILED ? pages : NULL;
 }
 
-static void keep_out_of_dumps(void *pages, size_t size)
+/* Returns whether it is kept out of swap as well. */
+static bool keep_out_of_dumps(void *pages, size_t size)
 {
     /* Best effort: the process is not dumpable anyway (th_process_harden). Not MADV_WIPEONFORK: a
      * child that frees what it inherited would find no headers. */
     (void)madvise(pages, size, MADV_DONTDUMP);
     atomic_fetch_add_explicit(&n_mapped, size, memory_order_relaxed);
+    /* As pages are touched, as most of a region may never be. */
+    bool is_locked = mlock2(pages, size, MLOCK_ONFAULT) == 0;
+    if (is_locked)
+        atomic_fetch_add_explicit(&n_locked, size, memory_order_relaxed);
+    return is_locked;
 }
 
-static void unmap_pages(void *pages, size_t size)
+static void unmap_pages(void *pages, size_t size, bool is_locked)
 {
     TH_REQUIRE(munmap(pages, size) == 0);
     atomic_fetch_sub_explicit(&n_mapped, size, memory_order_relaxed);
+    if (is_locked)
+        atomic_fetch_sub_explicit(&n_locked, size, memory_order_relaxed);
 }
 
 static struct region *region_new(struct size_class *class)
@@ -117,11 +132,12 @@ static struct region *region_new(struct size_class *class)
     if (before != 0)
         (void)munmap(pages, before);
     (void)munmap(pages + before + REGION_SIZE, REGION_SIZE - before);
-    keep_out_of_dumps(region, REGION_SIZE);
+    bool is_locked = keep_out_of_dumps(region, REGION_SIZE);
     *region = (struct region){
         .magic = REGION_MAGIC,
         .class = class,
         .fresh = (sizeof *region + 63) & ~(size_t)63,
+        .is_locked = is_locked,
     };
     th_list_push_back(&class->regions, &region->link);
     return region;
@@ -153,16 +169,27 @@ static size_t whole_pages(size_t size)
     return (size + page - 1) / page * page;
 }
 
+/* Stands before one that is a mapping of its own. */
+struct large {
+    _Alignas(16) bool is_locked;
+};
+
+static void *large_alloc(size_t size)
+{
+    size_t whole = whole_pages(sizeof(struct large) + size);
+    struct large *large = map_pages(whole);
+    if (large == NULL)
+        return NULL;
+    large->is_locked = keep_out_of_dumps(large, whole);
+    return large + 1;
+}
+
 void *th_secret_store_alloc(size_t size)
 {
     if (th_mem_must_fail())
         return NULL;
-    if (size > MAX_SLOT) {
-        void *pages = map_pages(whole_pages(size));
-        if (pages != NULL)
-            keep_out_of_dumps(pages, whole_pages(size));
-        return pages;
-    }
+    if (size > MAX_SLOT)
+        return large_alloc(size);
     size_t slot_size;
     struct size_class *class = class_of(size, &slot_size);
     void *ptr = NULL;
@@ -189,7 +216,8 @@ void th_secret_store_free(void *ptr, size_t size)
 {
     th_wipe(ptr, size);
     if (size > MAX_SLOT) {
-        unmap_pages(ptr, whole_pages(size));
+        struct large *large = (struct large *)ptr - 1;
+        unmap_pages(large, whole_pages(sizeof *large + size), large->is_locked);
         return;
     }
     struct region *region = (struct region *)((uintptr_t)ptr & ~(uintptr_t)(REGION_SIZE - 1));
@@ -209,7 +237,12 @@ void th_secret_store_free(void *ptr, size_t size)
         th_list_remove(&region->link);
     pthread_mutex_unlock(&class->lock);
     if (is_spare)
-        unmap_pages(region, REGION_SIZE);
+        unmap_pages(region, REGION_SIZE, region->is_locked);
+}
+
+size_t th_secret_store_locked(void)
+{
+    return atomic_load_explicit(&n_locked, memory_order_relaxed);
 }
 
 size_t th_secret_store_mapped(void)

@@ -1,4 +1,5 @@
-/* Where secrets live: memory of its own, kept out of core dumps, wiped when it comes back.
+/* Where secrets live: memory of its own, kept out of core dumps and of swap,
+ * wiped when it comes back.
  *
  * Sizes up to 16 KiB come from slots of a size class, so that 100,000 tokens cost a few bytes each
  * beyond their own; larger ones are mappings of their own. Any thread; one lock a class, under
@@ -16,5 +17,7 @@ void *th_secret_store_alloc(size_t size) TH_MUST;
 void th_secret_store_free(void *ptr, size_t size);
 /* Bytes that the store has mapped, for the tests of its overhead; 0 with -Darena_malloc=true. */
 size_t th_secret_store_mapped(void);
+/* How many of them the system never swaps (RLIMIT_MEMLOCK may be too low for all). */
+size_t th_secret_store_locked(void);
 
 #endif

@@ -11,7 +11,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "secret_store.h"
@@ -159,8 +161,8 @@ static void little_overhead(void **state)
     assert_true(th_secret_store_mapped() - before <= 2 * 256 * 1024); /* and then given back */
 }
 
-/* The flag "dd" of the mapping, in /proc/self/smaps. */
-static bool is_kept_out_of_dumps(const void *ptr)
+/* A flag of the mapping, in /proc/self/smaps: " dd", not in core dumps; " lo", never swapped. */
+static bool has_flag(const void *ptr, const char *flag)
 {
     FILE *file = fopen("/proc/self/smaps", "re");
     char line[512];
@@ -172,7 +174,7 @@ static bool is_kept_out_of_dumps(const void *ptr)
         if (*end == '-') /* from-to flags ... */
             in_mapping = (uintptr_t)ptr >= from && (uintptr_t)ptr < strtoul(end + 1, NULL, 16);
         else if (in_mapping && strncmp(line, "VmFlags:", 8) == 0)
-            found = strstr(line, " dd") != NULL;
+            found = strstr(line, flag) != NULL;
     }
     fclose(file);
     return found;
@@ -184,9 +186,59 @@ static void not_in_dumps(void **state)
     assert_int_equal(access("/proc/self/smaps", R_OK), 0);
     for (size_t i = 0; i < N_LENS; i++) {
         struct th_secret *secret = th_secret_new(pattern, lens[i]);
-        assert_true(is_kept_out_of_dumps(th_secret_expose(secret).ptr));
+        assert_true(has_flag(th_secret_expose(secret).ptr, " dd"));
         th_secret_unref(secret);
     }
+}
+
+/* As far as the system grants it; what it did not is counted so. */
+static void not_swapped(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    bool may = geteuid() == 0 || limit.rlim_cur >= (rlim_t)8 << 20;
+    for (size_t i = 0; i < N_LENS; i++) {
+        size_t mapped = th_secret_store_mapped(), locked = th_secret_store_locked();
+        struct th_secret *secret = th_secret_new(pattern, lens[i]);
+        bool is_locked = has_flag(th_secret_expose(secret).ptr, " lo");
+        if (may)
+            assert_true(is_locked);
+        assert_int_equal(th_secret_store_locked() - locked,
+                         is_locked ? th_secret_store_mapped() - mapped : 0);
+        th_secret_unref(secret);
+        if (lens[i] > 16384) {
+            assert_int_equal(th_secret_store_mapped(), mapped);
+            assert_int_equal(th_secret_store_locked(), locked);
+        }
+    }
+    if (may)
+        assert_int_equal(th_secret_store_locked(), th_secret_store_mapped());
+}
+
+/* Where it does not grant any: secrets are made all the same, and none is counted. */
+static void swapped_where_the_limit_is_low(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct rlimit none = {0, 0};
+        if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && setuid(65534) != 0))
+            _exit(1);
+        size_t locked = th_secret_store_locked(), mapped = th_secret_store_mapped();
+        struct th_secret *secret = th_secret_new(pattern, 100000);
+        _exit(secret == NULL                               ? 2
+              : th_secret_store_mapped() < mapped + 100000 ? 3
+              : th_secret_store_locked() != locked         ? 4
+              : th_secret_unref(secret) != NULL            ? 5
+              : th_secret_store_mapped() != mapped         ? 6
+                                                           : 0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 #endif
 
@@ -397,6 +449,8 @@ int main(void)
         cmocka_unit_test(wiped_when_freed),
         cmocka_unit_test(little_overhead),
         cmocka_unit_test(not_in_dumps),
+        cmocka_unit_test(not_swapped),
+        cmocka_unit_test(swapped_where_the_limit_is_low),
 #endif
         cmocka_unit_test(from_many_threads),
         cmocka_unit_test(memory_is_short),

@@ -120,6 +120,28 @@ static void line(FILE *out, const char *name, const char *value)
     fputc('\n', out);
 }
 
+static bool holds(const json_t *object, const char *name)
+{
+    return json_is_true(json_object_get(object, name));
+}
+
+static void show_hardening(FILE *out, const json_t *hardening)
+{
+    char room[512];
+
+    snprintf(room, sizeof room, "uid %lld, gid %lld, %s", (long long)number(hardening, "uid"),
+             (long long)number(hardening, "gid"),
+             holds(hardening, "capabilities") ? "with capabilities" : "no capabilities");
+    line(out, "runs as", room);
+    snprintf(room, sizeof room, "%s, %s, %s, secrets %s",
+             holds(hardening, "no_new_privileges") ? "no new privileges" : "MAY GAIN PRIVILEGES",
+             holds(hardening, "dumpable") ? "TRACEABLE" : "not traceable",
+             holds(hardening, "core_dumps") ? "CORE DUMPS" : "no core dumps",
+             holds(hardening, "secrets_locked") ? "never swapped" : "MAY BE SWAPPED");
+    line(out, "hardening", room);
+    line(out, "  calls", holds(hardening, "seccomp") ? "filtered" : "not filtered");
+}
+
 void th_ctl_show_status(FILE *out, const json_t *answer)
 {
     const json_t *workers = json_object_get(answer, "workers");
@@ -168,6 +190,7 @@ void th_ctl_show_status(FILE *out, const json_t *answer)
     snprintf(room, sizeof room, "%lld under way, %lld requests wait",
              (long long)number(cache, "exchanges"), (long long)number(cache, "waiting"));
     line(out, "  exchanges", room);
+    show_hardening(out, json_object_get(answer, "hardening"));
 }
 
 void th_ctl_show_connections(FILE *out, const json_t *answer)

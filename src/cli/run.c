@@ -12,12 +12,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "harden.h"
 #include "options.h"
 #include "service.h"
 #include "tokenhop/admin/admin.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
-#include "tokenhop/base/process.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/load.h"
 #include "watch.h"
@@ -94,6 +94,7 @@ static int check_places(const struct th_config *before, const struct th_config *
 struct house {
     struct th_service *service;
     struct th_watch *watch;
+    struct th_harden harden;
     const char *path; /* of the configuration file */
     int signal_fd;
     bool draining;
@@ -273,9 +274,9 @@ static int run_service(struct th_config *config, const char *path)
     struct house house = {.path = path, .signal_fd = open_signals(&info)};
     int status = TH_EXIT_FINE;
 
-    if (house.signal_fd < 0 || th_process_harden(&info) < 0 ||
+    if (house.signal_fd < 0 || th_harden_begin(&house.harden, config, &info) < 0 ||
         th_service_new(config, path, &house.service, &info) < 0 ||
-        th_service_start(house.service, &info) < 0) {
+        th_harden_finish(&house.harden, &info) < 0 || th_service_start(house.service, &info) < 0) {
         th_options_print_error("run", &info);
         status = TH_EXIT_USAGE;
     } else if (th_watch_new(&th_clock_system, path, &house.watch) < 0) {
@@ -283,6 +284,7 @@ static int run_service(struct th_config *config, const char *path)
         status = TH_EXIT_USAGE;
     } else {
         th_watch_follow(house.watch, config);
+        th_harden_tell(&house.harden, config, path, th_service_log(house.service));
         say_ready(house.service, th_config_get(config));
         serve(&house);
         TH_LOG(th_service_log(house.service), TH_LEVEL_INFO, "service.ended", "tokenhop has ended");

@@ -87,9 +87,12 @@ void th_build_rest(struct th_loader *loader)
     view->revoke_on_removal = raw->revoke_on_removal;
     view->limits = raw->limits;
     view->files = raw->files;
+    view->process = raw->process;
     view->log = raw->log;
     if (!th_str_equal(raw->log.access_file, TH_STR("-")))
         view->log.access_file = th_loader_file(loader, raw->log.access_file);
+    if (!th_str_equal(raw->log.audit_file, TH_STR("-")))
+        view->log.audit_file = th_loader_file(loader, raw->log.audit_file);
     view->workers = raw->workers != 0 ? raw->workers : count_cores();
     if (raw->cache.margin_ms >= raw->cache.max_lifetime_ms) {
         uint32_t place = th_loader_member(loader, 0, "cache");

@@ -137,8 +137,9 @@ static int load_file(const char *path, enum leaving leaving, struct th_config **
     int r = read_file(path, &buf);
     if (r < 0) {
         char what[200];
-        snprintf(what, sizeof(what), "the file cannot be read: %s", strerror(errno));
-        report_file(mistakes, what, NULL);
+        int err = errno;
+        snprintf(what, sizeof(what), "the file cannot be read: %s", strerror(err));
+        report_file(mistakes, what, err == EACCES ? TH_SECRET_MEND_DENIED : NULL);
         r = TH_E_CONFIG;
     } else if (buf.failed) {
         bool large = buf.len > TH_SOURCE_MAX_LEN - READ_SIZE;

@@ -258,6 +258,7 @@ struct th_raw_root {
     struct th_config_limits limits;
     uint64_t workers;
     struct th_config_files files;
+    struct th_config_process process;
     struct th_config_log log;
     struct th_raw_interception interception;
     struct th_raw_admin admin;

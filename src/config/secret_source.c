@@ -22,7 +22,9 @@ static struct th_secret *read_file(struct th_loader *l, struct th_str name, bool
     *ret_path = path;
     if (access(path.ptr, F_OK) != 0) {
         int err = errno;
-        th_loader_report(l, place, "names are relative to the configuration file's folder",
+        th_loader_report(l, place,
+                         err == EACCES ? TH_SECRET_MEND_DENIED
+                                       : "names are relative to the configuration file's folder",
                          "the file cannot be found: %s", strerror(err));
         return NULL;
     }

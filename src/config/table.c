@@ -400,49 +400,6 @@ static const struct th_config_key timeout_keys[] = {
 static const struct th_section timeouts_section = {
     SECTION("timeouts", struct th_config_timeouts, timeout_keys)};
 
-static const struct th_config_key limit_keys[] = {
-    {.name = "connections",
-     COUNT(struct th_config_limits, connections),
-     .default_text = "20000",
-     .min = 1,
-     .max = 1000000,
-     .doc = "Client connections at a time, over all listeners. Beyond it: 503."},
-    {.name = "tunnels",
-     COUNT(struct th_config_limits, tunnels),
-     .default_text = "10000",
-     .min = 1,
-     .max = 1000000,
-     .doc = "CONNECT tunnels at a time, of all kinds; each is a client connection too. Beyond it: "
-            "503."},
-    {.name = "head",
-     SIZE(struct th_config_limits, head),
-     .default_text = "64KiB",
-     .min = KIB,
-     .max = MIB,
-     .doc = "The head of a request or response. Beyond it: 431, of a response 502."},
-    {.name = "fields",
-     COUNT(struct th_config_limits, fields),
-     .default_text = "100",
-     .min = 10,
-     .max = 1000,
-     .doc = "Header fields of a request or response."},
-    {.name = "replay_body",
-     SIZE(struct th_config_limits, replay_body),
-     .default_text = "64KiB",
-     .max = 16 * MIB,
-     .doc = "A request's body up to this size is held until the response begins, so that it can "
-            "be sent once more with a new credential when the destination answers 401."},
-    {.name = "waiting_exchanges",
-     COUNT(struct th_config_limits, waiting_exchanges),
-     .default_text = "1000",
-     .min = 1,
-     .max = 1000000,
-     .needs_restart = true,
-     .doc = "Exchanges that may be under way or wait at a time. Beyond it: 503."},
-};
-static const struct th_section limits_section = {
-    SECTION("limits", struct th_config_limits, limit_keys)};
-
 static const struct th_config_key files_keys[] = {
     {.name = "watch",
      DURATION(struct th_config_files, watch_ms),
@@ -588,7 +545,7 @@ static const struct th_config_key root_keys[] = {
      OBJECT(struct th_raw_root, timeouts, timeouts_section),
      .doc = "How long tokenhop waits."},
     {.name = "limits",
-     OBJECT(struct th_raw_root, limits, limits_section),
+     OBJECT(struct th_raw_root, limits, th_section_limits),
      .doc = "How much of everything."},
     {.name = "files",
      OBJECT(struct th_raw_root, files, files_section),
@@ -599,6 +556,9 @@ static const struct th_config_key root_keys[] = {
      .max = 1024,
      .needs_restart = true,
      .doc = "Threads that carry requests; 0 is one for each core that tokenhop may use."},
+    {.name = "process",
+     OBJECT(struct th_raw_root, process, th_section_process),
+     .doc = "Whom tokenhop runs as when root starts it. Without it, as whoever started it."},
     {.name = "log", OBJECT(struct th_raw_root, log, log_section), .doc = "What is written where."},
     {.name = "callers",
      .shape = TH_KEY_LIST,

@@ -46,6 +46,10 @@ extern const struct th_section th_section_listener;
 extern const struct th_section th_section_connection;
 /* table_gate.c */
 extern const struct th_section th_section_caller;
+/* table_limits.c */
+extern const struct th_section th_section_limits;
+/* table_process.c */
+extern const struct th_section th_section_process;
 /* table_telemetry.c */
 extern const struct th_section th_section_telemetry;
 

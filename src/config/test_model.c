@@ -78,7 +78,9 @@ static const char whole[] =
     "\"limits\": {\"connections\": 1, \"head\": \"2KiB\", \"fields\": 30, \"replay_body\": \"4B\",\n"
     "  \"waiting_exchanges\": 5},\n"
     "\"workers\": 3,\n"
-    "\"log\": {\"level\": \"debug\", \"access_file\": \"access.jsonl\"}\n"
+    "\"log\": {\"level\": \"debug\", \"access_file\": \"access.jsonl\",\n"
+    " \"audit_file\": \"audit.jsonl\"},\n"
+    "\"process\": {\"user\": \"tokenhop\", \"group\": \"4711\"}\n"
     "}\n";
 
 static char *folder;
@@ -378,6 +380,9 @@ static void test_rest(void **state)
     assert_int_equal(v->workers, 3);
     assert_int_equal(v->log.level, TH_CONFIG_LOG_DEBUG);
     assert_file(v->log.access_file, "access.jsonl");
+    assert_file(v->log.audit_file, "audit.jsonl");
+    assert_str(v->process.user, "tokenhop");
+    assert_str(v->process.group, "4711");
     th_config_unref(config);
 }
 

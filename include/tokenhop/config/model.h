@@ -425,6 +425,12 @@ struct th_config_files {
     int64_t watch_ms; /* how often they are looked at; 0: never */
 };
 
+/* Whom root makes the process; needed at start only. */
+struct th_config_process {
+    struct th_str user; /* empty: it stays who it is */
+    struct th_str group;
+};
+
 struct th_config_log {
     enum th_config_log_level level;
     struct th_str access_file; /* empty: none; "-": standard output */
@@ -487,6 +493,7 @@ struct th_config_view {
     struct th_config_limits limits;
     struct th_config_files files;
     const struct th_config_file *read_files; /* keys, secrets, certificates: each, in no order */
+    struct th_config_process process;
     struct th_config_log log;
     struct th_config_admin admin;
     struct th_config_interception interception;
