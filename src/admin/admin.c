@@ -133,7 +133,7 @@ void th_admin_stop(struct th_admin *admin)
         }
     }
     admin->listener = th_listener_free(admin->listener);
-    th_socket_remove(admin);
+    th_unix_remove(&admin->socket);
     if (admin->worker != NULL) {
         th_peer_close_all(admin);
         th_timer_stop(&admin->worker->wheel, &admin->beat);
@@ -150,7 +150,6 @@ struct th_admin *th_admin_free(struct th_admin *admin)
     th_config_unref(admin->loaded.config);
     pthread_mutex_destroy(&admin->lock);
     th_free(admin->beats);
-    th_free(admin->socket_path);
     th_free(admin->config_path);
     th_free(admin);
     return NULL;

@@ -18,6 +18,7 @@
 #include "tokenhop/http/message.h"
 #include "tokenhop/net/listener.h"
 #include "tokenhop/net/stream.h"
+#include "tokenhop/net/unix_socket.h"
 #include "tokenhop/oauth/breaker.h"
 #include "tokenhop/observe/log.h"
 
@@ -56,10 +57,7 @@ struct th_admin {
     pthread_t thread;
     bool started;
     struct sockaddr_storage address; /* it is bound to; of a TCP port */
-    char *socket_path;               /* NULL: TCP */
-    uint64_t socket_dev,
-        socket_ino;               /* of what was bound there; and since when, as another may get */
-    struct timespec socket_since; /* the same number */
+    struct th_unix_place socket;     /* path empty: TCP */
     bool for_group;
     char *config_path;
     int64_t started_wall_ms, started_ms;
@@ -149,13 +147,11 @@ void th_peer_close_all(struct th_admin *admin);
 void th_peer_answer(struct th_admin *admin, uint64_t asker, struct th_admin_answer *answer);
 
 /* socket.c */
-/* Bound and listening, non-blocking. Fills the admin's socket_*. */
+/* Bound and listening, non-blocking. Fills the admin's `socket`. */
 int th_socket_listen(struct th_admin *admin, const struct th_config_admin *config, int *ret_fd,
                      struct th_errinfo *reterr) TH_MUST;
 /* Whether who is at the other end of a unix socket may speak: root, our own user, and where that is
  * configured our group. */
 bool th_socket_may_speak(int fd, bool for_group, long *ret_uid);
-/* Removes the socket, if it is still the one that was bound. */
-void th_socket_remove(const struct th_admin *admin);
 
 #endif

@@ -366,7 +366,7 @@ static void say_full(int fd)
 static bool is_foreign(const struct th_admin *admin, int fd)
 {
     long uid;
-    if (admin->socket_path == NULL || th_socket_may_speak(fd, admin->for_group, &uid))
+    if (admin->socket.path[0] == '\0' || th_socket_may_speak(fd, admin->for_group, &uid))
         return false;
     TH_LOG(admin->log, TH_LEVEL_WARN, "admin.peer_refused",
            "A user that may not use the admin socket was turned away", TH_LOG_INT("uid", uid));

@@ -152,19 +152,17 @@ static void a_socket_is_its_users_alone(void **state)
     mode_t before = umask(0);
     int fd = listen_at(&admin, "a.sock", false);
     assert_true(fd >= 0);
-    assert_int_equal(mode_of(admin.socket_path), 0600);
+    assert_int_equal(mode_of(admin.socket.path), 0600);
     umask(077);
     int second = listen_at(&other, "b.sock", true);
     assert_true(second >= 0);
-    assert_int_equal(mode_of(other.socket_path), 0660);
+    assert_int_equal(mode_of(other.socket.path), 0660);
     umask(before);
-    th_socket_remove(&admin);
-    assert_int_not_equal(access(admin.socket_path, F_OK), 0);
-    th_socket_remove(&other);
+    th_unix_remove(&admin.socket);
+    assert_int_not_equal(access(admin.socket.path, F_OK), 0);
+    th_unix_remove(&other.socket);
     close(fd);
     close(second);
-    th_free(admin.socket_path);
-    th_free(other.socket_path);
 }
 
 static void a_stale_one_is_replaced_and_a_live_one_is_not(void **state)
@@ -173,20 +171,17 @@ static void a_stale_one_is_replaced_and_a_live_one_is_not(void **state)
     int fd = listen_at(&first, "c.sock", false);
     assert_true(fd >= 0);
     assert_int_equal(listen_at(&second, "c.sock", false), TH_E_IO);
-    th_free(second.socket_path);
 
     close(fd);     /* as after a kill: the path stays */
     usleep(20000); /* the file system's clock is coarse */
     int again = listen_at(&second, "c.sock", false);
     assert_true(again >= 0);
     /* The first one ends late, and must not take what is another's. */
-    th_socket_remove(&first);
-    assert_int_equal(access(second.socket_path, F_OK), 0);
-    th_socket_remove(&second);
-    assert_int_not_equal(access(second.socket_path, F_OK), 0);
+    th_unix_remove(&first.socket);
+    assert_int_equal(access(second.socket.path, F_OK), 0);
+    th_unix_remove(&second.socket);
+    assert_int_not_equal(access(second.socket.path, F_OK), 0);
     close(again);
-    th_free(first.socket_path);
-    th_free(second.socket_path);
 }
 
 static void what_is_no_socket_stays(void **state)
@@ -199,12 +194,10 @@ static void what_is_no_socket_stays(void **state)
     fclose(file);
     assert_int_equal(listen_at(&admin, "file", false), TH_E_IO);
     assert_int_equal(access(path, F_OK), 0);
-    th_socket_remove(&admin);
+    th_unix_remove(&admin.socket);
     assert_int_equal(access(path, F_OK), 0);
-    th_free(admin.socket_path);
     unlink(path);
     assert_int_equal(listen_at(&admin, "no/such/folder", false), TH_E_IO);
-    th_free(admin.socket_path);
 }
 
 static void our_own_user_may_speak(void **state)
