@@ -500,8 +500,9 @@ static int show_callers(const struct question *q)
         const struct th_config_caller *caller = &q->view->callers[i];
         if (!is_asked_for(q, caller->name))
             continue;
-        printf("\ncaller \"%.*s\", as agent \"%.*s\"\n", TH_STR_ARGS(caller->name),
-               TH_STR_ARGS(caller->agent->name));
+        printf("\ncaller \"%.*s\"", TH_STR_ARGS(caller->name));
+        th_show_proof(caller);
+        printf(", as agent \"%.*s\"\n", TH_STR_ARGS(caller->agent->name));
         int one = show_as(q, caller->agent);
         status = one > status ? one : status;
     }

@@ -231,6 +231,19 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     return error;
 }
 
+/* Once all desks are there. */
+static int listen_together(struct th_service *service, struct th_errinfo *reterr)
+{
+    TH_CLEANUP(th_freep)
+    struct th_proxy_desk **desks = th_calloc(service->n_places, sizeof(struct th_proxy_desk *));
+
+    if (desks == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; i < service->n_places; i++)
+        desks[i] = service->places[i].desk;
+    return th_proxy_listen(service->proxy, desks, service->n_places, reterr);
+}
+
 static int make_admin(struct th_service *service, const char *config_path,
                       struct th_errinfo *reterr)
 {
@@ -280,6 +293,8 @@ int th_service_new(struct th_config *config, const char *config_path,
         service->n_places = i + 1;
         error = make_place(service, i, reterr);
     }
+    if (error == 0)
+        error = listen_together(service, reterr);
     if (error == 0 && view->admin.address_text.len > 0)
         error = make_admin(service, config_path, reterr);
     if (error < 0) {
@@ -415,8 +430,9 @@ static void on_drained(struct th_proxy_desk *desk, void *arg)
 
 static void on_drain(struct th_worker *worker, const struct th_message *message)
 {
-    th_proxy_desk_drain(worker->proxy, worker->now_ms + message->number, on_drained,
-                        message->payload);
+    if (worker->proxy != NULL) /* else it has ended already */
+        th_proxy_desk_drain(worker->proxy, worker->now_ms + message->number, on_drained,
+                            message->payload);
 }
 
 void th_service_drain(struct th_service *service)

@@ -75,3 +75,19 @@ void th_show_chain(FILE *out, int indent, const json_t *claims, const struct th_
         indent += 3;
     }
 }
+
+void th_show_proof(const struct th_config_caller *caller)
+{
+    switch (caller->proof) {
+    case TH_CALLER_BASIC:
+        fputs(", by user and password", stdout);
+        return;
+    case TH_CALLER_BEARER:
+        fputs(", by a token", stdout);
+        return;
+    case TH_CALLER_UNIX:
+        printf(", %s %u of a unix socket", caller->is_group ? "gid" : "uid",
+               (unsigned)caller->unix_id);
+        return;
+    }
+}

@@ -21,4 +21,7 @@ void th_show_expiry(FILE *out, int indent, const json_t *claims, int64_t wall_ms
 void th_show_chain(FILE *out, int indent, const json_t *claims,
                    const struct th_config_view *config);
 
+/* ", by ...": how it is told that a request is of this caller. */
+void th_show_proof(const struct th_config_caller *caller);
+
 #endif

@@ -34,26 +34,37 @@ static void build_token(struct th_loader *l, uint32_t place, struct th_config_ad
                          "the token has a character that no bearer token has");
 }
 
-static void build_socket(struct th_loader *l, struct th_str name, uint32_t place,
-                         struct th_config_admin *admin)
+bool th_build_socket(struct th_loader *l, struct th_str text, uint32_t place,
+                     struct sockaddr_storage *ret_address, socklen_t *ret_len,
+                     struct th_str *ret_path)
 {
-    struct sockaddr_un *un = (struct sockaddr_un *)&admin->address;
+    struct sockaddr_un *un = (struct sockaddr_un *)ret_address;
+    const struct th_str prefix = TH_STR("unix:");
+    if (!th_str_starts_with(text, prefix))
+        return false;
+    struct th_str name = {text.ptr + prefix.len, text.len - prefix.len};
     struct th_str path = th_loader_file(l, name);
+    struct th_errinfo info = {0};
+    if (th_text_check_file(name, &info) < 0) {
+        th_loader_report_info(l, place, &info);
+        return true;
+    }
     if (name.len == 0)
-        th_loader_report(l, place, "write \"unix:/run/tokenhop/admin.sock\"",
+        th_loader_report(l, place, "write \"unix:/run/tokenhop/NAME.sock\"",
                          "the path of the unix socket is missing");
     if (path.ptr == NULL || name.len == 0)
-        return;
+        return true;
     if (path.len >= sizeof(un->sun_path)) {
         th_loader_report(l, place, "choose a shorter one",
                          "the path of a unix socket has %zu bytes at most, with the folder",
                          sizeof(un->sun_path) - 1);
-        return;
+        return true;
     }
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path.ptr, path.len);
-    admin->address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.len + 1);
-    admin->path = path;
+    *ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.len + 1);
+    *ret_path = path;
+    return true;
 }
 
 static void build_tcp(struct th_loader *l, uint32_t place, struct th_config_admin *admin)
@@ -77,18 +88,14 @@ void th_build_admin(struct th_loader *loader)
 {
     const struct th_raw_admin *raw = &loader->raw.admin;
     struct th_config_admin *admin = &loader->config->view.admin;
-    const struct th_str unix_prefix = TH_STR("unix:");
     struct th_str text = raw->address;
     if (text.ptr == NULL) /* not there, or refused already */
         return;
     uint32_t place = th_loader_member(loader, 0, "admin");
     admin->address_text = text;
     admin->for_group = raw->mode != 0;
-    if (th_str_starts_with(text, unix_prefix))
-        build_socket(loader,
-                     (struct th_str){text.ptr + unix_prefix.len, text.len - unix_prefix.len},
-                     th_loader_member(loader, place, "address"), admin);
-    else
+    if (!th_build_socket(loader, text, th_loader_member(loader, place, "address"), &admin->address,
+                         &admin->address_len, &admin->path))
         build_tcp(loader, place, admin);
     build_token(loader, place, admin);
 }

@@ -24,9 +24,36 @@ static void digest(struct th_loader *l, struct th_str user, struct th_str proof,
     th_buf_fini(&text);
 }
 
+static void build_peer(struct th_loader *l, const struct th_raw_caller *raw, uint32_t place,
+                       struct th_config_caller *caller)
+{
+    const struct th_raw_unix *peer = &raw->peer;
+    uint32_t user_at = th_loader_member(l, place, "user");
+    uint32_t group_at = th_loader_member(l, place, "group");
+    caller->is_group = group_at != place || th_loader_member(l, place, "gid") != place;
+    if (user_at != place)
+        (void)th_build_find_user(l, peer->user, user_at, &caller->unix_id);
+    else if (group_at != place)
+        (void)th_build_find_group(l, peer->group, group_at, &caller->unix_id);
+    else
+        caller->unix_id = (uint32_t)(caller->is_group ? peer->gid : peer->uid);
+}
+
+static enum th_caller_proof proof_of(const struct th_loader *l, const struct th_raw_caller *raw)
+{
+    uint32_t place = raw->head.place;
+    if (th_loader_member(l, place, "unix") != place)
+        return TH_CALLER_UNIX;
+    return th_loader_member(l, place, "basic") != place ? TH_CALLER_BASIC : TH_CALLER_BEARER;
+}
+
 static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
                         struct th_config_caller *caller)
 {
+    if (caller->proof == TH_CALLER_UNIX) {
+        build_peer(l, raw, th_loader_member(l, raw->head.place, "unix"), caller);
+        return;
+    }
     const char *key = caller->proof == TH_CALLER_BASIC ? "basic" : "bearer";
     uint32_t place = th_loader_member(l, raw->head.place, key), at = place;
     struct th_secret *proof = caller->proof == TH_CALLER_BASIC
@@ -74,6 +101,12 @@ static void check_unique(struct th_loader *l, const struct th_config_caller *cal
         if (callers[i].name.ptr != NULL && th_str_equal(callers[i].name, callers[j].name))
             th_loader_report(l, th_loader_member(l, place, "name"), "give it another name",
                              "two callers have the name \"%.*s\"", TH_STR_ARGS(callers[i].name));
+        if (callers[i].proof == TH_CALLER_UNIX && callers[j].proof == TH_CALLER_UNIX &&
+            callers[i].is_group == callers[j].is_group && callers[i].unix_id == callers[j].unix_id)
+            th_loader_report(l, place, "name another user or group, or join them",
+                             "the callers \"%.*s\" and \"%.*s\" are the same %s",
+                             TH_STR_ARGS(callers[j].name), TH_STR_ARGS(callers[i].name),
+                             callers[i].is_group ? "group" : "user");
         bool is_same = callers[i].proof == callers[j].proof &&
                        memcmp(callers[i].digest, none, sizeof none) != 0 &&
                        memcmp(callers[i].digest, callers[j].digest, sizeof none) == 0;
@@ -95,7 +128,7 @@ void th_build_callers(struct th_loader *loader)
         struct th_config_caller *caller = &callers[i];
         caller->name = raw->head.name;
         caller->user = raw->basic.user;
-        caller->proof = raw->basic.user.ptr != NULL ? TH_CALLER_BASIC : TH_CALLER_BEARER;
+        caller->proof = proof_of(loader, raw);
         caller->agent = th_build_find_agent(loader, raw->agent,
                                             th_loader_member(loader, raw->head.place, "agent"));
         check_user(loader, raw, caller);

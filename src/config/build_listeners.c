@@ -8,6 +8,51 @@ static bool same_address(const struct th_config_listener *a, const struct th_con
            memcmp(&a->address, &b->address, a->address_len) == 0;
 }
 
+/* Who may connect to a unix socket; other addresses have neither mode nor group. */
+static void build_socket(struct th_loader *l, const struct th_raw_listener *raw,
+                         struct th_config_listener *listener)
+{
+    uint32_t place = raw->head.place;
+    uint32_t mode_at = th_loader_member(l, place, "socket_mode");
+    uint32_t group_at = th_loader_member(l, place, "socket_group");
+    struct th_errinfo info = {0};
+    uint64_t number;
+    listener->socket_group = (gid_t)-1;
+    if (listener->address.ss_family != AF_UNIX) {
+        if (mode_at != place)
+            th_loader_report_key(l, mode_at, "leave it out", "only a unix socket has a mode");
+        if (group_at != place)
+            th_loader_report_key(l, group_at, "leave it out", "only a unix socket has a group");
+        return;
+    }
+    if (raw->socket_mode.ptr != NULL &&
+        th_text_to_mode(raw->socket_mode, &listener->socket_mode, &info) == 0 &&
+        (listener->socket_mode & 0222) == 0)
+        th_loader_report(l, mode_at, "write \"0660\"", "nobody may connect to such a socket");
+    if (raw->socket_group.ptr == NULL)
+        return;
+    if (th_str_to_u64(raw->socket_group, UINT32_MAX - 1, &number) == 0)
+        listener->socket_group = (gid_t)number;
+    else
+        (void)th_build_find_group(l, raw->socket_group, group_at, &listener->socket_group);
+}
+
+static void build_address(struct th_loader *l, const struct th_raw_listener *raw,
+                          struct th_config_listener *listener)
+{
+    uint32_t place = th_loader_member(l, raw->head.place, "address");
+    struct th_errinfo info = {0};
+    listener->address_text = raw->address;
+    if (raw->address.ptr == NULL) /* refused already */
+        return;
+    if (!th_build_socket(l, raw->address, place, &listener->address, &listener->address_len,
+                         &listener->path) &&
+        th_text_to_address(raw->address, &listener->address, &listener->address_len, &info) < 0)
+        th_loader_report_info(l, place, &info);
+    else
+        build_socket(l, raw, listener);
+}
+
 static void check_listener(struct th_loader *l, const struct th_config_listener *listeners,
                            size_t i, uint32_t place)
 {
@@ -17,10 +62,14 @@ static void check_listener(struct th_loader *l, const struct th_config_listener 
                              "two listeners have the name \"%.*s\"",
                              TH_STR_ARGS(listeners[i].name));
         if (same_address(&listeners[i], &listeners[j]))
-            th_loader_report(l, th_loader_member(l, place, "address"), "choose another port",
+            th_loader_report(l, th_loader_member(l, place, "address"), "choose another address",
                              "the listeners \"%.*s\" and \"%.*s\" have the same address",
                              TH_STR_ARGS(listeners[j].name), TH_STR_ARGS(listeners[i].name));
     }
+    const struct th_config_admin *admin = &l->config->view.admin;
+    if (listeners[i].path.len > 0 && th_str_equal(listeners[i].path, admin->path))
+        th_loader_report(l, th_loader_member(l, place, "address"), "choose another address",
+                         "the admin listener has the same address");
 }
 
 void th_build_listeners(struct th_loader *loader)
@@ -29,10 +78,9 @@ void th_build_listeners(struct th_loader *loader)
     size_t n = loader->raw.listeners.n;
     struct th_config_listener *listeners = th_loader_alloc(loader, n, sizeof(*listeners));
     for (size_t i = 0; listeners != NULL && i < n; i++, raw++) {
-        struct th_errinfo info = {0};
         uint32_t place = raw->head.place;
         listeners[i].name = raw->head.name;
-        listeners[i].address_text = raw->address;
+        build_address(loader, raw, &listeners[i]);
         listeners[i].mode = (enum th_listener_mode)raw->mode;
         listeners[i].is_https = raw->scheme != 0;
         listeners[i].original = (enum th_original)raw->original;
@@ -44,9 +92,6 @@ void th_build_listeners(struct th_loader *loader)
                              "name the agent that its callers act as, or add callers",
                              "the listener has no \"agent\", and there are no callers that could "
                              "prove who they are");
-        if (raw->address.ptr != NULL && th_text_to_address(raw->address, &listeners[i].address,
-                                                           &listeners[i].address_len, &info) < 0)
-            th_loader_report_info(loader, th_loader_member(loader, place, "address"), &info);
         check_listener(loader, listeners, i, place);
     }
     loader->config->view.listeners = listeners;

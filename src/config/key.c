@@ -39,6 +39,8 @@ static const struct th_text_kind text_kinds[] = {
                         "^[0-9A-Fa-f.:\\[\\]]+(/[0-9]{1,3})?$", NULL},
     [TH_KEY_PERCENT] = {"a percentage from 1% to 100%", "percentages", TH_PERCENT_PATTERN,
                         th_text_check_percent},
+    [TH_KEY_MODE] = {"a mode in octal digits", "modes in octal digits", TH_MODE_PATTERN,
+                     th_text_check_mode},
     [TH_KEY_PORTS] = {"a port or a range of ports", "ports and ranges of ports", TH_PORTS_PATTERN,
                       th_text_check_ports},
 };
@@ -69,6 +71,7 @@ enum th_config_key_form th_config_key_form(enum th_config_key_type type)
     case TH_KEY_ENDPOINT:
     case TH_KEY_NETWORK:
     case TH_KEY_PERCENT:
+    case TH_KEY_MODE:
     case TH_KEY_PORTS:
         return TH_FORM_TEXT;
     case TH_KEY_DURATION:

@@ -36,6 +36,7 @@ enum th_config_key_type {
     TH_KEY_ENDPOINT, /* an address, or "unix:" and a path */
     TH_KEY_NETWORK,
     TH_KEY_PERCENT,
+    TH_KEY_MODE,     /* of a file, in octal digits */
     TH_KEY_PORTS,    /* a port or a range of them; a number will do */
     TH_KEY_DURATION, /* int64_t, milliseconds */
     TH_KEY_SIZE,     /* uint64_t, bytes */
@@ -94,7 +95,7 @@ struct th_config_key {
 
 /* What one value of a key (of type TH_KEY_ENUM) means to the other keys of its section. */
 #define TH_SECTION_RULE_MAX 24
-#define TH_EXACTLY_ONE_MAX 3
+#define TH_EXACTLY_ONE_MAX 6
 struct th_section_rule {
     const char *key;
     const char *value;

@@ -84,6 +84,17 @@ const struct th_config_authorization_server *th_build_find_server(struct th_load
 const struct th_config_agent *th_build_find_agent(struct th_loader *loader, struct th_str name,
                                                   uint32_t place);
 
+/* build_admin.c: whether the text is "unix:" and a path, which is looked at and filled in. */
+bool th_build_socket(struct th_loader *loader, struct th_str text, uint32_t place,
+                     struct sockaddr_storage *ret_address, socklen_t *ret_len,
+                     struct th_str *ret_path);
+
+/* system_name.c: the number of a user or group of this system, which is reported when there is none. */
+bool th_build_find_user(struct th_loader *loader, struct th_str name, uint32_t place,
+                        uint32_t *ret_uid);
+bool th_build_find_group(struct th_loader *loader, struct th_str name, uint32_t place,
+                         uint32_t *ret_gid);
+
 /* The path of the `ca_file` of the object at `place`, whose certificates are looked at; none:
  * empty. *ret_mark (may be NULL): what it looked like. */
 struct th_str th_build_ca_file(struct th_loader *loader, struct th_str name, uint32_t place,

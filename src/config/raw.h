@@ -33,6 +33,8 @@ struct th_raw_head {
 struct th_raw_listener {
     struct th_raw_head head;
     struct th_str address;
+    struct th_str socket_mode;
+    struct th_str socket_group;
     unsigned mode;
     unsigned scheme; /* 1: https */
     unsigned original;
@@ -74,11 +76,18 @@ struct th_raw_bearer {
     struct th_raw_key token;
 };
 
+struct th_raw_unix {
+    uint64_t uid, gid; /* whether they are there is asked of the file */
+    struct th_str user;
+    struct th_str group;
+};
+
 struct th_raw_caller {
     struct th_raw_head head;
     struct th_str agent;
     struct th_raw_basic basic;
     struct th_raw_bearer bearer;
+    struct th_raw_unix peer;
 };
 
 struct th_raw_next {

@@ -32,6 +32,29 @@ static const struct th_config_key bearer_keys[] = {
 static const struct th_section bearer_section = {
     SECTION("bearer", struct th_raw_bearer, bearer_keys), .exactly_one = {"token_file", "token"}};
 
+static const struct th_config_key unix_keys[] = {
+    {.name = "uid",
+     COUNT(struct th_raw_unix, uid),
+     .max = UINT32_MAX - 1,
+     .doc = "The number of its user."},
+    {.name = "user",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_unix, user),
+     .max = 64,
+     .doc = "The name of its user; looked up when the configuration is loaded."},
+    {.name = "gid",
+     COUNT(struct th_raw_unix, gid),
+     .max = UINT32_MAX - 1,
+     .doc = "The number of a group that it is of, supplementary ones too."},
+    {.name = "group",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_unix, group),
+     .max = 64,
+     .doc = "The name of such a group; looked up when the configuration is loaded."},
+};
+static const struct th_section unix_section = {SECTION("unix", struct th_raw_unix, unix_keys),
+                                               .exactly_one = {"uid", "user", "gid", "group"}};
+
 static const struct th_config_key caller_keys[] = {
     {.name = "name",
      .type = TH_KEY_NAME,
@@ -50,6 +73,12 @@ static const struct th_config_key caller_keys[] = {
     {.name = "bearer",
      OBJECT(struct th_raw_caller, bearer, bearer_section),
      .doc = "Proved by a token in Proxy-Authorization (RFC 6750)."},
+    {.name = "unix",
+     OBJECT(struct th_raw_caller, peer, unix_section),
+     .doc = "Known by the process at the other end of a unix socket, as the kernel tells it. A "
+            "request that bears Proxy-Authorization is told by that instead. A user goes before "
+            "a group, and of several groups the one whose caller stands first."},
 };
 const struct th_section th_section_caller = {SECTION("caller", struct th_raw_caller, caller_keys),
-                                             .has_head = true, .exactly_one = {"basic", "bearer"}};
+                                             .has_head = true,
+                                             .exactly_one = {"basic", "bearer", "unix"}};

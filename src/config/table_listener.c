@@ -22,14 +22,27 @@ static const struct th_config_key listener_keys[] = {
      .needs_restart = true,
      .doc = "What logs and metrics call this listener."},
     {.name = "address",
-     .type = TH_KEY_ADDRESS,
+     .type = TH_KEY_ENDPOINT,
      TEXT(struct th_raw_listener, address),
      .required = true,
      .needs_restart = true,
      .doc = "Where tokenhop listens: an address in digits and a port, \"127.0.0.1:8080\" or "
-            "\"[::1]:8080\". Whoever can reach it acts as the listener's agent, so anything but "
-            "loopback needs a network that only the agent can use, or callers that prove who "
-            "they are."},
+            "\"[::1]:8080\", or a unix socket, \"unix:/run/tokenhop/agents.sock\". Whoever can "
+            "reach it acts as the listener's agent, so anything but loopback needs a network that "
+            "only the agent can use, or callers that prove who they are."},
+    {.name = "socket_mode",
+     .type = TH_KEY_MODE,
+     TEXT(struct th_raw_listener, socket_mode),
+     .default_text = "0600",
+     .needs_restart = true,
+     .doc = "Of a unix socket: who may connect, as the mode of a file. Who may write to it may."},
+    {.name = "socket_group",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_listener, socket_group),
+     .max = 64,
+     .needs_restart = true,
+     .doc = "Of a unix socket: the group that it belongs to, by name or number. tokenhop must be "
+            "a member of it, or run as root."},
     {.name = "mode",
      ENUM(struct th_raw_listener, mode, listener_modes),
      .default_text = "forward",

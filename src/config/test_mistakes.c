@@ -104,7 +104,7 @@ static const struct mistake_case cases[] = {
     {LISTENER, "@{\"name\": \"in\", \"address\": \"127.0.0.1:8080\"}", "$.listeners[0]",
      "has no \"agent\", and there are no callers", "add callers"},
     {UNMATCHED, "\"callers\": [@{\"name\": \"a\", \"agent\": \"agent1\"}]", "$.callers[0]",
-     "one of the keys \"basic\" and \"bearer\" is missing", ""},
+     "one of the keys \"basic\", \"bearer\"", ""},
     {UNMATCHED,
      "\"callers\": [{\"name\": \"a\", \"agent\": @\"agent7\", \"bearer\": {\"token\": {\"env\": "
      "\"PATH\"}}}]",
@@ -272,7 +272,6 @@ static const struct mistake_case cases[] = {
     {"\"127.0.0.1:8080\"", "@\"127.0.0.1\"", "$.listeners[0].address", "the port is not", ""},
     {"\"127.0.0.1:8080\"", "@\"127.0.0.1:0\"", "$.listeners[0].address", "the port is not", ""},
     {"\"127.0.0.1:8080\"", "@\":8080\"", "$.listeners[0].address", "not an address", ""},
-    {"\"127.0.0.1:8080\"", "@\"unix:/run/x\"", "$.listeners[0].address", "not supported", ""},
     {"\"127.0.0.1:8080\"", "@\"[::ffff:127.0.0.1]:80\"", "$.listeners[0].address", "IPv4 address",
      ""},
     {"\"agent\": \"agent1\"", "\"agent\": @\"agnet1\"", "$.listeners[0].agent",

@@ -209,9 +209,6 @@ int th_text_to_address(struct th_str text, struct sockaddr_storage *ret_address,
     struct th_str port_text;
     bool ipv4;
     uint16_t port;
-    if (th_str_starts_with(text, TH_STR("unix:")))
-        return bad(reterr, "unix sockets are not supported by this version",
-                   "listen on a loopback address: \"127.0.0.1:8080\"");
     if (text.len == 0 || !split_address(text, &address, &ipv4, &port_text))
         return bad(
             reterr, "this is not an address in digits and a port",
@@ -253,6 +250,27 @@ int th_text_check_percent(struct th_str text, struct th_errinfo *reterr)
 {
     unsigned percent;
     return th_text_to_percent(text, &percent, reterr);
+}
+
+int th_text_to_mode(struct th_str text, uint32_t *ret_mode, struct th_errinfo *reterr)
+{
+    uint32_t mode = 0;
+    bool ok = text.len == 4 && text.ptr[0] == '0';
+    for (size_t i = 1; ok && i < text.len; i++) {
+        ok = text.ptr[i] >= '0' && text.ptr[i] <= '7';
+        mode = mode << 3 | (uint32_t)(text.ptr[i] - '0');
+    }
+    if (!ok)
+        return bad(reterr, "this is not the mode of a socket",
+                   "write four octal digits, the first of them 0: \"0660\"");
+    *ret_mode = mode;
+    return 0;
+}
+
+int th_text_check_mode(struct th_str text, struct th_errinfo *reterr)
+{
+    uint32_t mode;
+    return th_text_to_mode(text, &mode, reterr);
 }
 
 static bool read_port(struct th_str text, uint16_t *ret_port)

@@ -16,6 +16,7 @@
 #define TH_DURATION_PATTERN "^(0|[1-9][0-9]{0,8})(ms|s|m|h)$"
 #define TH_SIZE_PATTERN "^(0|[1-9][0-9]{0,8})(B|KiB|MiB|GiB)$"
 #define TH_PERCENT_PATTERN "^(100|[1-9][0-9]?)%$"
+#define TH_MODE_PATTERN "^0[0-7]{3}$"
 #define TH_PORTS_PATTERN "^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$"
 #define TH_NAME_PATTERN "^[A-Za-z0-9._-]{1,64}$"
 #define TH_SCOPE_PATTERN "^[!#-\\[\\]-~]{1,256}$"
@@ -49,6 +50,10 @@ int th_text_to_network(struct th_str text, struct th_config_network *ret_network
 int th_text_to_percent(struct th_str text, unsigned *ret_percent,
                        struct th_errinfo *reterr) TH_MUST;
 int th_text_check_percent(struct th_str text, struct th_errinfo *reterr) TH_MUST;
+
+/* "0660". */
+int th_text_to_mode(struct th_str text, uint32_t *ret_mode, struct th_errinfo *reterr) TH_MUST;
+int th_text_check_mode(struct th_str text, struct th_errinfo *reterr) TH_MUST;
 
 /* "443", "8000-8999". */
 int th_text_to_ports(struct th_str text, struct th_config_ports *ret_ports,

@@ -13,6 +13,8 @@ static const char missing[] =
     "the caller must say who it is: put user and password into the proxy's URL "
     "(http://user:password@host:port), or send Proxy-Authorization";
 static const char wrong[] = "the proxy credentials are not those of any caller";
+static const char unknown_peer[] =
+    "the process at the other end of this socket is none of the callers";
 static const char several[] = "more than one Proxy-Authorization field";
 
 /* RFC 9110, 11.4: a scheme in any case, spaces, and the rest. */
@@ -42,13 +44,33 @@ static bool digest_basic(struct th_str encoded, uint8_t ret_digest[32])
     return len > 0;
 }
 
+/* A user before a group; of groups the first in the file. */
+static const struct th_config_caller *find_by_peer(const struct th_config_view *config,
+                                                   const struct th_unix_peer *peer)
+{
+    const struct th_config_caller *of_group = NULL;
+    for (size_t i = 0; peer != NULL && i < config->n_callers; i++) {
+        const struct th_config_caller *caller = &config->callers[i];
+        if (caller->proof != TH_CALLER_UNIX)
+            continue;
+        if (!caller->is_group && caller->unix_id == peer->uid)
+            return caller;
+        if (of_group == NULL && caller->is_group && th_unix_peer_is_of_group(peer, caller->unix_id))
+            of_group = caller;
+    }
+    return of_group;
+}
+
 const struct th_config_caller *th_caller_find(const struct th_config_view *config,
+                                              const struct th_caller_facts *facts,
                                               const struct th_caller_proof_shown *shown)
 {
     const struct th_config_caller *found = NULL;
+    if (shown->proof == TH_CALLER_UNIX)
+        return find_by_peer(config, facts->peer);
     for (size_t i = 0; i < config->n_callers; i++) {
         const struct th_config_caller *caller = &config->callers[i];
-        bool is_kind = (caller->proof == TH_CALLER_BASIC) == shown->is_basic;
+        bool is_kind = caller->proof == shown->proof;
         bool is_same = CRYPTO_memcmp(caller->digest, shown->digest, sizeof shown->digest) == 0;
         if (is_kind & is_same)
             found = caller;
@@ -56,10 +78,11 @@ const struct th_config_caller *th_caller_find(const struct th_config_view *confi
     return found;
 }
 
+/* NULL: there is none, or *ret_detail says that there are several. */
 static const struct th_field *only_field(const struct th_head *head, const char **ret_detail)
 {
     const struct th_field *found = NULL;
-    *ret_detail = missing;
+    *ret_detail = NULL;
     for (uint16_t i = 0; i < head->n_fields; i++) {
         if (head->fields[i].id != TH_HEADER_PROXY_AUTHORIZATION)
             continue;
@@ -72,8 +95,19 @@ static const struct th_field *only_field(const struct th_head *head, const char 
     return found;
 }
 
+static int tell_by_connection(const struct th_config_view *config,
+                              const struct th_caller_facts *facts,
+                              const struct th_config_caller **ret_caller,
+                              struct th_caller_proof_shown *ret_shown, const char **ret_detail)
+{
+    *ret_detail = facts->peer != NULL ? unknown_peer : missing;
+    ret_shown->proof = TH_CALLER_UNIX;
+    *ret_caller = find_by_peer(config, facts->peer);
+    return *ret_caller != NULL ? 0 : TH_E_CALLER;
+}
+
 int th_caller_tell(const struct th_config_view *config, const struct th_head *head,
-                   const struct th_config_caller **ret_caller,
+                   const struct th_caller_facts *facts, const struct th_config_caller **ret_caller,
                    struct th_caller_proof_shown *ret_shown, const char **ret_detail)
 {
     struct th_str rest;
@@ -81,17 +115,20 @@ int th_caller_tell(const struct th_config_view *config, const struct th_head *he
     bool is_shown = false;
     *ret_caller = NULL;
     *ret_shown = (struct th_caller_proof_shown){0};
-    if (field == NULL)
+    if (field == NULL && *ret_detail != NULL)
         return TH_E_CALLER;
+    if (field == NULL)
+        return tell_by_connection(config, facts, ret_caller, ret_shown, ret_detail);
     *ret_detail = wrong;
     if (split_scheme(field->value, "basic", &rest)) {
-        ret_shown->is_basic = true;
+        ret_shown->proof = TH_CALLER_BASIC;
         is_shown = digest_basic(rest, ret_shown->digest);
     } else if (split_scheme(field->value, "bearer", &rest)) {
+        ret_shown->proof = TH_CALLER_BEARER;
         th_broker_digest(rest, ret_shown->digest);
         is_shown = true;
     }
     if (is_shown)
-        *ret_caller = th_caller_find(config, ret_shown);
+        *ret_caller = th_caller_find(config, facts, ret_shown);
     return *ret_caller != NULL ? 0 : TH_E_CALLER;
 }

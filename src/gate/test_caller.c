@@ -27,8 +27,9 @@ static int setup(void **state)
     return 0;
 }
 
-/* The caller that a request with these fields is of; NULL: refused. */
-static const struct th_config_caller *tell(const char *fields)
+/* The caller that a request with these fields is of, over a connection of which that is known; NULL: refused. */
+static const struct th_config_caller *tell_of(const struct th_config_view *view, const char *fields,
+                                              const struct th_caller_facts *facts)
 {
     char text[4096];
     struct th_field room[16];
@@ -41,13 +42,20 @@ static const struct th_config_caller *tell(const char *fields)
     int len = snprintf(text, sizeof text, "GET http://x.test/ HTTP/1.1\r\nHost: x.test\r\n%s\r\n",
                        fields);
     assert_int_equal(th_http1_parse_request(&head, text, (size_t)len, &scanned, &limits), 0);
-    int error = th_caller_tell(&config, &head, &caller, &shown, &detail);
+    int error = th_caller_tell(view, &head, facts, &caller, &shown, &detail);
     assert_int_equal(error, caller != NULL ? 0 : TH_E_CALLER);
     if (caller == NULL)
         assert_non_null(detail);
     else
-        assert_ptr_equal(th_caller_find(&config, &shown), caller);
+        assert_ptr_equal(th_caller_find(view, facts, &shown), caller);
     return caller;
+}
+
+static const struct th_caller_facts nothing;
+
+static const struct th_config_caller *tell(const char *fields)
+{
+    return tell_of(&config, fields, &nothing);
 }
 
 #define BASIC(text) "Proxy-Authorization: Basic " text "\r\n"
@@ -107,21 +115,81 @@ static void what_is_too_long(void **state)
 static void who_is_not_there_any_more(void **state)
 {
     (void)state;
-    struct th_caller_proof_shown shown = {.is_basic = true};
+    struct th_caller_proof_shown shown = {.proof = TH_CALLER_BASIC};
     const struct th_config_view less = {.callers = callers + 1, .n_callers = 2};
     memcpy(shown.digest, callers[0].digest, sizeof shown.digest);
-    assert_ptr_equal(th_caller_find(&config, &shown), &callers[0]);
-    assert_null(th_caller_find(&less, &shown));
-    assert_null(th_caller_find(&(struct th_config_view){0}, &shown));
+    assert_ptr_equal(th_caller_find(&config, &nothing, &shown), &callers[0]);
+    assert_null(th_caller_find(&less, &nothing, &shown));
+    assert_null(th_caller_find(&(struct th_config_view){0}, &nothing, &shown));
+}
+
+/* --- at the other end of a unix socket --- */
+
+static const struct th_config_caller unix_callers[] = {
+    {.name = TH_STR("many"),
+     .agent = &agent1,
+     .proof = TH_CALLER_UNIX,
+     .is_group = true,
+     .unix_id = 50},
+    {.name = TH_STR("few"),
+     .agent = &agent2,
+     .proof = TH_CALLER_UNIX,
+     .is_group = true,
+     .unix_id = 60},
+    {.name = TH_STR("one"), .agent = &agent2, .proof = TH_CALLER_UNIX, .unix_id = 1000},
+    {.name = TH_STR("root"), .agent = &agent1, .proof = TH_CALLER_UNIX, .unix_id = 0},
+    {.name = TH_STR("wheel"),
+     .agent = &agent1,
+     .proof = TH_CALLER_UNIX,
+     .is_group = true,
+     .unix_id = 0},
+    {.name = TH_STR("team-a"), .agent = &agent1, .proof = TH_CALLER_BASIC, .user = TH_STR("a")},
+};
+
+static void by_the_peer(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned uid, gid, group; /* group 0: no supplementary one */
+        int wanted;               /* -1: nobody */
+    } rows[] = {
+        {1000, 1000, 0, 2},  {1000, 50, 60, 2}, {1001, 50, 0, 0}, {1001, 1001, 50, 0},
+        {1001, 60, 50, 0},   {1001, 60, 0, 1},  {0, 7, 0, 3},     {1001, 0, 0, 4},
+        {1001, 1001, 0, -1}, {50, 1000, 0, -1}, {60, 1, 0, -1},   {4294967294u, 4294967294u, 0, -1},
+    };
+    struct th_config_caller all[TH_COUNT_OF(unix_callers)];
+    const struct th_config_view view = {.callers = all, .n_callers = TH_COUNT_OF(all)};
+    struct th_unix_peer *peer = calloc(1, sizeof *peer + sizeof peer->groups[0]);
+    const struct th_caller_facts facts = {.peer = peer};
+
+    memcpy(all, unix_callers, sizeof all);
+    memcpy(all[5].digest, callers[0].digest, sizeof all[5].digest);
+    for (size_t i = 0; i < TH_COUNT_OF(rows); i++) {
+        *peer = (struct th_unix_peer){
+            .uid = rows[i].uid, .gid = rows[i].gid, .n_groups = rows[i].group != 0};
+        peer->groups[0] = rows[i].group;
+        const struct th_config_caller *caller = tell_of(&view, "", &facts);
+        if (caller != (rows[i].wanted < 0 ? NULL : &all[rows[i].wanted]))
+            fail_msg("row %zu", i);
+        /* What a request says of itself goes before, right or wrong. */
+        assert_ptr_equal(tell_of(&view, BASIC(A), &facts), &all[5]);
+        assert_null(tell_of(&view, BASIC(B), &facts));
+        assert_null(tell_of(&view, "Proxy-Authorization: Bearer x\r\n", &facts));
+        assert_null(tell_of(&view, BASIC(A) BASIC(A), &facts));
+    }
+    /* Not over a unix socket: neither root nor anybody, though all is zero there. */
+    assert_null(tell_of(&view, "", &nothing));
+    /* No digest of nothing is taken for one. */
+    assert_null(tell_of(&view, BASIC(""), &nothing));
+    free(peer);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_by_its_own_proof),
-        cmocka_unit_test(nobody),
-        cmocka_unit_test(what_is_too_long),
-        cmocka_unit_test(who_is_not_there_any_more),
+        cmocka_unit_test(each_by_its_own_proof), cmocka_unit_test(nobody),
+        cmocka_unit_test(what_is_too_long),      cmocka_unit_test(who_is_not_there_any_more),
+        cmocka_unit_test(by_the_peer),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

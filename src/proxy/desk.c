@@ -46,6 +46,7 @@ struct th_proxy *th_proxy_free(struct th_proxy *proxy)
 {
     if (proxy == NULL)
         return NULL;
+    th_proxy_close_shared(proxy);
     th_seen_free(proxy->seen);
     th_snapshot_unref(proxy->snapshot);
     th_free(proxy);
@@ -199,6 +200,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     th_access_flush(desk->access_log);
     th_audit_flush(desk->audit_log);
     th_snapshot_use_retire(desk->current);
+    desk->worker->proxy = NULL; /* messages may still come */
     post_free(desk->post);
     th_free(desk->listeners);
     th_free(desk);
@@ -216,6 +218,8 @@ int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr)
 
     for (size_t i = 0; i < desk->n_listeners; i++) {
         struct th_address address;
+        if (th_listener_is_shared(&config->listeners[i]))
+            continue; /* th_proxy_listen() */
         int error = th_address_from_sockaddr((const struct sockaddr *)&config->listeners[i].address,
                                              config->listeners[i].address_len, &address);
         if (error == 0)

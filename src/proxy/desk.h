@@ -9,12 +9,19 @@
 #include "tokenhop/gate/seen.h"
 #include "tokenhop/net/helpers.h"
 #include "tokenhop/net/listener.h"
+#include "tokenhop/net/unix_socket.h"
 #include "tokenhop/observe/metrics.h"
 #include "tokenhop/proxy/proxy.h"
 
 #define TH_VIA_MAX 40
 
 struct th_proxy {
+    /* Of the listeners that all desks share (shared.c): whom they deal to, and what is removed at the
+     * end. Set before the workers run. */
+    struct th_proxy_desk **desks;
+    size_t n_desks;
+    struct th_unix_place *places;
+    size_t n_places;
     struct th_snapshot *snapshot; /* of desks that are made from now on */
     struct th_metrics *metrics;   /* for the rows of connections; NULL: none */
     struct th_seen *seen;
@@ -34,6 +41,7 @@ struct th_desk_listener {
     enum th_listener_mode mode;
     enum th_scheme scheme; /* of a gateway's destinations */
     enum th_original original;
+    size_t n_dealt;    /* of a shared one that this desk accepts for: connections so far */
     bool asks_callers; /* each says who it is; false: it is not configured any more */
 };
 
@@ -76,5 +84,10 @@ static inline const struct th_config_view *th_desk_config(const struct th_proxy_
 
 /* A session has gone: ends the drain when it was the last. */
 void th_desk_session_gone(struct th_proxy_desk *desk);
+
+/* shared.c: whether one socket serves all desks. */
+bool th_listener_is_shared(const struct th_config_listener *listener);
+/* Frees what shared listeners have of the proxy, and removes their sockets. */
+void th_proxy_close_shared(struct th_proxy *proxy);
 
 #endif

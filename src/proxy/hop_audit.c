@@ -12,7 +12,7 @@ struct texts {
 
 static void add_who(const struct th_hop *hop, struct texts *texts, struct th_audit_record *record)
 {
-    th_address_format(&hop->session->peer, texts->client);
+    th_session_format_client(hop->session, texts->client);
     record->listener = th_str_of(hop->session->listener->name);
     record->client = th_str_of(texts->client);
     if (hop->caller != NULL)

@@ -167,7 +167,7 @@ enum th_hop_step th_hop_state_answer(struct th_hop *hop)
 
 static struct th_str client_text(const struct th_hop *hop, char room[TH_ADDRESS_TEXT_MAX])
 {
-    th_address_format(&hop->session->peer, room);
+    th_session_format_client(hop->session, room);
     return th_str_of(room);
 }
 

@@ -144,6 +144,7 @@ static int tell_caller(struct th_hop *hop)
 {
     const struct th_config_view *config = hop->use->snapshot->view;
     const struct th_tunnel *tunnel = hop->session->tunnel;
+    const struct th_caller_facts facts = th_session_facts(hop->session);
     int error = 0;
 
     if (hop->agent != NULL)
@@ -153,9 +154,10 @@ static int tell_caller(struct th_hop *hop)
         return TH_E_DRAINING;
     }
     if (tunnel == NULL) {
-        error = th_caller_tell(config, &hop->request, &hop->caller, &hop->shown, &hop->detail);
+        error =
+            th_caller_tell(config, &hop->request, &facts, &hop->caller, &hop->shown, &hop->detail);
     } else {
-        hop->caller = th_caller_find(config, &tunnel->shown);
+        hop->caller = th_caller_find(config, &facts, &tunnel->shown);
         hop->detail = "who opened this tunnel is not among the callers any more";
         error = hop->caller != NULL ? 0 : TH_E_CALLER;
     }

@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ static void bury(struct th_worker *worker, struct th_grave *grave)
     struct th_session *session = TH_CONTAINER_OF(grave, struct th_session, grave);
 
     (void)worker;
+    th_free(session->unix_peer);
     th_free(session);
 }
 
@@ -237,6 +239,17 @@ static void on_session_timer(struct th_timer *timer)
     /* A hop past its head keeps its own time; the idle limit is set anew when it ends. */
 }
 
+void th_session_format_client(const struct th_session *session, char ret_text[TH_ADDRESS_TEXT_MAX])
+{
+    const struct th_unix_peer *peer = session->unix_peer;
+
+    if (peer != NULL)
+        snprintf(ret_text, TH_ADDRESS_TEXT_MAX, "unix:uid=%u,gid=%u,pid=%d", (unsigned)peer->uid,
+                 (unsigned)peer->gid, (int)peer->pid);
+    else
+        th_address_format(&session->peer, ret_text);
+}
+
 /* At limits.connections: said, not just closed, so that who asks learns why (R23). */
 static void turn_away(struct th_proxy_desk *desk, int fd)
 {
@@ -262,20 +275,27 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     size_t before = atomic_fetch_add_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
     struct th_session *session = NULL;
 
-    if (before < th_desk_config(desk)->limits.connections && !desk->draining)
+    struct th_unix_peer *unix_peer = NULL;
+
+    /* Without memory to learn who is there, nobody is served: an answer would blame the caller. */
+    bool is_known = peer->any.sa_family != AF_UNIX || th_unix_peer_new(fd, &unix_peer) == 0;
+    if (before < th_desk_config(desk)->limits.connections && !desk->draining && is_known)
         session = th_calloc(1, sizeof *session);
     if (session == NULL) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+        th_free(unix_peer);
         turn_away(desk, fd);
         return;
     }
     session->magic = SESSION_MAGIC;
     session->listener = listener;
     session->peer = *peer;
+    session->unix_peer = unix_peer;
     session->soon.fn = on_session_soon;
     th_timer_init(&session->timer, on_session_timer);
     if (th_stream_init(&session->stream, desk->worker, fd, on_session_event) < 0) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+        th_free(unix_peer);
         th_free(session);
         return;
     }

@@ -5,6 +5,7 @@
 #define TOKENHOP_PROXY_SESSION_H
 
 #include "desk.h"
+#include "tokenhop/gate/caller.h"
 #include "tokenhop/net/stream.h"
 
 struct th_hop;
@@ -28,11 +29,20 @@ struct th_session {
     struct th_chunk *in;
     struct th_tunnel *tunnel; /* inside of a CONNECT: what it named */
     struct th_address peer;
-    uint32_t lingered; /* bytes thrown away */
+    struct th_unix_peer *unix_peer; /* NULL: it came over no unix socket */
+    uint32_t lingered;              /* bytes thrown away */
 };
+
+/* What the gate may tell a caller by. */
+static inline struct th_caller_facts th_session_facts(const struct th_session *session)
+{
+    return (struct th_caller_facts){.peer = session->unix_peer};
+}
 
 /* Takes over the descriptor. */
 void th_session_new(struct th_desk_listener *listener, int fd, const struct th_address *peer);
+/* Who it is, for logs: "127.0.0.1:40000", "unix:uid=1000,gid=1000,pid=4711". */
+void th_session_format_client(const struct th_session *session, char ret_text[TH_ADDRESS_TEXT_MAX]);
 /* Goes on with whatever is next: called when the client side has an event, and when a hop has
  * ended. */
 void th_session_run(struct th_session *session);

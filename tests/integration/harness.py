@@ -83,6 +83,20 @@ def wait_listening(port, process=None, seconds=START_SECONDS):
     raise AssertionError(f"nobody listens on port {port}")
 
 
+def wait_open(address, process=None):
+    """As wait_listening(), for the address of a listener."""
+    if not address.startswith("unix:"):
+        return wait_listening(int(address.rsplit(":", 1)[1]), process)
+
+    def is_open():
+        assert process is None or process.poll() is None, f"ended with {process.returncode} before it listened"
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+            s.connect(address[5:])
+            return True
+
+    wait_until(is_open, START_SECONDS)
+
+
 def wait_until(what, seconds=10):
     """Until what() is true; returns it. Fails the test otherwise."""
     deadline = time.monotonic() + seconds
@@ -506,7 +520,7 @@ class Tokenhop(Process):
         self._read_in_thread(self._read_output)
         try:
             for listener in self.config["listeners"]:
-                wait_listening(int(listener["address"].rsplit(":", 1)[1]), self.process)
+                wait_open(listener["address"], self.process)
         except AssertionError as error:
             self.stop(expect=None)
             raise AssertionError(f"tokenhop did not start: {error}\n{self.stderr}") from error

@@ -185,12 +185,17 @@ class Answer:
 
 
 class Connection:
-    """One connection to tokenhop: send() bytes, read() answers."""
+    """One connection to tokenhop: send() bytes, read() answers. `port` may be the path of a unix socket."""
 
     def __init__(self, port, seconds=None):
-        self.sock = socket.create_connection(("127.0.0.1", port), (seconds or 20) * SLOW)
+        if isinstance(port, int):
+            self.sock = socket.create_connection(("127.0.0.1", port), (seconds or 20) * SLOW)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout((seconds or 20) * SLOW)
+            self.sock.connect(str(port))
         self.sock.settimeout((seconds or 20) * SLOW)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = Reader(self.sock)
 
     def send(self, data):

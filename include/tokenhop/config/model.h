@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "tokenhop/base/file_mark.h"
 #include "tokenhop/base/identity.h"
@@ -32,9 +33,12 @@ enum th_original {
 
 struct th_config_listener {
     struct th_str name;
-    struct th_str address_text; /* "127.0.0.1:8080", "[::1]:8080" */
-    struct sockaddr_storage address;
+    struct th_str address_text; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/tokenhop/x.sock" */
+    struct sockaddr_storage address; /* AF_UNIX, AF_INET or AF_INET6 */
     socklen_t address_len;
+    struct th_str path;   /* of a unix socket; else empty */
+    uint32_t socket_mode; /* of it */
+    gid_t socket_group;   /* (gid_t)-1: as it comes */
     enum th_listener_mode mode;
     bool is_https; /* the destinations of a gateway's requests, and of those asked about */
     enum th_original original;
@@ -44,8 +48,9 @@ struct th_config_listener {
 
 /* How a caller proves who it is. */
 enum th_caller_proof {
-    TH_CALLER_BASIC, /* Proxy-Authorization, RFC 7617 */
-    TH_CALLER_BEARER /* likewise, RFC 6750 */
+    TH_CALLER_BASIC,  /* Proxy-Authorization, RFC 7617 */
+    TH_CALLER_BEARER, /* likewise, RFC 6750 */
+    TH_CALLER_UNIX    /* the process at the other end of a unix socket */
 };
 
 /* Who may connect where a listener names no agent, and whom it acts as. */
@@ -58,6 +63,9 @@ struct th_config_caller {
     struct th_str proof_variable; /* of the environment, likewise */
     /* SHA-256 of "user:password", or of the token: neither is kept. */
     uint8_t digest[32];
+    /* Of TH_CALLER_UNIX: a user's, or else a group's. */
+    bool is_group;
+    uint32_t unix_id;
 };
 
 /* How many exchanges an authorization server grants a user (quota.h of token). */

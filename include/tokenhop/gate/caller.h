@@ -5,22 +5,29 @@
 
 #include "tokenhop/config/model.h"
 #include "tokenhop/http/message.h"
+#include "tokenhop/net/unix_socket.h"
 
-/* What a request proved, to be shown again: a CONNECT's holds for what comes through its tunnel. A digest of
- * it, not itself. */
-struct th_caller_proof_shown {
-    uint8_t digest[32];
-    bool is_basic;
+/* What is known of a connection, whatever its requests say. Borrowed. */
+struct th_caller_facts {
+    const struct th_unix_peer *peer; /* at the other end of a unix socket; NULL: it is none */
 };
 
-/* By Proxy-Authorization: 0, or TH_E_CALLER and *ret_detail (constant text). All callers are compared, in
- * constant time. */
+/* What a request proved, to be shown again: a CONNECT's holds for what comes through its tunnel. A digest of
+ * it, not itself; of what is known of the connection, nothing. */
+struct th_caller_proof_shown {
+    enum th_caller_proof proof;
+    uint8_t digest[32]; /* of a field */
+};
+
+/* By Proxy-Authorization, or where there is none by what is known of the connection: 0, or TH_E_CALLER and
+ * *ret_detail (constant text). All callers are compared, in constant time. */
 int th_caller_tell(const struct th_config_view *config, const struct th_head *head,
-                   const struct th_config_caller **ret_caller,
+                   const struct th_caller_facts *facts, const struct th_config_caller **ret_caller,
                    struct th_caller_proof_shown *ret_shown, const char **ret_detail) TH_MUST;
 
 /* Who has shown that, in a configuration that may be another by now; NULL: nobody any more. */
 const struct th_config_caller *th_caller_find(const struct th_config_view *config,
+                                              const struct th_caller_facts *facts,
                                               const struct th_caller_proof_shown *shown);
 
 #endif

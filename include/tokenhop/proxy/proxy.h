@@ -41,8 +41,12 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
 /* After the worker has stopped: what is still open is cut. NULL is fine. */
 struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk);
 
-/* Binds the desk's share of every configured listener. */
+/* Binds the desk's share of every configured listener that has one. */
 int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr) TH_MUST;
+/* Then, once, before the workers run: opens the listeners of which there is one for all desks (unix
+ * sockets), which deal their connections out to them. Their sockets are removed when the proxy is freed. */
+int th_proxy_listen(struct th_proxy *proxy, struct th_proxy_desk *const *desks, size_t n_desks,
+                    struct th_errinfo *reterr) TH_MUST;
 /* Takes over a connected descriptor as a new session of listener number `listener`, as if it had
  * been accepted. */
 void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,

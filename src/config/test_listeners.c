@@ -1,0 +1,184 @@
+/* Listeners and who reaches them: what the section becomes, and its mistakes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "test_mistake.h"
+#include "test_support.h"
+
+static char *folder;
+
+#define LONG "0123456789012345678901234567890123456789"
+
+/* `listener`: what follows its name; `rest`: further members of the file. */
+static const char *text_of(const char *listener, const char *rest, char room[4096])
+{
+    (void)snprintf(
+        room, 4096,
+        "{\"listeners\": [{\"name\": \"in\", %s}],\n"
+        " \"authorization_servers\": {\"org\": {\"issuer\": \"https://x.okta.com\"}},\n"
+        " \"agents\": {\"a\": {\"client_id\": \"w\", \"authorization_server\": \"org\",\n"
+        "  \"auth\": {\"method\": \"none\"}}}%s%s}\n",
+        listener, rest[0] != '\0' ? ",\n" : "", rest);
+    return room;
+}
+
+static struct th_config *load(const char *listener, const char *rest)
+{
+    char room[4096];
+    struct th_config_mistakes mistakes;
+    struct th_config *config = NULL;
+    int error =
+        th_config_load_text(th_str_of(text_of(listener, rest, room)), folder, &config, &mistakes);
+    if (error != 0)
+        fail_msg("%s: %s", listener, mistakes.count > 0 ? mistakes.items[0].what : "no mistake");
+    th_config_mistakes_fini(&mistakes);
+    return config;
+}
+
+static void a_unix_socket(void **state)
+{
+    struct th_config *config = load("\"address\": \"unix:sub/a.sock\", \"agent\": \"a\"", "");
+    const struct th_config_listener *listener = th_config_get(config)->listeners;
+    char wanted[256];
+    (void)snprintf(wanted, sizeof wanted, "%s/sub/a.sock", folder);
+    assert_true(th_str_equal(listener->path, th_str_of(wanted)));
+    assert_int_equal(listener->address.ss_family, AF_UNIX);
+    assert_int_equal(listener->socket_mode, 0600); /* unless it is said, nobody else */
+    assert_int_equal(listener->socket_group, (gid_t)-1);
+    th_config_unref(config);
+
+    config = load("\"address\": \"unix:/run/x.sock\", \"agent\": \"a\", \"socket_mode\": \"0666\", "
+                  "\"socket_group\": \"root\"",
+                  "");
+    listener = th_config_get(config)->listeners;
+    assert_true(th_str_equal(listener->path, TH_STR("/run/x.sock")));
+    assert_int_equal(listener->socket_mode, 0666);
+    assert_int_equal(listener->socket_group, 0);
+    th_config_unref(config);
+
+    config =
+        load("\"address\": \"unix:/run/x.sock\", \"agent\": \"a\", \"socket_group\": \"4321\"", "");
+    assert_int_equal(th_config_get(config)->listeners->socket_group, 4321);
+    th_config_unref(config);
+
+    config = load("\"address\": \"[::1]:80\", \"agent\": \"a\"", "");
+    assert_int_equal(th_config_get(config)->listeners->path.len, 0);
+    th_config_unref(config);
+}
+
+#define CALLERS(text) "\"address\": \"unix:a\"", "\"callers\": [" text "]"
+#define CALLER(name, peer) "{\"name\": \"" name "\", \"agent\": \"a\", \"unix\": " peer "}"
+
+static void callers_by_their_process(void **state)
+{
+    struct th_config *config = load(
+        CALLERS(CALLER("one", "{\"uid\": 0}") "," CALLER("two", "{\"gid\": 4294967294}") "," CALLER(
+            "three", "{\"user\": \"daemon\"}") "," CALLER("four", "{\"group\": \"root\"}")));
+    const struct th_config_view *view = th_config_get(config);
+    assert_int_equal(view->n_callers, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(view->callers[i].proof, TH_CALLER_UNIX);
+        assert_ptr_equal(view->callers[i].agent, &view->agents[0]);
+        assert_int_equal(view->callers[i].is_group, i % 2);
+    }
+    assert_int_equal(view->callers[0].unix_id, 0);
+    assert_int_equal(view->callers[1].unix_id, 4294967294u);
+    assert_int_equal(view->callers[2].unix_id, 1);
+    assert_int_equal(view->callers[3].unix_id, 0);
+    th_config_unref(config);
+}
+
+struct row {
+    const char *listener;
+    struct test_mistake mistake;
+};
+#define AT_UNIX "\"address\": \"unix:a\", \"agent\": \"a\""
+#define AT_TCP "\"address\": \"127.0.0.1:80\", \"agent\": \"a\""
+
+static const struct row rows[] = {
+    {"\"address\": \"unix:\", \"agent\": \"a\"",
+     {"", "$.listeners[0].address", "path", "unix:/run"}},
+    {"\"address\": \"unix:/" LONG LONG LONG "\", \"agent\": \"a\"",
+     {"", "$.listeners[0].address", "107 bytes", "shorter"}},
+    {"\"address\": \"unix:a\\nb\", \"agent\": \"a\"", {"", "$.listeners[0].address", "", ""}},
+    {AT_UNIX ", \"socket_mode\": \"660\"",
+     {"", "$.listeners[0].socket_mode", "not the mode", "0660"}},
+    {AT_UNIX ", \"socket_mode\": \"0668\"",
+     {"", "$.listeners[0].socket_mode", "not the mode", "0660"}},
+    {AT_UNIX ", \"socket_mode\": \"01777\"",
+     {"", "$.listeners[0].socket_mode", "not the mode", ""}},
+    {AT_UNIX ", \"socket_mode\": 432", {"", "$.listeners[0].socket_mode", "octal", ""}},
+    {AT_UNIX ", \"socket_mode\": \"0444\"", {"", "$.listeners[0].socket_mode", "nobody", "0660"}},
+    {AT_UNIX ", \"socket_group\": \"no-such-group\"",
+     {"", "$.listeners[0].socket_group", "no group of that name", "number"}},
+    {AT_TCP ", \"socket_group\": \"root\"",
+     {"", "$.listeners[0].socket_group", "only a unix socket", "leave"}},
+    {AT_TCP ", \"socket_mode\": \"0600\"",
+     {"", "$.listeners[0].socket_mode", "only a unix socket", "leave"}},
+    {AT_UNIX "}, {\"name\": \"two\", " AT_UNIX,
+     {"", "$.listeners[1].address", "same address", "another"}},
+    {AT_UNIX,
+     {"\"admin\": {\"address\": \"unix:a\"}", "$.listeners[0].address", "admin listener", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{}") "]", "$.callers[0].unix", "one of the keys", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{\"uid\": 1, \"gid\": 1}") "]", "$.callers[0].unix.gid",
+      "exclude", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{\"uid\": -1}") "]", "$.callers[0].unix.uid", "out of range",
+      ""}},
+    {"\"address\": \"unix:a\"", /* (uid_t)-1 is nobody's */
+     {"\"callers\": [" CALLER("x", "{\"uid\": 4294967295}") "]", "$.callers[0].unix.uid",
+      "out of range", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{\"user\": \"no-such-user\"}") "]", "$.callers[0].unix.user",
+      "no user of that name", "number"}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{\"group\": \"no-such-group\"}") "]", "$.callers[0].unix.group",
+      "no group of that name", "number"}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{\"uid\": 0}") "," CALLER("y", "{\"user\": \"root\"}") "]",
+      "$.callers[1]", "same user", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" CALLER("x", "{\"gid\": 0}") "," CALLER("y", "{\"group\": \"root\"}") "]",
+      "$.callers[1]", "same group", ""}},
+};
+
+static void mistakes(void **state)
+{
+    size_t failed = 0;
+    char room[4096];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        failed += !test_mistake_is_found(
+            &rows[i].mistake, i, text_of(rows[i].listener, rows[i].mistake.rest, room), folder);
+    assert_int_equal(failed, 0);
+}
+
+static int set_up(void **state)
+{
+    folder = test_folder_new();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    test_folder_remove(folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_unix_socket),
+        cmocka_unit_test(callers_by_their_process),
+        cmocka_unit_test(mistakes),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
