@@ -93,7 +93,7 @@ static X509 *make_certificate(const struct th_interceptor *interceptor, struct t
     if (certificate != NULL && X509_set_version(certificate, X509_VERSION_3) &&
         th_certificate_set_serial(certificate, serial) && set_names(certificate, authority) &&
         th_certificate_set_validity(certificate, now_s - BACKDATED_S, until_s) &&
-        X509_set_pubkey(certificate, interceptor->leaf_key) &&
+        X509_set_pubkey(certificate, interceptor->leaf_public) &&
         add_extensions(certificate, authority, host) &&
         X509_sign(certificate, interceptor->authority_key, digest_of(interceptor->authority_key)) >
             0)

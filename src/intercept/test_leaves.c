@@ -175,6 +175,38 @@ static void nothing_to_intercept(void **state)
     th_config_unref(config);
 }
 
+/* What a client reads out of the bytes is the key that the leaf signs with, on a named curve. */
+static void leaf_bears_its_key(void **state)
+{
+    struct made made = make(CONNECTION("n", "\"https://one.test/\""));
+    struct th_config_interception config = config_of(&made);
+    struct th_clock clock;
+    struct th_interceptor *interceptor;
+    struct th_leaf *leaf;
+    unsigned char *der = NULL;
+    char curve[32];
+
+    (void)state;
+    th_clock_init_fake(&clock, WALL_MS);
+    assert_int_equal(th_interceptor_new(&config, &clock, &interceptor), 0);
+    assert_int_equal(th_leaf_make(interceptor, TH_STR("one.test"), &leaf), 0);
+    int len = i2d_X509(leaf->identity.certificate, &der);
+    const unsigned char *at = der;
+    X509 *read = d2i_X509(NULL, &at, len);
+    assert_non_null(read);
+    EVP_PKEY *key = X509_get0_pubkey(read);
+    assert_int_equal(EVP_PKEY_eq(key, leaf->identity.key), 1);
+    assert_int_equal(EVP_PKEY_get_group_name(key, curve, sizeof curve, NULL), 1);
+    assert_string_equal(curve, "prime256v1");
+    /* As certificates are made with it, it is no provider's: see copy_public(). */
+    assert_ptr_not_equal(X509_get0_pubkey(leaf->identity.certificate), leaf->identity.key);
+    X509_free(read);
+    OPENSSL_free(der);
+    th_leaf_unref(leaf);
+    th_interceptor_unref(interceptor);
+    unmake(&made);
+}
+
 /* --- leaves, on workers --- */
 
 struct bench {
@@ -439,6 +471,7 @@ int main(void)
         cmocka_unit_test(r19_authority_is_limited),
         cmocka_unit_test(coverage_of_wildcards),
         cmocka_unit_test(nothing_to_intercept),
+        cmocka_unit_test(leaf_bears_its_key),
         cmocka_unit_test(r19_one_flight_a_host),
         cmocka_unit_test(leaf_is_renewed_and_ends_with_the_authority),
         cmocka_unit_test(r19_leaves_are_bounded),
