@@ -103,7 +103,9 @@ static SSL_CTX *client_new(const struct identity *identity, int version)
 static void meet(struct world *world, struct th_tls_server *server, SSL_CTX *client,
                  SSL_SESSION *session, struct meeting *meeting)
 {
+    struct iovec answer = {(void *)(uintptr_t) "!", 1};
     int fds[2], on = 1;
+    bool answered = false;
     char byte;
 
     memset(meeting, 0, sizeof(*meeting));
@@ -122,9 +124,11 @@ static void meet(struct world *world, struct th_tls_server *server, SSL_CTX *cli
         ERR_clear_error();
         if (!meeting->client_done)
             meeting->client_done = SSL_do_handshake(meeting->client) == 1;
-        else /* takes in tickets, or the alert */
+        else /* takes in the answer with its ticket, or the alert */
             (void)SSL_read(meeting->client, &byte, 1);
         settle(&world->bench);
+        if (!answered && !meeting->stream.handshaking && !meeting->stream.broken)
+            answered = th_stream_writev(&meeting->stream, &answer, 1) == 1;
     }
 }
 
@@ -294,6 +298,52 @@ static void test_who_is_revoked(void **state)
 
 /* --- for how long --- */
 
+/* The session's ticket comes with the first bytes of an answer: by itself it would be a packet more, and wake
+ * the client for nothing. */
+static void test_the_ticket_comes_with_the_answer(void **state)
+{
+    struct world *world = *state;
+    struct th_tls_server *server = server_new(world, TH_TLS_CLIENTS_ANY, NULL);
+    SSL_CTX *ctx = client_new(NULL, TLS1_3_VERSION);
+    struct iovec answer = {(void *)(uintptr_t) "an answer", 9};
+    char bytes[4096];
+    int fds[2], on = 1, n = 0;
+    struct th_stream stream;
+    SSL *client = SSL_new(ctx);
+
+    tcp_pair(fds);
+    setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    SSL_set_fd(client, fds[1]);
+    SSL_set_connect_state(client);
+    assert_int_equal(th_stream_init(&stream, world->bench.worker, fds[0], on_event), 0);
+    assert_int_equal(th_stream_accept_tls(&stream, server, NULL, NULL), 0);
+    while (SSL_do_handshake(client) != 1 || stream.handshaking)
+        settle(&world->bench);
+    assert_string_equal(SSL_get_cipher(client), "TLS_AES_128_GCM_SHA256");
+    assert_int_equal(recv(fds[1], bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT), -1);
+    assert_int_equal(th_stream_writev(&stream, &answer, 1), 9);
+    assert_true(stream.writable);
+    for (int i = 0; i < 100 && n <= 0; i++) {
+        settle(&world->bench);
+        n = SSL_read(client, bytes, sizeof(bytes));
+    }
+    assert_int_equal(n, 9);
+    assert_memory_equal(bytes, "an answer", 9);
+    assert_true(SSL_SESSION_is_resumable(SSL_get0_session(client)));
+    /* One ticket: the next answer comes alone. */
+    SSL_SESSION *session = SSL_get0_session(client);
+    assert_int_equal(th_stream_writev(&stream, &answer, 1), 9);
+    for (n = 0; n <= 0;)
+        n = SSL_read(client, bytes, sizeof(bytes));
+    assert_ptr_equal(SSL_get0_session(client), session);
+    th_stream_close(&stream);
+    SSL_free(client);
+    close(fds[1]);
+    settle(&world->bench);
+    SSL_CTX_free(ctx);
+    th_tls_server_unref(server);
+}
+
 /* Meets, and says whether the session was taken up; *session is the newest of the client from then on. */
 static bool take_up(struct world *world, struct th_tls_server *server, SSL_CTX *ctx,
                     SSL_SESSION **session, int *ret_error)
@@ -380,6 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_accepted),
         cmocka_unit_test(test_who_is_revoked),
+        cmocka_unit_test(test_the_ticket_comes_with_the_answer),
         cmocka_unit_test(test_a_session_stands_for_its_certificate),
         cmocka_unit_test(test_what_cannot_be_used),
     };

@@ -66,7 +66,7 @@ static int bio_write(BIO *bio, const char *bytes, int len)
     BIO_clear_retry_flags(bio);
     if (tls->send_errno != 0 || len <= 0)
         return len;
-    if (!th_tls_holds(tls))
+    if (!th_tls_holds(tls) && !tls->corked)
         n = send_some(tls, bytes, (size_t)len);
     if (n < 0 || n == len)
         return len;

@@ -1,5 +1,6 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tls_private.h"
@@ -28,6 +29,35 @@ static bool set_versions(SSL_CTX *ctx)
            SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 }
 
+#define FIRST_SUITE "TLS_AES_128_GCM_SHA256"
+
+/* The suite of TLS 1.3 that all must know (RFC 8446, 9.1) before those that this build or openssl.cnf puts in
+ * front of it, where it is allowed at all: processors have instructions for SHA-256 and none for SHA-384,
+ * which costs a handshake a twelfth more. */
+static bool order_suites(SSL_CTX *ctx)
+{
+    const STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx);
+    char names[256] = FIRST_SUITE;
+    size_t len = sizeof(FIRST_SUITE) - 1;
+    bool allowed = false;
+
+    for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+        const SSL_CIPHER *suite = sk_SSL_CIPHER_value(all, i);
+        const char *name = SSL_CIPHER_get_name(suite);
+        if (SSL_CIPHER_get_protocol_id(suite) >> 8 != 0x13)
+            continue;
+        if (strcmp(name, FIRST_SUITE) == 0) {
+            allowed = true;
+            continue;
+        }
+        int n = snprintf(names + len, sizeof(names) - len, ":%s", name);
+        if (n < 0 || (size_t)n >= sizeof(names) - len)
+            return true; /* more than there are today: left as they are */
+        len += (size_t)n;
+    }
+    return !allowed || SSL_CTX_set_ciphersuites(ctx, names) == 1;
+}
+
 bool th_tls_set_up(SSL_CTX *ctx)
 {
     SSL_CTX_set_options(ctx,
@@ -40,7 +70,7 @@ bool th_tls_set_up(SSL_CTX *ctx)
     SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(ctx,
                            1); /* one receive a record, not one for its head and one for the rest */
-    return set_versions(ctx);
+    return set_versions(ctx) && order_suites(ctx);
 }
 
 /* What is offered by ALPN (RFC 7301, 3.1): what is spoken, the best first. With another protocol here

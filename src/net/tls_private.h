@@ -93,6 +93,8 @@ struct th_tls {
     bool ended : 1;    /* the descriptor's end was received */
     bool read_needs_write : 1;
     bool write_needs_read : 1;
+    bool ticket_due : 1; /* a session's ticket goes out with the next bytes written */
+    bool corked : 1; /* what is written is held until it is flushed: one send for several records */
     bool farewell : 1; /* once nothing is held: the descriptor's side is ended */
     char host[];
 };

@@ -50,8 +50,10 @@ static int finish_handshake(struct th_stream *stream, struct th_tls *tls)
     const unsigned char *protocol;
     unsigned len;
 
-    if (tls->server != NULL)
+    if (tls->server != NULL) {
+        tls->ticket_due = SSL_version(tls->ssl) >= TLS1_3_VERSION;
         return begin_data(stream, tls);
+    }
     SSL_get0_alpn_selected(tls->ssl, &protocol, &len);
     if (len > 0 && !th_str_equal((struct th_str){(const char *)protocol, len}, TH_STR("http/1.1")))
         return th_tls_fail_because(tls, TH_E_ORIGIN_TLS_PROTOCOL,
@@ -288,6 +290,22 @@ static void advance(struct record *record, size_t n)
     }
 }
 
+/* The ticket of TLS 1.3 waits for the first bytes of an answer and leaves with them: a send and a wake-up of
+ * the client less than on its own. Who never gets an answer gets no ticket. */
+static void begin_ticket(struct th_tls *tls)
+{
+    tls->ticket_due = false;
+    tls->corked = SSL_new_session_ticket(tls->ssl) == 1;
+}
+
+/* To make the ticket OpenSSL has also got itself a buffer for reading, which would stay until the next read. */
+static void uncork(struct th_tls *tls)
+{
+    tls->corked = false;
+    (void)th_tls_flush(tls);
+    (void)SSL_free_buffers(tls->ssl); /* not where something is in them */
+}
+
 static ssize_t fail_write(struct th_stream *stream, struct th_tls *tls)
 {
     stream->write_ended = true;
@@ -310,7 +328,11 @@ static ssize_t tls_writev(struct th_stream *stream, const struct iovec *iov, int
         if (bytes == record.room && len > used)
             used = len;
         ERR_clear_error();
+        if (TH_UNLIKELY(tls->ticket_due))
+            begin_ticket(tls);
         int ok = SSL_write_ex(tls->ssl, bytes, len, &n);
+        if (TH_UNLIKELY(tls->corked))
+            uncork(tls);
         if (ok != 1) {
             int error = SSL_get_error(tls->ssl, ok);
             stream->writable = false;
