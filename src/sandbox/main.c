@@ -65,7 +65,7 @@ static int listen_tls(struct th_sandbox *sandbox, struct th_errinfo *reterr)
     int e = 0;
     if (options->idp_tls_port >= 0) {
         e = th_web_tls_init(&sandbox->idp_tls, sandbox->folder, "idp-ca.pem", options->address,
-                            true, reterr);
+                            NULL, true, reterr);
         if (e == 0)
             e = th_web_listen_tls(&sandbox->web, options->address, options->idp_tls_port,
                                   IDP_MAX_BODY, &sandbox->idp_tls, th_sandbox_serve_idp, sandbox,
@@ -73,8 +73,8 @@ static int listen_tls(struct th_sandbox *sandbox, struct th_errinfo *reterr)
     }
     if (e != 0 || options->agent2_tls_port < 0)
         return e;
-    e = th_web_tls_init(&sandbox->tls, sandbox->folder, "agents-ca.pem", options->address, false,
-                        reterr);
+    e = th_web_tls_init(&sandbox->tls, sandbox->folder, "agents-ca.pem", options->address,
+                        options->urls[TH_RESOURCE_AGENT2], false, reterr);
     if (e == 0)
         e = th_web_listen_tls(&sandbox->web, options->address, options->agent2_tls_port,
                               AGENT_MAX_BODY, &sandbox->tls, th_sandbox_serve_agent,

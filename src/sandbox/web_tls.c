@@ -76,14 +76,27 @@ const X509 *th_web_tls_peer(struct evhttp_request *request)
     return ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
 }
 
-int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *ca_name,
-                    const char *address, bool asks, struct th_errinfo *reterr)
+/* A host that is a name; addresses of URLs are the one that is listened on. */
+static void add_host(char *alt_name, size_t size, const char *url)
 {
-    char alt_name[128];
+    const char *host = url != NULL ? strstr(url, "://") : NULL;
+
+    if (host == NULL || host[3] == '[')
+        return;
+    int len = (int)strcspn(host + 3, ":/");
+    if (strspn(host + 3, "0123456789.") < (size_t)len)
+        snprintf(alt_name, size, ",DNS:%.*s", len, host + 3);
+}
+
+int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *ca_name,
+                    const char *address, const char *url, bool asks, struct th_errinfo *reterr)
+{
+    char alt_name[512];
     int e = th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "no certificate can be made");
     EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
     X509 *ca = NULL, *certificate = NULL;
-    snprintf(alt_name, sizeof alt_name, "IP:%s", address);
+    int len = snprintf(alt_name, sizeof alt_name, "IP:%s", address);
+    add_host(alt_name + len, sizeof alt_name - (size_t)len, url);
     snprintf(tls->ca_file, sizeof tls->ca_file, "%s/%s", folder, ca_name);
     if (ca_key != NULL && key != NULL)
         ca = make(ca_key, "tokenhop sandbox agents", NULL, ca_key, NULL);

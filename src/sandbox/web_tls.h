@@ -13,10 +13,11 @@ struct th_web_tls {
     char ca_file[512];
 };
 
-/* The authority's certificate goes to `ca_name` in `folder`; its key nowhere. `asks`: clients may show
- * a certificate, whoever made it. */
+/* The authority's certificate goes to `ca_name` in `folder`; its key nowhere. `url` (may be NULL): its
+ * host is one more name of the certificate. `asks`: clients may show a certificate, whoever made it. */
 int th_web_tls_init(struct th_web_tls *tls, const char *folder, const char *ca_name,
-                    const char *address, bool asks, struct th_errinfo *reterr) TH_MUST;
+                    const char *address, const char *url, bool asks,
+                    struct th_errinfo *reterr) TH_MUST;
 /* What the client of a request has shown; NULL: nothing, or it came in clear. Borrowed. */
 const X509 *th_web_tls_peer(struct evhttp_request *request);
 /* Zeroed is fine. `forget`: the file goes too. */
