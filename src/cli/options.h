@@ -14,7 +14,7 @@ struct th_option {
     const char **value; /* where its argument goes; NULL: it takes none */
     bool *given;        /* may be NULL */
 };
-#define TH_OPTIONS_MAX 8
+#define TH_OPTIONS_MAX 12
 
 /* Parses the options and up to `max_words` words besides. -1: go on; else the exit status, everything
  * said. What was typed is not repeated, as a secret may have been put in the wrong place. */

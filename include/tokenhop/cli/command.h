@@ -19,6 +19,7 @@ extern const struct th_command th_command_explain;
 extern const struct th_command th_command_exchange;
 extern const struct th_command th_command_keygen;
 extern const struct th_command th_command_ca;
+extern const struct th_command th_command_exec;
 extern const struct th_command th_command_ctl;
 extern const struct th_command th_command_audit;
 
