@@ -1,6 +1,6 @@
-"""Python clients that know of the proxy what HTTP_PROXY says, no more. See node_client.mjs: the same steps.
+"""Python clients that know of the proxy what their environment says, no more. See node_client.mjs: the same steps.
 
-python_client.py CLIENT BASE      with HTTP_PROXY and TOKEN set
+python_client.py CLIENT BASE...      with TOKEN set
 """
 
 import asyncio
@@ -9,14 +9,13 @@ import os
 import sys
 import time
 
-BASE = sys.argv[2]
 HEADERS = {"Authorization": "Bearer " + os.environ["TOKEN"]}
-EVENTS = f"{BASE}/a2a/sse?n=4&ms=200"
+EVENTS = "/a2a/sse?n=4&ms=200"
 BODY = b"x" * 100_000
 
 
 def say(**line):
-    print(json.dumps(line), flush=True)
+    print(json.dumps({"base": base, **line}), flush=True)
 
 
 def say_line(line):
@@ -29,11 +28,11 @@ def with_requests():
 
     session = requests.Session()
     for _ in range(2):
-        answer = session.get(f"{BASE}/a2a/whoami", headers=HEADERS)
+        answer = session.get(f"{base}/a2a/whoami", headers=HEADERS)
         say(step="whoami", status=answer.status_code, body=answer.json())
-    answer = session.post(f"{BASE}/a2a/echo", headers=HEADERS, data=BODY)
+    answer = session.post(f"{base}/a2a/echo", headers=HEADERS, data=BODY)
     say(step="echo", status=answer.status_code, body=answer.json())
-    with session.get(EVENTS, headers=HEADERS, stream=True) as answer:
+    with session.get(base + EVENTS, headers=HEADERS, stream=True) as answer:
         for line in answer.iter_lines(chunk_size=1):
             say_line(line.decode())
 
@@ -43,11 +42,11 @@ def with_httpx():
 
     with httpx.Client(timeout=60) as client:
         for _ in range(2):
-            answer = client.get(f"{BASE}/a2a/whoami", headers=HEADERS)
+            answer = client.get(f"{base}/a2a/whoami", headers=HEADERS)
             say(step="whoami", status=answer.status_code, body=answer.json())
-        answer = client.post(f"{BASE}/a2a/echo", headers=HEADERS, content=BODY)
+        answer = client.post(f"{base}/a2a/echo", headers=HEADERS, content=BODY)
         say(step="echo", status=answer.status_code, body=answer.json())
-        with client.stream("GET", EVENTS, headers=HEADERS) as answer:
+        with client.stream("GET", base + EVENTS, headers=HEADERS) as answer:
             for line in answer.iter_lines():
                 say_line(line)
 
@@ -61,11 +60,11 @@ async def with_httpx_async():
 
     async with httpx.AsyncClient(timeout=60) as client:
         for _ in range(2):
-            answer = await client.get(f"{BASE}/a2a/whoami", headers=HEADERS)
+            answer = await client.get(f"{base}/a2a/whoami", headers=HEADERS)
             say(step="whoami", status=answer.status_code, body=answer.json())
-        answer = await client.post(f"{BASE}/a2a/echo", headers=HEADERS, content=pieces())
+        answer = await client.post(f"{base}/a2a/echo", headers=HEADERS, content=pieces())
         say(step="echo", status=answer.status_code, body=answer.json())
-        async with client.stream("GET", EVENTS, headers=HEADERS) as answer:
+        async with client.stream("GET", base + EVENTS, headers=HEADERS) as answer:
             async for line in answer.aiter_lines():
                 say_line(line)
 
@@ -75,13 +74,26 @@ async def with_aiohttp():
 
     async with aiohttp.ClientSession(trust_env=True, headers=HEADERS) as session:
         for _ in range(2):
-            async with session.get(f"{BASE}/a2a/whoami") as answer:
+            async with session.get(f"{base}/a2a/whoami") as answer:
                 say(step="whoami", status=answer.status, body=await answer.json())
-        async with session.post(f"{BASE}/a2a/echo", data=BODY) as answer:
+        async with session.post(f"{base}/a2a/echo", data=BODY) as answer:
             say(step="echo", status=answer.status, body=await answer.json())
-        async with session.get(EVENTS) as answer:
+        async with session.get(base + EVENTS) as answer:
             async for line in answer.content:
                 say_line(line.decode())
+
+
+def with_urllib():
+    from urllib.request import Request, urlopen
+
+    for _ in range(2):
+        with urlopen(Request(f"{base}/a2a/whoami", headers=HEADERS)) as answer:
+            say(step="whoami", status=answer.status, body=json.load(answer))
+    with urlopen(Request(f"{base}/a2a/echo", headers=HEADERS, data=BODY)) as answer:
+        say(step="echo", status=answer.status, body=json.load(answer))
+    with urlopen(Request(base + EVENTS, headers=HEADERS)) as answer:
+        for line in answer:
+            say_line(line.decode())
 
 
 CLIENTS = {
@@ -89,6 +101,8 @@ CLIENTS = {
     "httpx": with_httpx,
     "httpx-async": lambda: asyncio.run(with_httpx_async()),
     "aiohttp": lambda: asyncio.run(with_aiohttp()),
+    "urllib": with_urllib,
 }
 
-CLIENTS[sys.argv[1]]()
+for base in sys.argv[2:]:
+    CLIENTS[sys.argv[1]]()
