@@ -29,7 +29,7 @@ void th_signals_hold(struct th_signals *signals)
     TH_REQUIRE(sigaction(SIGCHLD, &by_default, &signals->child_before) == 0);
 }
 
-void th_signals_release(const struct th_signals *signals)
+static void release(const struct th_signals *signals)
 {
     (void)sigaction(SIGCHLD, &signals->child_before, NULL);
     (void)sigprocmask(SIG_SETMASK, &signals->before, NULL);
@@ -38,7 +38,7 @@ void th_signals_release(const struct th_signals *signals)
 static _Noreturn void become(const struct th_signals *signals, int report_fd, char *const *argv,
                              char *const *envp)
 {
-    th_signals_release(signals);
+    release(signals);
     execvpe(argv[0], argv, envp);
     int err = errno;
     (void)!write(report_fd, &err, sizeof err);

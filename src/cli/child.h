@@ -8,13 +8,13 @@
 #define TH_EXIT_NOT_EXECUTABLE 126
 #define TH_EXIT_NOT_FOUND 127
 
-/* What a process that waits for another does with signals; until th_signals_release() they wait. */
+/* How signals were taken before they were held; the command takes them so again. This process holds them
+ * until it ends: none may come between it and its cleaning up. */
 struct th_signals {
     sigset_t before;
     struct sigaction child_before;
 };
 void th_signals_hold(struct th_signals *signals);
-void th_signals_release(const struct th_signals *signals);
 
 /* Runs it, found as execvp() finds it, and waits for its end. Signals that are sent to this process
  * go on to it; those of the terminal it gets anyway. The exit status to end with: its own, 128 and

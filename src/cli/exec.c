@@ -444,9 +444,9 @@ static int run(const struct order *order)
     int status = prepare(order, th_config_get(config), &place, &direct, &authority);
     th_config_unref(config);
     if (status < 0) {
-        th_signals_hold(&signals); /* from here on there is something to clean up */
+        /* From here on there is something to clean up, and then a status to end with. */
+        th_signals_hold(&signals);
         status = run_with(order, &place, authority, &signals);
-        th_signals_release(&signals);
     }
     th_secret_unref(place.url);
     th_buf_fini(&direct);

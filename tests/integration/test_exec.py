@@ -431,14 +431,14 @@ def test_exec_of_the_terminal_the_command_hears_once(bare):
     os.write(terminal, b"\x03")
     while b"times" not in text or not text.endswith(b"\n"):
         text += os.read(terminal, 4096)
-    os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
     assert b"times 1" in text, text
 
 
 def test_exec_inherits_nothing_odd(bare):
     """The command's mask, dispositions and descriptors are as if it had been started directly."""
-    code = "print([line for line in open('/proc/self/status') if line[:3] in ('Sig', 'NoN')], sorted(os.listdir('/proc/self/fd')))"
+    code = "print([line for line in open('/proc/self/status') if line[:4] in ('SigB', 'SigI', 'SigC', 'NoNe')], sorted(os.listdir('/proc/self/fd')))"
     argv = ["/usr/bin/python3", "-c", f"import os\n{code}"]
     ignoring = lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     direct = subprocess.run(argv, env=bare.environment(), capture_output=True, text=True, preexec_fn=ignoring)

@@ -3,13 +3,14 @@
 //
 // Listens on two free ports of 127.0.0.1, in clear and by TLS, and says which on one line of JSON. Its one tool tells
 // whose call it is.
-import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
+import { createHash, createPublicKey, verify as verifySignature, webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
 
+globalThis.crypto ??= webcrypto; // which the SDK wants, and Node 18 has not there
 const [issuer, jwksUri, audience, certificate, key] = process.argv.slice(2);
 const { keys } = await (await fetch(jwksUri)).json();
 
