@@ -102,6 +102,9 @@ static const struct th_config_key_choice cookies[] = {
 static const struct th_config_key_choice unmatched_actions[] = {
     {"deny", TH_UNMATCHED_DENY}, {"forward", TH_UNMATCHED_FORWARD}, {NULL, 0}};
 
+static const struct th_config_key_choice policy_modes[] = {
+    {"enforce", 0}, {"dry_run", 1}, {NULL, 0}};
+
 static const struct th_config_key_choice admin_modes[] = {{"0600", 0}, {"0660", 1}, {NULL, 0}};
 
 static const struct th_config_key_choice audit_failures[] = {

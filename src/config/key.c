@@ -43,6 +43,7 @@ static const struct th_text_kind text_kinds[] = {
                      th_text_check_mode},
     [TH_KEY_PORTS] = {"a port or a range of ports", "ports and ranges of ports", TH_PORTS_PATTERN,
                       th_text_check_ports},
+    [TH_KEY_VALUE] = {"a text, a whole number, true or false", "values", NULL, NULL},
 };
 
 const struct th_text_kind *th_config_key_text_kind(enum th_config_key_type type)
@@ -73,6 +74,7 @@ enum th_config_key_form th_config_key_form(enum th_config_key_type type)
     case TH_KEY_PERCENT:
     case TH_KEY_MODE:
     case TH_KEY_PORTS:
+    case TH_KEY_VALUE:
         return TH_FORM_TEXT;
     case TH_KEY_DURATION:
         return TH_FORM_DURATION;

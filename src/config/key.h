@@ -18,7 +18,7 @@
 
 /* What one value is. The comment names the field's type. */
 enum th_config_key_type {
-    TH_KEY_STRING, /* struct th_str, and so for every kind of text down to TH_KEY_PORTS */
+    TH_KEY_STRING, /* struct th_str, and so for every kind of text down to TH_KEY_VALUE */
     TH_KEY_NAME,
     TH_KEY_REFERENCE, /* the name of an agent or authorization server */
     TH_KEY_VARIABLE,
@@ -38,6 +38,7 @@ enum th_config_key_type {
     TH_KEY_PERCENT,
     TH_KEY_MODE,     /* of a file, in octal digits */
     TH_KEY_PORTS,    /* a port or a range of them; a number will do */
+    TH_KEY_VALUE,    /* of a claim; a whole number, true and false will do */
     TH_KEY_DURATION, /* int64_t, milliseconds */
     TH_KEY_SIZE,     /* uint64_t, bytes */
     TH_KEY_COUNT,    /* uint64_t */
@@ -65,7 +66,7 @@ enum th_config_key_form {
 enum th_config_key_shape {
     TH_KEY_ONE,
     TH_KEY_LIST,        /* struct th_raw_list, or th_raw_objects */
-    TH_KEY_ONE_OR_LIST, /* struct th_raw_list */
+    TH_KEY_ONE_OR_LIST, /* likewise */
     TH_KEY_MAP,         /* struct th_raw_objects; only for objects */
 };
 

@@ -272,6 +272,8 @@ struct th_raw_root {
     struct th_raw_interception interception;
     struct th_raw_admin admin;
     struct th_raw_objects callers;
+    struct th_raw_objects policy; /* raw_policy.h */
+    unsigned policy_mode;         /* 1: a dry run */
     struct th_raw_telemetry telemetry;
 };
 

@@ -57,8 +57,11 @@ static bool read_text(struct th_loader *l, const struct th_config_key *key, stru
     const struct th_text_kind *kind = th_config_key_text_kind(key->type);
     struct th_errinfo info = {0};
     char digits[24] = "";
-    if (key->type == TH_KEY_PORTS && json_is_integer(v.json)) {
+    bool any = key->type == TH_KEY_VALUE;
+    if ((any || key->type == TH_KEY_PORTS) && json_is_integer(v.json)) {
         snprintf(digits, sizeof(digits), "%lld", (long long)json_integer_value(v.json));
+    } else if (any && json_is_boolean(v.json)) {
+        snprintf(digits, sizeof(digits), "%s", json_is_true(v.json) ? "true" : "false");
     } else if (!json_is_string(v.json)) {
         report_kind(l, key, v, kind->name);
         return false;
@@ -207,19 +210,22 @@ static void set_head(void *item, uint32_t place, struct th_str name)
 static void read_object_list(struct th_loader *l, const struct th_config_key *key,
                              struct th_value v, struct th_raw_objects *ret_objects)
 {
-    if (!json_is_array(v.json)) {
-        report_kind(l, key, v, "a list of objects");
+    bool bare = key->shape == TH_KEY_ONE_OR_LIST && json_is_object(v.json);
+    if (!bare && !json_is_array(v.json)) {
+        report_kind(l, key, v,
+                    key->shape == TH_KEY_ONE_OR_LIST ? "an object or a list of objects"
+                                                     : "a list of objects");
         return;
     }
-    size_t n = json_array_size(v.json), size = key->section->size;
+    size_t n = bare ? 1 : json_array_size(v.json), size = key->section->size;
     if (!check_size(l, key, v, n))
         return;
     char *items = th_loader_alloc(l, n, size);
     if (items == NULL)
         return;
-    uint32_t place = first_item(l, v);
+    uint32_t place = bare ? v.place : first_item(l, v);
     for (size_t i = 0; i < n; i++) {
-        struct th_value item = {json_array_get(v.json, i),
+        struct th_value item = {bare ? v.json : json_array_get(v.json, i),
                                 place != TH_SOURCE_NONE ? place : v.place};
         set_head(items + i * size, item.place, TH_STR_NONE);
         th_read_section(l, item, key->section, items + i * size);
@@ -294,7 +300,7 @@ static void read_key(struct th_loader *l, const struct th_config_key *key, struc
         read_rules(l, key, v, field);
     } else if (key->shape == TH_KEY_ONE) {
         th_read_section(l, v, key->section, field);
-    } else if (key->shape == TH_KEY_LIST) {
+    } else if (key->shape == TH_KEY_LIST || key->shape == TH_KEY_ONE_OR_LIST) {
         read_object_list(l, key, v, field);
     } else {
         read_object_map(l, key, v, field);

@@ -59,6 +59,8 @@ static json_t *text_schema(struct schema *s, const struct th_config_key *key)
         put(s, json, "pattern", json_string(kind->pattern));
     if (key->type == TH_KEY_PORTS)
         return either(s, whole_number(s, 1, UINT16_MAX), json);
+    if (key->type == TH_KEY_VALUE)
+        return either(s, either(s, typed(s, "integer"), typed(s, "boolean")), json);
     return json;
 }
 

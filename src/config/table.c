@@ -568,7 +568,7 @@ static const struct th_config_key root_keys[] = {
      .doc =
          "Who may connect to a listener that names no agent, how that is proved, and which agent "
          "it acts as. Every request proves it anew; one that does not gets 407."},
-    PLANNED("policy"),
+    POLICY_KEYS,
     {.name = "interception",
      OBJECT(struct th_raw_root, interception, interception_section),
      .doc = "The authority that vouches towards callers for the hosts of connections, so that "

@@ -5,6 +5,7 @@
 #include "key.h"
 #include "raw.h"
 #include "tokenhop/base/check.h"
+#include "tokenhop/config/policy.h"
 
 /* The offset of a field, which must be of the type that the row's reader writes. */
 #define FIELD(st, member, wanted)                                                                  \
@@ -28,6 +29,24 @@
 #define SECTION(label, st, rows)                                                                   \
     .name = (label), .size = sizeof(st), .keys = (rows), .n_keys = TH_COUNT_OF(rows)
 
+/* Of the root: the policy. */
+#define POLICY_KEYS                                                                                \
+    {.name = "policy",                                                                             \
+     .shape = TH_KEY_LIST,                                                                         \
+     OBJECTS(struct th_raw_root, policy, th_section_policy_rule),                                  \
+     .max_items = TH_POLICY_RULES_MAX,                                                             \
+     .default_text = "",                                                                           \
+     .doc = "Who may do what as whom. The first rule that matches a request decides. To a "        \
+            "connection that no rule names, and where every rule names one, everything is "        \
+            "allowed; to one that is named, or once there is a rule that names none, only what a " \
+            "rule allows (see docs/policy.md)."},                                                  \
+    {                                                                                              \
+        .name = "policy_mode", ENUM(struct th_raw_root, policy_mode, policy_modes),                \
+        .default_text = "enforce",                                                                 \
+        .doc = "With \"dry_run\" nothing is refused by policy: what would have been is written "   \
+               "to the audit log and counted, as if every rule said dry_run."                      \
+    }
+
 #define MINUTE ((uint64_t)60 * 1000)
 #define HOUR (60 * MINUTE)
 #define KIB ((uint64_t)1 << 10)
@@ -50,6 +69,8 @@ extern const struct th_section th_section_caller;
 extern const struct th_section th_section_limits;
 /* table_process.c */
 extern const struct th_section th_section_process;
+/* table_policy.c */
+extern const struct th_section th_section_policy_rule;
 /* table_telemetry.c */
 extern const struct th_section th_section_telemetry;
 

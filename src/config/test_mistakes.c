@@ -118,8 +118,6 @@ static const struct mistake_case cases[] = {
      "\"PATH\"}}}, @{\"name\": \"b\", \"agent\": \"agent1\", \"bearer\": {\"token\": {\"env\": "
      "\"PATH\"}}}]",
      "$.callers[1]", "cannot be told apart", ""},
-    {UNMATCHED, "@\"policy\": []", "$.policy", "not supported by this version", ""},
-    {UNMATCHED, "@\"policy\": []", "$.policy", "not supported", ""},
     {UNMATCHED, "\"revoke_on_exit\": @1", "$.revoke_on_exit", "true or false is wanted", ""},
     {UNMATCHED, "\"egress\": {\"connect_ports\": [443, @0]}", "$.egress.connect_ports[1]",
      "no port", "8000-8999"},

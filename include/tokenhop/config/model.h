@@ -475,6 +475,8 @@ struct th_config_telemetry {
     int64_t metrics_interval_ms; /* 0: never */
 };
 
+struct th_policy_rule; /* policy.h */
+
 /* What a snapshot holds; all of it constant once loaded. */
 struct th_config_view {
     const struct th_config_listener *listeners;
@@ -487,6 +489,10 @@ struct th_config_view {
     size_t n_callers;
     const struct th_config_connection *connections;
     size_t n_connections;
+    const struct th_policy_rule *policy; /* the first that matches decides */
+    size_t n_policy;
+    bool has_dry_policy;                  /* rules of a dry run are among them */
+    const uint8_t *policy_concerns;       /* by the connection's index: enum th_policy_concern */
     const struct th_str *subject_headers; /* of all connections: fields that bear subject tokens */
     size_t n_subject_headers;
     enum th_unmatched_action unmatched; /* when no rule matches */
