@@ -297,6 +297,7 @@ static void decide_matched(const struct th_config_view *config, const struct th_
     decision->drop_authorization = true; /* but for what is passed through */
     if (is_public(connection, url->path)) {
         decision->action = TH_GATE_PUBLIC;
+        decision->is_public_path = true;
         return;
     }
     if (!th_config_asks_subject(connection) && connection->subject_token == NULL) {

@@ -191,17 +191,39 @@ static int take_decoded(const char **p, const char *end)
     return (int)(value & 0xff);
 }
 
-/* The same of what both are once decoded, as the origin reads them (RFC 3986, 2.4). */
-static bool decoded_path_matches(struct th_str pattern, struct th_str path)
+/* Past what some servers take for parameters of a segment: from ';' to its end. */
+static const char *skip_parameters(const char *p, const char *end)
+{
+    bool encoded = end - p >= 3 && p[0] == '%' && p[1] == '3' && (p[2] | 0x20) == 'b';
+
+    if (!encoded && (p == end || *p != ';'))
+        return p;
+    const char *slash = memchr(p, '/', (size_t)(end - p));
+    return slash != NULL ? slash : end;
+}
+
+bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path,
+                                   bool without_parameters)
 {
     if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')
         pattern.len--;
     const char *a = pattern.ptr, *a_end = a + pattern.len;
     const char *b = path.ptr, *b_end = b + path.len;
-    while (a < a_end)
+    while (a < a_end) {
+        if (without_parameters)
+            b = skip_parameters(b, b_end);
         if (b == b_end || take_decoded(&a, a_end) != take_decoded(&b, b_end))
             return false;
+    }
+    if (without_parameters)
+        b = skip_parameters(b, b_end);
     return b == b_end || *b == '/';
+}
+
+/* The same of what both are once decoded, as the origin reads them (RFC 3986, 2.4). */
+static bool decoded_path_matches(struct th_str pattern, struct th_str path)
+{
+    return th_route_path_matches_decoded(pattern, path, false);
 }
 
 typedef bool match_fn(struct th_str pattern, struct th_str path);

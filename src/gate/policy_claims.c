@@ -1,0 +1,226 @@
+/* What a subject token says, held against what rules ask of it. */
+#include <stdio.h>
+
+#include "tokenhop/base/mem.h"
+#include "tokenhop/gate/policy.h"
+#include "tokenhop/oauth/jose.h"
+#include "tokenhop/oauth/json.h"
+
+static struct th_str text_of(const json_t *json)
+{
+    return (struct th_str){json_string_value(json), json_string_length(json)};
+}
+
+static bool is_among(const struct th_str *texts, size_t n, struct th_str text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (th_str_equal(texts[i], text))
+            return true;
+    return false;
+}
+
+/* --- values --- */
+
+/* A text, whole number or boolean as the configuration writes it; nothing else is equal to anything. */
+static bool is_value(const json_t *json, const struct th_policy_claim *claim)
+{
+    char room[24];
+
+    if (json_is_string(json))
+        return is_among(claim->values, claim->n_values, text_of(json));
+    if (json_is_integer(json)) {
+        snprintf(room, sizeof room, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        return is_among(claim->values, claim->n_values, th_str_of(room));
+    }
+    if (json_is_boolean(json))
+        return is_among(claim->values, claim->n_values,
+                        json_is_true(json) ? TH_STR("true") : TH_STR("false"));
+    return false;
+}
+
+static bool has_word(struct th_str text, const struct th_policy_claim *claim)
+{
+    while (text.len > 0) {
+        const char *end = memchr(text.ptr, ' ', text.len);
+        struct th_str word = {text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len};
+        if (is_among(claim->values, claim->n_values, word))
+            return true;
+        size_t step = end != NULL ? word.len + 1 : word.len;
+        text = (struct th_str){text.ptr + step, text.len - step};
+    }
+    return false;
+}
+
+static bool has_value(const json_t *json, const struct th_policy_claim *claim)
+{
+    if (json_is_array(json)) {
+        for (size_t i = 0; i < json_array_size(json); i++)
+            if (is_value(json_array_get(json, i), claim))
+                return true;
+        return false;
+    }
+    return is_value(json, claim) ||
+           (claim->is_words && json_is_string(json) && has_word(text_of(json), claim));
+}
+
+/* The configuration holds no NUL, and each step ends in one. A pointer leads into lists too (RFC 6901, 4). */
+static const json_t *take_step(const json_t *at, struct th_str step)
+{
+    uint64_t index;
+
+    if (json_is_array(at) && th_str_to_u64(step, UINT32_MAX, &index) == 0)
+        return json_array_get(at, (size_t)index);
+    return json_object_get(at, step.ptr);
+}
+
+static bool does_claim_hold(const struct th_policy_claim *claim, const json_t *claims)
+{
+    const json_t *at = claims;
+
+    for (size_t i = 0; i < claim->n_steps && at != NULL; i++)
+        at = take_step(at, claim->steps[i]);
+    if (at == NULL)
+        return false;
+    switch (claim->test) {
+    case TH_POLICY_EQUALS:
+        return is_value(at, claim);
+    case TH_POLICY_CONTAINS:
+    case TH_POLICY_ANY_OF:
+        return has_value(at, claim);
+    }
+    return false;
+}
+
+/* --- the chain of actors (RFC 8693, 4.1) --- */
+
+/* The next one behind `act`, whatever it is: what is no object is an actor without a name. */
+static const json_t *take_actor(const json_t **act, struct th_str *ret_name)
+{
+    const json_t *actor = *act;
+
+    if (actor == NULL || json_is_null(actor))
+        return NULL;
+    *ret_name = th_jwt_text(actor, "sub");
+    *act = json_object_get(actor, "act");
+    return actor;
+}
+
+static bool is_chain_short(const struct th_policy_rule *rule, const json_t *claims)
+{
+    const json_t *act = json_object_get(claims, "act");
+    struct th_str name;
+    int n = 0;
+
+    if (rule->max_chain < 0)
+        return true;
+    while (take_actor(&act, &name) != NULL)
+        n++;
+    return n <= rule->max_chain;
+}
+
+static bool are_actors_fine(const struct th_policy_rule *rule, const json_t *claims)
+{
+    const json_t *act = json_object_get(claims, "act");
+    bool is_met = rule->n_any_actors == 0;
+    struct th_str name;
+
+    while (take_actor(&act, &name) != NULL) {
+        if (rule->n_only_actors > 0 && !is_among(rule->only_actors, rule->n_only_actors, name))
+            return false;
+        is_met |= is_among(rule->any_actors, rule->n_any_actors, name);
+    }
+    return is_met;
+}
+
+/* --- rules --- */
+
+enum th_policy_claim_miss th_policy_judge_claims(const struct th_policy_rule *rule,
+                                                 const json_t *claims, size_t *ret_claim)
+{
+    if (rule->n_issuers > 0 &&
+        !is_among(rule->issuers, rule->n_issuers, th_jwt_text(claims, "iss")))
+        return TH_POLICY_ISSUER_FAILS;
+    if (!is_chain_short(rule, claims))
+        return TH_POLICY_CHAIN_FAILS;
+    if (!are_actors_fine(rule, claims))
+        return TH_POLICY_ACTORS_FAIL;
+    for (size_t i = 0; i < rule->n_claims; i++) {
+        if (!does_claim_hold(&rule->claims[i], claims)) {
+            *ret_claim = i;
+            return TH_POLICY_CLAIM_FAILS;
+        }
+    }
+    return TH_POLICY_CLAIMS_HOLD;
+}
+
+void th_policy_read_claims(const struct th_config_view *view, const json_t *claims,
+                           struct th_policy_claims *ret_claims)
+{
+    size_t ignored;
+
+    *ret_claims = (struct th_policy_claims){.subject = TH_POLICY_SUBJECT_READ};
+    for (size_t i = 0; i < view->n_policy; i++)
+        if (th_policy_judge_claims(&view->policy[i], claims, &ignored) == TH_POLICY_CLAIMS_HOLD)
+            ret_claims->holds[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+int th_policy_read_token(const struct th_config_view *view, struct th_str token,
+                         struct th_policy_claims *ret_claims)
+{
+    struct th_jwt jwt = {0};
+    int error = th_jwt_parse(token, &jwt);
+
+    if (error == TH_E_NOMEM)
+        return error;
+    if (error < 0) {
+        *ret_claims = (struct th_policy_claims){.subject = TH_POLICY_SUBJECT_OPAQUE};
+        return 0;
+    }
+    th_policy_read_claims(view, jwt.claims, ret_claims);
+    th_jwt_fini(&jwt);
+    return 0;
+}
+
+/* --- tokens seen lately --- */
+
+#define MEMO_SLOTS 1024 /* some 70 KB; two tokens of one slot take turns */
+
+struct slot {
+    bool is_used;
+    uint8_t digest[32];
+    struct th_policy_claims claims;
+};
+
+struct th_policy_memo {
+    struct slot slots[MEMO_SLOTS];
+};
+
+struct th_policy_memo *th_policy_memo_new(void)
+{
+    return th_calloc(1, sizeof(struct th_policy_memo));
+}
+
+struct th_policy_memo *th_policy_memo_free(struct th_policy_memo *memo)
+{
+    th_free(memo);
+    return NULL;
+}
+
+int th_policy_memo_read(struct th_policy_memo *memo, const struct th_config_view *view,
+                        const uint8_t digest[32], struct th_str token,
+                        struct th_policy_claims *room, const struct th_policy_claims **ret_claims)
+{
+    struct slot *slot =
+        memo != NULL ? &memo->slots[(digest[0] << 8 | digest[1]) % MEMO_SLOTS] : NULL;
+
+    *ret_claims = slot != NULL ? &slot->claims : room;
+    if (slot != NULL && slot->is_used && memcmp(slot->digest, digest, sizeof slot->digest) == 0)
+        return 0;
+    int error = th_policy_read_token(view, token, room);
+    if (error < 0 || slot == NULL)
+        return error;
+    slot->is_used = true;
+    memcpy(slot->digest, digest, sizeof slot->digest);
+    slot->claims = *room;
+    return 0;
+}
