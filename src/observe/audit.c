@@ -163,14 +163,22 @@ static void say_lost(struct th_audit_log *log, int64_t wall_ms)
     th_lines_end(&log->lines, &line);
 }
 
+static const char *result_of(const struct th_audit_record *record)
+{
+    if (record->would_deny)
+        return "would_deny";
+    if (record->error == 0)
+        return "granted";
+    return record->error == TH_E_POLICY_DENIED ? "denied" : "refused";
+}
+
 static bool write_line(struct th_audit_log *log, const struct th_audit_record *record)
 {
     struct th_line line;
     say_lost(log, record->wall_ms);
     if (!th_lines_begin(&log->lines, &line, MAX_LINE, record->wall_ms))
         return false;
-    th_line_put(&line, record->error == 0 ? TH_STR(",\"result\":\"granted\"")
-                                          : TH_STR(",\"result\":\"refused\""));
+    put(&line, TH_STR(",\"result\":"), th_str_of(result_of(record)));
     th_line_put_error(&line, record->error);
     put_who(&line, record);
     put_what(&line, record);

@@ -58,6 +58,7 @@ struct th_metrics *th_metrics_new(unsigned n_workers)
     }
     metrics->shards[n_workers].is_shared = true;
     th_metrics_rows_init(&metrics->rows);
+    th_metrics_rules_init(&metrics->rules);
     return metrics;
 }
 
@@ -65,6 +66,7 @@ struct th_metrics *th_metrics_free(struct th_metrics *metrics)
 {
     if (metrics != NULL) {
         th_metrics_rows_fini(metrics);
+        th_metrics_rules_fini(metrics);
         th_free(metrics->shards);
         th_free(metrics);
     }
@@ -300,5 +302,6 @@ void th_metrics_write_prometheus(struct th_metrics *metrics, struct th_buf *buf)
     for (enum th_histogram i = 0; i < TH_HISTOGRAM_COUNT; i++)
         write_histogram(metrics, i, buf);
     th_metrics_write_connections(metrics, buf);
+    th_metrics_write_rules(metrics, buf);
     write_process(metrics, buf);
 }

@@ -116,6 +116,25 @@ static void add_connections(struct writer *w, struct th_metrics *metrics)
     end_points(w);
 }
 
+static void add_rules(struct writer *w, struct th_metrics *metrics)
+{
+    uint64_t counts[TH_METRIC_POLICY_RESULTS];
+    const char *name;
+    char labels[160];
+    bool first = true;
+
+    begin(w, TH_METRICS_POLICY_NAME, TH_METRICS_POLICY_HELP, "1");
+    begin_points(w, true);
+    for (unsigned row = 0; th_metrics_row_of_rule(metrics, row, &name, counts); row++)
+        for (unsigned k = 0; k < TH_METRIC_POLICY_RESULTS; k++) {
+            snprintf(labels, sizeof labels, "rule=\"%s\",result=\"%s\"", name,
+                     th_metrics_policy_result(k));
+            add_point(w, labels, (int64_t)counts[k], first);
+            first = false;
+        }
+    end_points(w);
+}
+
 static void add_histogram(struct writer *w, const struct th_metrics *metrics,
                           enum th_histogram histogram)
 {
@@ -150,6 +169,7 @@ void th_metrics_write_otlp(struct th_metrics *metrics, int64_t wall_ms, struct t
     add_rows(&w, metrics);
     add_errors(&w, metrics);
     add_connections(&w, metrics);
+    add_rules(&w, metrics);
     for (enum th_histogram i = 0; i < TH_HISTOGRAM_COUNT; i++)
         add_histogram(&w, metrics, i);
     th_buf_add_char(buf, ']');

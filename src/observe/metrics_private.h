@@ -19,6 +19,17 @@ struct th_metrics_rows {
     bool has_others;
 };
 
+/* Rules of the policy by name. */
+struct th_metrics_rules {
+    pthread_mutex_t lock; /* a leaf: of all of it; not needed to count */
+    char *named[TH_METRICS_RULES];
+    unsigned n_named;
+    bool has_others;
+};
+#define TH_METRICS_POLICY_NAME "tokenhop_policy_decisions_total"
+#define TH_METRICS_POLICY_HELP                                                                     \
+    "Decisions of the policy, by the rule that decided; \"(default)\": none matched"
+
 /* A row of the table. */
 struct th_metrics_row {
     const char *name;
@@ -34,6 +45,7 @@ struct th_metrics {
     int64_t start_wall_ms;
     struct th_metrics_shard *shards; /* the workers', then the shared one */
     struct th_metrics_rows rows;
+    struct th_metrics_rules rules;
 };
 
 static inline void th_metrics_cell_add(const struct th_metrics_shard *shard,
@@ -58,6 +70,14 @@ void th_metrics_write_connections(struct th_metrics *metrics, struct th_buf *buf
 /* The next connection that has a row, or the others together; false: there is none more. */
 bool th_metrics_row_of_connection(struct th_metrics *metrics, unsigned row, struct th_str *ret_name,
                                   struct th_metrics_connection_figures *ret_figures);
+
+void th_metrics_rules_init(struct th_metrics_rules *rules);
+void th_metrics_rules_fini(struct th_metrics *metrics);
+void th_metrics_write_rules(struct th_metrics *metrics, struct th_buf *buf);
+/* The next rule that has a row, or the others together; false: there is none more. */
+bool th_metrics_row_of_rule(struct th_metrics *metrics, unsigned row, const char **ret_name,
+                            uint64_t ret_counts[TH_METRIC_POLICY_RESULTS]);
+const char *th_metrics_policy_result(unsigned result);
 
 /* metrics.c */
 const struct th_metrics_row *th_metrics_row(enum th_metric metric);

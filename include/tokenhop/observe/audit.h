@@ -35,6 +35,7 @@ struct th_audit_record {
     int64_t wall_ms;
     int error; /* 0: the delegation was granted; else the TH_E_* for which it was refused or failed
                 */
+    bool would_deny; /* neither: a dry run of the policy would have refused it for `error` */
 
     /* who */
     struct th_str listener, client, caller, agent;

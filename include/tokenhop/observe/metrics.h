@@ -46,6 +46,15 @@ struct th_metrics_cell {
 _Static_assert(sizeof(struct th_metrics_cell) == 64, "a request touches one line");
 _Static_assert((int)TH_ERROR_COUNT <= 256, "an error has room in the cell's last byte");
 
+/* Decisions of the policy by rule: its names too are the configuration's. */
+#define TH_METRICS_RULES 512
+enum th_metric_policy {
+    TH_METRIC_POLICY_ALLOWED,
+    TH_METRIC_POLICY_DENIED,
+    TH_METRIC_POLICY_WOULD_DENY /* in a dry run */
+};
+#define TH_METRIC_POLICY_RESULTS 3
+
 struct th_metrics_shard {
     _Alignas(64) bool is_shared; /* more than one thread writes it */
     atomic_int_least64_t values[TH_METRIC_COUNT];
@@ -53,6 +62,7 @@ struct th_metrics_shard {
     atomic_uint_least64_t buckets[TH_HISTOGRAM_COUNT][TH_HISTOGRAM_BUCKETS];
     atomic_uint_least64_t sums_us[TH_HISTOGRAM_COUNT];
     struct th_metrics_cell *_Atomic blocks[TH_METRICS_BLOCKS];
+    atomic_uint_least64_t *_Atomic rules; /* by row and result; NULL: there are none yet */
 };
 
 struct th_metrics;
@@ -95,6 +105,11 @@ unsigned th_metrics_connection(struct th_metrics *metrics, struct th_str name);
 /* A request that has ended: its status (0: none was sent), its TH_E_* (0: none), when. */
 void th_metrics_count_request(struct th_metrics_shard *shard, unsigned row, unsigned status,
                               bool hit, int error, int64_t wall_ms);
+
+/* The row of a rule of the policy, likewise: the last one of TH_METRICS_RULES is of all others. */
+unsigned th_metrics_rule(struct th_metrics *metrics, struct th_str name);
+void th_metrics_count_policy(struct th_metrics_shard *shard, unsigned row,
+                             enum th_metric_policy result);
 
 struct th_metrics_connection_figures {
     uint64_t requests, hits;
