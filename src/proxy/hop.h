@@ -24,6 +24,7 @@
 #include "tokenhop/base/buf.h"
 #include "tokenhop/gate/caller.h"
 #include "tokenhop/gate/gate.h"
+#include "tokenhop/gate/policy.h"
 #include "tokenhop/http/http1.h"
 #include "tokenhop/net/dial.h"
 #include "tokenhop/observe/access.h"
@@ -99,6 +100,7 @@ struct th_hop {
     struct th_head request;
     struct th_url url;
     struct th_gate_decision decision;
+    struct th_policy_verdict verdict;
     struct th_body request_body;
     struct th_chunk *request_chunk; /* room of the body where the session's chunk has none */
     struct th_outgoing to_origin;
@@ -220,9 +222,15 @@ bool th_hop_request_is_out(const struct th_hop *hop);
 /* The final response's head is a refusal that another try may mend: the hop has gone to the state that makes it. */
 bool th_hop_retry(struct th_hop *hop);
 
+/* hop_policy.c: which rule of the policy decides on what the gate has let through. 0, or the error that it is
+ * refused with, and hop->detail. */
+int th_hop_ask_policy(struct th_hop *hop) TH_MUST;
+
 /* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
  * TH_E_AUDIT. */
 int th_hop_audit_grant(struct th_hop *hop) TH_MUST;
+/* Likewise what a dry run of the policy would have refused. */
+int th_hop_audit_dry_run(struct th_hop *hop) TH_MUST;
 /* On its end, where it was refused a credential. */
 void th_hop_audit_refusal(struct th_hop *hop);
 /* Gives everything back, the hop to its desk's free ones; tells the session whether to go on. */

@@ -1,5 +1,7 @@
 /* Decisions on delegations, written to the audit log: who acts for whom, where, with what leave. */
 #include "hop.h"
+#include "target.h"
+#include "tokenhop/oauth/jose.h"
 #include "tokenhop/observe/audit.h"
 
 /* Room for what a record borrows. */
@@ -30,7 +32,7 @@ static void add_what(const struct th_hop *hop, struct texts *texts, struct th_au
     const struct th_config_connection *connection = hop->decision.route.connection;
     size_t len = th_url_write_authority(&hop->url, texts->authority, sizeof texts->authority);
 
-    record->method = hop->request.method_text;
+    record->method = th_target_method(hop);
     record->host = (struct th_str){texts->authority, len};
     if (connection == NULL)
         return;
@@ -67,12 +69,37 @@ static void add_delegation(const struct th_hop *hop, const struct th_delegation 
     record->legs = texts->legs;
 }
 
-static int write_record(struct th_hop *hop, int error)
+/* By which rule; TH_POLICY_UNCONCERNED: none was asked. */
+static struct th_str rule_text(const struct th_hop *hop, bool of_dry_run)
 {
+    const struct th_policy_verdict *verdict = &hop->verdict;
+    const struct th_policy_rule *rule = of_dry_run ? verdict->dry_rule : verdict->rule;
+
+    if (rule != NULL)
+        return rule->name;
+    return of_dry_run || verdict->result != TH_POLICY_UNCONCERNED ? TH_STR("(default)")
+                                                                  : TH_STR_NONE;
+}
+
+/* Who it was that the policy refused, as the token says, for which nobody has vouched. */
+static void add_unverified(const struct th_hop *hop, struct th_jwt *jwt,
+                           struct th_audit_record *record)
+{
+    if (!hop->subject_known || th_jwt_parse(hop->decision.subject_token, jwt) < 0)
+        return;
+    record->subject_issuer = th_jwt_text(jwt->claims, "iss");
+    record->subject_name = th_jwt_text(jwt->claims, "sub");
+}
+
+static int write_record(struct th_hop *hop, int error, bool of_dry_run)
+{
+    struct th_jwt jwt = {0};
     struct texts texts;
     struct th_audit_record record = {
         .wall_ms = th_clock_wall_ms(hop->desk->worker->clock),
         .error = error,
+        .would_deny = of_dry_run,
+        .rule = rule_text(hop, of_dry_run),
         .cache = (enum th_cache_state)hop->cache_state,
         .issued_until_wall_ms = -1,
         .duration_us = hop->exchange_us,
@@ -83,19 +110,29 @@ static int write_record(struct th_hop *hop, int error)
     record.trace_id = (struct th_str){hop->trace.id, TH_TRACE_ID_LEN};
     add_who(hop, &texts, &record);
     add_what(hop, &texts, &record);
-    if (error == 0 && hop->credential != NULL) /* none where the caller's own is passed through */
+    if (error == TH_E_POLICY_DENIED)
+        add_unverified(hop, &jwt, &record);
+    else if (error == 0 &&
+             hop->credential != NULL) /* none where the caller's own is passed through */
         add_delegation(hop, hop->credential->delegation, &texts, &record);
     else if (refusal != NULL)
         add_delegation(hop, refusal->delegation, &texts, &record);
     if (refusal != NULL)
         record.oauth_error = th_str_of(refusal->oauth_error);
-    hop->audited = true;
-    return th_audit_write(hop->desk->audit_log, &record);
+    hop->audited = !of_dry_run;
+    int written = th_audit_write(hop->desk->audit_log, &record);
+    th_jwt_fini(&jwt);
+    return written;
 }
 
 int th_hop_audit_grant(struct th_hop *hop)
 {
-    return hop->desk->audit_log != NULL ? write_record(hop, 0) : 0;
+    return hop->desk->audit_log != NULL ? write_record(hop, 0, false) : 0;
+}
+
+int th_hop_audit_dry_run(struct th_hop *hop)
+{
+    return hop->desk->audit_log != NULL ? write_record(hop, TH_E_POLICY_DENIED, true) : 0;
 }
 
 void th_hop_audit_refusal(struct th_hop *hop)
@@ -106,6 +143,6 @@ void th_hop_audit_refusal(struct th_hop *hop)
     if (hop->desk->audit_log == NULL || hop->audited || hop->error == 0 || !was_asked ||
         hop->error == TH_E_CANCELLED)
         return;
-    if (write_record(hop, hop->error) < 0) /* it is refused anyway */
+    if (write_record(hop, hop->error, false) < 0) /* it is refused anyway */
         return;
 }

@@ -115,6 +115,18 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
 static enum th_hop_step grant(struct th_hop *hop);
 
+/* Before anything is decided by it: that no unmapped host gets it (R11) holds for what is refused too. */
+static void note_subject(struct th_hop *hop)
+{
+    if (hop->decision.action != TH_GATE_CREDENTIAL ||
+        hop->decision.route.connection->type == TH_TYPE_STATIC)
+        return;
+    th_broker_digest(hop->decision.subject_token, hop->key.subject);
+    hop->subject_known = hop->decision.subject_token.len > 0; /* else the digest of nothing */
+    if (hop->subject_known)
+        th_seen_add(hop->desk->proxy->seen, hop->key.subject);
+}
+
 /* A static connection's credential lies ready: nobody is asked. */
 static enum th_hop_step begin_static(struct th_hop *hop)
 {
@@ -131,11 +143,7 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
 {
     if (hop->decision.route.connection->type == TH_TYPE_STATIC)
         return begin_static(hop);
-    th_broker_digest(hop->decision.subject_token, hop->key.subject);
     memcpy(hop->key.scope, hop->decision.route.scope, sizeof hop->key.scope);
-    hop->subject_known = hop->decision.subject_token.len > 0; /* else the digest of nothing */
-    if (hop->subject_known)
-        th_seen_add(hop->desk->proxy->seen, hop->key.subject);
     return th_hop_move(hop, TH_HOP_CREDENTIAL);
 }
 
@@ -196,6 +204,11 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
 
     th_gate_decide(snapshot->view, snapshot->routes, hop->desk->proxy->seen, hop->agent, head,
                    &hop->url, &hop->decision);
+    note_subject(hop);
+    if (snapshot->view->n_policy > 0)
+        error = th_hop_ask_policy(hop);
+    if (error < 0)
+        return th_hop_fail(hop, error, hop->detail);
     if (hop->decision.action != TH_GATE_REFUSE && th_target_is_question(hop))
         error = th_target_permit(hop); /* nobody else asks, as nothing is dialed */
     if (error < 0)

@@ -179,12 +179,29 @@ int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
     return 0;
 }
 
+static int measure_policy(struct th_snapshot *snapshot, struct th_metrics *metrics)
+{
+    size_t n = snapshot->view->n_policy;
+
+    if (n == 0)
+        return 0;
+    snapshot->rule_rows = th_calloc(n + 1, sizeof *snapshot->rule_rows);
+    if (snapshot->rule_rows == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        snapshot->rule_rows[i] = th_metrics_rule(metrics, snapshot->view->policy[i].name);
+    snapshot->rule_rows[n] = th_metrics_rule(metrics, TH_STR("(default)"));
+    return 0;
+}
+
 int th_snapshot_measure(struct th_snapshot *snapshot, struct th_metrics *metrics)
 {
     size_t n = snapshot->view->n_connections;
 
     if (metrics == NULL || n == 0)
         return 0;
+    if (measure_policy(snapshot, metrics) < 0)
+        return TH_E_NOMEM;
     snapshot->metric_rows = th_calloc(n, sizeof *snapshot->metric_rows);
     if (snapshot->metric_rows == NULL)
         return TH_E_NOMEM;
@@ -210,6 +227,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
     free_tls(snapshot);
     th_interceptor_unref(snapshot->interceptor);
     th_free(snapshot->metric_rows);
+    th_free(snapshot->rule_rows);
     th_routes_free(snapshot->routes);
     th_config_unref(snapshot->config);
     th_free(snapshot);
@@ -279,6 +297,7 @@ static void free_if_unused(struct th_snapshot_use *use)
 {
     if (!use->retired || use->users > 0)
         return;
+    th_policy_memo_free(use->memo);
     th_snapshot_unref(use->snapshot);
     th_free(use);
 }

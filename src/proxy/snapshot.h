@@ -5,6 +5,7 @@
 
 #include "tokenhop/base/ref.h"
 #include "tokenhop/config/model.h"
+#include "tokenhop/gate/policy.h"
 #include "tokenhop/gate/route.h"
 #include "tokenhop/intercept/interceptor.h"
 #include "tokenhop/net/tls.h"
@@ -21,6 +22,7 @@ struct th_snapshot {
     /* By a connection's index: what a static one sends; NULL for every other. */
     struct th_credential **credentials;
     unsigned *metric_rows;      /* by the connection's index; NULL: they are not counted */
+    unsigned *rule_rows;        /* by the rule's index, that of none last; NULL: likewise */
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
     /* By the connection's index: of its own; NULL: `tls`. The whole is NULL where there are none. */
     struct th_tls_context **own_tls;
@@ -61,6 +63,7 @@ struct th_snapshot_use {
     struct th_snapshot *snapshot;
     size_t users;
     bool retired;
+    struct th_policy_memo *memo; /* made when it is of use; NULL: not yet */
 };
 
 struct th_snapshot_use *th_snapshot_use_new(

@@ -104,6 +104,16 @@ static int read_question(struct th_hop *hop)
     return read_parts(hop, host->value, uri->value);
 }
 
+struct th_str th_target_method(const struct th_hop *hop)
+{
+    struct th_str name = originals[hop->session->listener->original].method;
+    const struct th_field *field = NULL;
+
+    if (th_target_is_question(hop) && name.len > 0)
+        field = only_field(&hop->request, name);
+    return field != NULL ? field->value : hop->request.method_text;
+}
+
 int th_target_read(struct th_hop *hop)
 {
     if (hop->session->tunnel != NULL)

@@ -23,6 +23,9 @@ static inline bool th_target_is_question(const struct th_hop *hop)
     return hop->session->listener->mode == TH_LISTENER_AUTHZ;
 }
 
+/* The method of the request that is decided on: its own, or that of the one asked about. */
+struct th_str th_target_method(const struct th_hop *hop);
+
 /* Whether such a question is for where its credential, or it at all, may go: as far as that can be told by
  * one who does not go there. 0, TH_E_CLEARTEXT_DENIED, TH_E_EGRESS_DENIED, TH_E_LOOP. */
 int th_target_permit(const struct th_hop *hop) TH_MUST;
