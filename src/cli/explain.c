@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "explain.h"
 #include "options.h"
 #include "show.h"
 #include "tokenhop/base/check.h"
@@ -9,20 +10,21 @@
 #include "tokenhop/config/nearest.h"
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/gate/gate.h"
-#include "tokenhop/oauth/plan.h"
 #include "tokenhop/proxy/proxy.h"
 
 static const char usage[] =
-    "usage: tokenhop explain -c FILE URL [--method METHOD] [--caller NAME]\n"
+    "usage: tokenhop explain -c FILE URL [--method METHOD] [--caller NAME] [--claims FILE] [--at TIME]\n"
     "\n"
     "Says what would become of a request for URL: which connection it meets and by which pattern, why other\n"
-    "patterns lost, whether it needs a credential, where it would be carried, and which requests an\n"
-    "exchange would make. Nothing is started and nobody is asked, the resolver of names included.\n"
+    "patterns lost, which rule of the policy decides, whether it needs a credential, where it would be\n"
+    "carried, and which requests an exchange would make. Nothing is started and nobody is asked, the resolver of names included.\n"
     "Exit status 0 when every caller shown would be carried, 1 when one would be refused.\n"
     "\n"
     "  -c, --config FILE     the configuration\n"
     "  -m, --method METHOD   of the request (default: GET)\n"
     "      --caller NAME     only that caller, or who reaches the listener of that name (default: each)\n"
+    "      --claims FILE     what the subject token says, as a JSON object: for rules that ask it\n"
+    "      --at TIME         when, as 2026-01-31T09:30:00Z (default: now)\n"
     "  -h, --help            this text\n"
     "\n"
     "  tokenhop explain -c tokenhop.jsonc http://agent2.example.com/a2a/tasks\n"
@@ -35,6 +37,8 @@ struct order {
     const char *url;
     const char *method;
     const char *caller;
+    const char *claims;
+    const char *at;
 };
 
 struct question {
@@ -45,6 +49,7 @@ struct question {
     struct th_seen *seen;
     struct th_url url;
     enum th_method method;
+    struct th_explain_policy policy;
 };
 
 /* --- patterns --- */
@@ -192,127 +197,6 @@ static int show_destination(const struct question *q, const struct th_gate_decis
     return TH_EXIT_FINE;
 }
 
-/* --- the legs --- */
-
-static void show_value(const char *text, struct th_str value)
-{
-    fputs(text, stdout);
-    th_show_text(stdout, value);
-    putchar('\n');
-}
-
-/* What stands for a token; NULL: the parameter is none, or it is not sent. */
-static const char *token_text(const struct th_leg_parameter *parameter,
-                              const struct th_config_connection *connection)
-{
-    switch (parameter->value) {
-    case TH_VALUE_SUBJECT_TOKEN:
-        return "(the subject token)";
-    case TH_VALUE_SUBJECT_TYPE:
-        return "(told from the token)";
-    case TH_VALUE_ACTOR_TOKEN:
-        return connection->actor.source == TH_ACTOR_NONE ? NULL
-               : connection->actor.source == TH_ACTOR_ASSERTION
-                   ? "(a JWT that the agent signs for this endpoint)"
-                   : "(the actor token)";
-    case TH_VALUE_PREVIOUS_TOKEN:
-        return "(what the leg before yields)";
-    case TH_VALUE_REJECTED_TOKEN:
-        return "(the token that was not taken)";
-    case TH_VALUE_CONSTANT:
-    case TH_VALUE_ASSERTION_GRANT:
-    case TH_VALUE_GRANT_TYPE:
-    case TH_VALUE_REQUESTED_TYPE:
-    case TH_VALUE_REQUESTED_USE:
-    case TH_VALUE_ACTOR_TYPE:
-    case TH_VALUE_AUDIENCE:
-    case TH_VALUE_RESOURCE:
-    case TH_VALUE_SCOPES:
-    case TH_VALUE_SECOND_LEG_SCOPES:
-    case TH_VALUE_SECOND_LEG_RESOURCE:
-    case TH_VALUE_ACTOR_SCOPES:
-    case TH_VALUE_ACTOR_RESOURCE:
-    case TH_VALUE_CLIENT_SCOPES:
-    case TH_VALUE_AGENT_RESOURCE:
-        break;
-    }
-    return NULL;
-}
-
-static void show_named(struct th_str name, struct th_str value)
-{
-    fputs("      ", stdout);
-    th_show_text(stdout, name);
-    show_value(": ", value);
-}
-
-static void show_parameter(const struct th_leg_parameter *parameter,
-                           const struct th_config_agent *agent,
-                           const struct th_config_connection *connection)
-{
-    struct th_str values[TH_PLAN_VALUES_MAX], name = th_str_of(parameter->name);
-    size_t n = th_plan_configured(parameter, agent, connection, values);
-    const char *text = n == 0 ? token_text(parameter, connection) : NULL;
-
-    for (size_t i = 0; i < n; i++)
-        show_named(name, values[i]);
-    if (text != NULL)
-        show_named(name, th_str_of(text));
-}
-
-static void show_leg(const struct th_plan_legs *legs, size_t index,
-                     const struct th_config_agent *agent,
-                     const struct th_config_connection *connection)
-{
-    const struct th_plan_leg *leg = legs->items[index];
-    const struct th_config_authorization_server *server =
-        th_plan_leg_server(leg, agent, connection);
-    const struct th_config_auth *auth;
-    struct th_str client_id;
-
-    th_plan_leg_client(leg, agent, connection, &client_id, &auth);
-    printf("    %zu %s at \"%.*s\": ", index + 1, leg->name, TH_STR_ARGS(server->name));
-    show_value("POST ", server->token_endpoint.len > 0
-                            ? server->token_endpoint
-                            : TH_STR("(the token_endpoint of the server's metadata)"));
-    for (size_t p = 0; p < leg->n_parameters; p++)
-        show_parameter(&leg->parameters[p], agent, connection);
-    for (size_t p = 0; p < connection->n_parameters; p++) {
-        if (th_plan_leg_bears_parameter(legs, index, &connection->parameters[p]))
-            show_named(connection->parameters[p].name, connection->parameters[p].value);
-    }
-    if (th_plan_leg_bears_proof(legs, index, connection))
-        show_value("      DPoP: ", TH_STR("(a proof by the agent's DPoP key)"));
-    show_value("      authenticated as: ", client_id);
-    if (leg->yields == TH_LEG_YIELDS_SUBJECT)
-        puts("      yields the subject token, anew for each exchange");
-    if (leg->yields == TH_LEG_YIELDS_ACTOR)
-        puts("      yields the actor token");
-}
-
-static void show_legs(const struct th_config_agent *agent,
-                      const struct th_config_connection *connection)
-{
-    const struct th_plan *plan = th_plan_get(connection->type);
-    struct th_plan_legs legs;
-
-    if (plan->n_legs == 0) {
-        puts("  legs: none, the credential is of the configuration");
-        show_value("  sent in the field: ", connection->inject.header);
-        return;
-    }
-    printf("  legs, unless the cache has the credential (%s)\n", plan->name);
-    th_plan_select(connection, &legs);
-    for (size_t i = 0; i < legs.n; i++)
-        show_leg(&legs, i, agent, connection);
-    if (plan->revokes_rejected)
-        show_value("    after a 401 of the destination, the token is revoked first: POST ",
-                   th_plan_leg_server(plan->revocation, agent, connection)->revocation_endpoint);
-    show_value("  sent in the field: ", connection->inject.header);
-    if (connection->dpop != TH_DPOP_OFF)
-        show_value("  if it is bound, besides: ", TH_STR("DPoP, a proof for each request"));
-}
-
 /* --- one caller --- */
 
 /* The gate's own word, for a request with a subject token or without. */
@@ -380,7 +264,7 @@ static void show_unmatched_rule(const struct question *q)
     for (size_t i = 0; i < q->view->n_unmatched_rules; i++) {
         const struct th_config_pattern *pattern = &q->view->unmatched_rules[i].pattern;
         if (th_route_pattern_matches(pattern, &q->url)) {
-            show_value("  rule of \"unmatched\": ", pattern->text);
+            th_show_value("  rule of \"unmatched\": ", pattern->text);
             return;
         }
     }
@@ -402,10 +286,31 @@ static int show_refused(const struct question *q, const struct th_config_agent *
                   "add a connection whose url covers it, or allow it in \"unmatched\"");
 }
 
-static int show_carried(const struct question *q, const struct th_config_agent *agent,
+/* Public paths, and what no connection meets, are not the policy's business. */
+static int ask_policy(const struct question *q, const struct th_config_caller *caller,
+                      const struct th_config_agent *agent, const struct th_gate_decision *decision)
+{
+    struct th_policy_request request = {.caller = caller,
+                                        .agent = agent,
+                                        .connection = decision->route.connection,
+                                        .method = th_str_of(q->order->method),
+                                        .path = q->url.path,
+                                        .wall_ms = q->policy.wall_ms};
+
+    if (decision->route.connection == NULL || decision->is_public_path)
+        return 0;
+    return th_explain_policy(q->view, &request, &q->policy);
+}
+
+static int show_carried(const struct question *q, const struct th_config_caller *caller,
+                        const struct th_config_agent *agent,
                         const struct th_gate_decision *decision)
 {
     const struct th_config_connection *connection = decision->route.connection;
+    int error = ask_policy(q, caller, agent, decision);
+
+    if (error < 0)
+        return refuse(error, NULL, NULL);
 
     switch (decision->action) {
     case TH_GATE_CREDENTIAL:
@@ -433,7 +338,7 @@ static int show_carried(const struct question *q, const struct th_config_agent *
     }
     int status = show_destination(q, decision);
     if (status == TH_EXIT_FINE && decision->action == TH_GATE_CREDENTIAL)
-        show_legs(agent, connection);
+        th_explain_legs(agent, connection);
     return status;
 }
 
@@ -458,7 +363,8 @@ static int show_tunnel(const struct question *q)
     return TH_EXIT_FINE;
 }
 
-static int show_as(const struct question *q, const struct th_config_agent *agent)
+static int show_as(const struct question *q, const struct th_config_caller *caller,
+                   const struct th_config_agent *agent)
 {
     struct th_gate_decision decision;
 
@@ -466,7 +372,7 @@ static int show_as(const struct question *q, const struct th_config_agent *agent
         return show_tunnel(q);
     ask_gate(q, agent, true, &decision);
     if (decision.action != TH_GATE_REFUSE)
-        return show_carried(q, agent, &decision);
+        return show_carried(q, caller, agent, &decision);
     return show_refused(q, agent, &decision);
 }
 
@@ -485,7 +391,7 @@ static int show_listeners(const struct question *q)
             continue;
         printf("\nlistener \"%.*s\" (%.*s), as agent \"%.*s\"\n", TH_STR_ARGS(listener->name),
                TH_STR_ARGS(listener->address_text), TH_STR_ARGS(listener->agent->name));
-        int one = show_as(q, listener->agent);
+        int one = show_as(q, NULL, listener->agent);
         status = one > status ? one : status;
     }
     return status;
@@ -503,7 +409,7 @@ static int show_callers(const struct question *q)
         printf("\ncaller \"%.*s\"", TH_STR_ARGS(caller->name));
         th_show_proof(caller);
         printf(", as agent \"%.*s\"\n", TH_STR_ARGS(caller->agent->name));
-        int one = show_as(q, caller->agent);
+        int one = show_as(q, caller, caller->agent);
         status = one > status ? one : status;
     }
     return status;
@@ -537,7 +443,7 @@ static int answer(struct question *q)
                       "write http://host/path, without a fragment or a user's name");
     }
     printf("%s ", q->order->method);
-    show_value("", th_str_of(q->order->url));
+    th_show_value("", th_str_of(q->order->url));
     if (q->url.scheme == TH_SCHEME_HTTPS && q->method != TH_METHOD_CONNECT) {
         struct th_gate_connect connect;
         th_gate_decide_connect(q->view, q->routes, q->view->interception.key != NULL, &q->url,
@@ -561,12 +467,18 @@ static int carry_out(const struct order *order)
     if (status != TH_EXIT_FINE)
         return status;
     q.view = th_config_get(q.config);
+    status = th_explain_policy_read(order->claims, order->at, &q.policy);
+    if (status != TH_EXIT_FINE) {
+        th_config_unref(q.config);
+        return status;
+    }
     if (th_routes_new(q.config, &q.routes) < 0 || th_seen_new(&q.seen) < 0) {
         fputs("tokenhop explain: out of memory\n", stderr);
         status = TH_EXIT_NOT_SO;
     } else {
         status = answer(&q);
     }
+    json_decref(q.policy.claims);
     th_seen_free(q.seen);
     th_routes_free(q.routes);
     th_config_unref(q.config);
@@ -588,7 +500,9 @@ static int explain(int argc, char **argv)
     struct order order = {.method = "GET"};
     const struct th_option options[] = {{"config", 'c', &order.config, NULL},
                                         {"method", 'm', &order.method, NULL},
-                                        {"caller", '\0', &order.caller, NULL}};
+                                        {"caller", '\0', &order.caller, NULL},
+                                        {"claims", '\0', &order.claims, NULL},
+                                        {"at", '\0', &order.at, NULL}};
     int status = th_options_parse(argc, argv, usage, options, TH_COUNT_OF(options), &order.url, 1);
 
     if (status >= 0)

@@ -40,6 +40,13 @@ void th_show_text(FILE *out, struct th_str text)
         putc(text.ptr[i] >= ' ' && text.ptr[i] < 0x7f ? text.ptr[i] : '?', out);
 }
 
+void th_show_value(const char *before, struct th_str value)
+{
+    fputs(before, stdout);
+    th_show_text(stdout, value);
+    putchar('\n');
+}
+
 void th_show_expiry(FILE *out, int indent, const json_t *claims, int64_t wall_ms)
 {
     int64_t expires_ms = th_jwt_time_ms(claims, "exp");

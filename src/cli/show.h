@@ -14,6 +14,8 @@
 void th_show_json(FILE *out, int indent, const json_t *json);
 /* The text with '?' for what is not printable. */
 void th_show_text(FILE *out, struct th_str text);
+/* The same on a line, after `before`; to standard output. */
+void th_show_value(const char *before, struct th_str value);
 /* "expires in 3600 s" of a token's claims, or nothing when they do not say. */
 void th_show_expiry(FILE *out, int indent, const json_t *claims, int64_t wall_ms);
 /* The chain of actors (RFC 8693, 4.1) as a tree: `sub`, below it `act` and what that nests; known client ids

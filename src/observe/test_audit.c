@@ -107,6 +107,30 @@ static void a_refused_one(void **state)
     free(text);
 }
 
+static void by_the_policy(void **state)
+{
+    (void)state;
+    struct th_audit_record record = {.error = TH_E_POLICY_DENIED,
+                                     .rule = TH_STR("no-export"),
+                                     .connection = TH_STR("orders"),
+                                     .issued_until_wall_ms = -1,
+                                     .duration_us = -1};
+    for (int is_dry = 0; is_dry <= 1; is_dry++) {
+        char *text, *wanted;
+        record.would_deny = is_dry != 0;
+        text = write_record(&record, 1);
+        assert_true(asprintf(&wanted,
+                             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"result\":\"%s\","
+                             "\"code\":\"policy_denied\",\"error\":\"POLICY_DENIED\","
+                             "\"connection\":\"orders\",\"cache\":\"none\","
+                             "\"rule\":\"no-export\"}\n",
+                             is_dry != 0 ? "would_deny" : "denied") > 0);
+        assert_string_equal(text, wanted);
+        free(wanted);
+        free(text);
+    }
+}
+
 /* All strings, actors and legs of the longest and worst kind at once. */
 static void the_longest_line(void **state)
 {
@@ -229,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_granted_one),
         cmocka_unit_test(a_refused_one),
+        cmocka_unit_test(by_the_policy),
         cmocka_unit_test(the_longest_line),
         cmocka_unit_test(writes_nothing_when_off),
         cmocka_unit_test(a_strict_one_that_cannot_be_written),

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 
 static void sums_the_shards(void **state)
@@ -74,6 +75,53 @@ static void errors_and_classes(void **state)
     for (enum th_metric i = 0; i < TH_METRIC_COUNT; i++)
         sum += th_metrics_sum(metrics, i);
     assert_int_equal(sum, sizeof rows / sizeof rows[0]);
+    th_metrics_free(metrics);
+}
+
+static void rules_have_rows(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(2);
+    struct th_buf buf;
+    char name[32];
+
+    assert_non_null(metrics);
+    /* before there are any, there is nowhere to count, and nothing to write but what it is */
+    th_metrics_count_policy(th_metrics_shard(metrics, 0), 0, TH_METRIC_POLICY_DENIED);
+    th_buf_init(&buf, 1 << 20);
+    th_metrics_write_prometheus(metrics, &buf);
+    assert_non_null(strstr(buf.ptr, "# TYPE tokenhop_policy_decisions_total counter\n"));
+    assert_null(strstr(buf.ptr, "tokenhop_policy_decisions_total{"));
+    unsigned a = th_metrics_rule(metrics, TH_STR("a"));
+    assert_int_not_equal(th_metrics_rule(metrics, TH_STR("b")), a);
+    assert_int_equal(th_metrics_rule(metrics, TH_STR("a")), a);
+    th_metrics_count_policy(th_metrics_shard(metrics, 0), a, TH_METRIC_POLICY_DENIED);
+    th_metrics_count_policy(th_metrics_shard(metrics, 1), a, TH_METRIC_POLICY_DENIED);
+    th_metrics_count_policy(th_metrics_shard(metrics, TH_METRICS_SHARED), a,
+                            TH_METRIC_POLICY_ALLOWED);
+    th_metrics_count_policy(NULL, a, TH_METRIC_POLICY_ALLOWED);
+    /* names without bound share the last row */
+    for (unsigned i = 0; i < 2 * TH_METRICS_RULES; i++) {
+        (void)snprintf(name, sizeof name, "rule-%u", i);
+        unsigned row = th_metrics_rule(metrics, th_str_of(name));
+        assert_true(row < TH_METRICS_RULES);
+        th_metrics_count_policy(th_metrics_shard(metrics, 0), row, TH_METRIC_POLICY_WOULD_DENY);
+    }
+    th_buf_clear(&buf);
+    th_metrics_write_prometheus(metrics, &buf);
+    static const char *const wanted[] = {
+        "tokenhop_policy_decisions_total{rule=\"a\",result=\"denied\"} 2\n",
+        "tokenhop_policy_decisions_total{rule=\"a\",result=\"allowed\"} 1\n",
+        "tokenhop_policy_decisions_total{rule=\"b\",result=\"denied\"} 0\n",
+        "tokenhop_policy_decisions_total{rule=\"rule-0\",result=\"would_deny\"} 1\n",
+        "tokenhop_policy_decisions_total{rule=\"(others)\",result=\"would_deny\"} 515\n",
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(wanted); i++)
+        assert_non_null(strstr(buf.ptr, wanted[i]));
+    th_buf_clear(&buf);
+    th_metrics_write_otlp(metrics, 0, &buf);
+    assert_non_null(strstr(buf.ptr, "\"stringValue\":\"would_deny\""));
+    th_buf_fini(&buf);
     th_metrics_free(metrics);
 }
 
@@ -290,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_the_shards),
         cmocka_unit_test(connections_have_rows),
+        cmocka_unit_test(rules_have_rows),
         cmocka_unit_test(what_has_no_room_is_counted_together),
         cmocka_unit_test(errors_and_classes),
         cmocka_unit_test(from_many_threads),

@@ -5,12 +5,13 @@ import base64
 import datetime
 import http.client
 import json
+import subprocess
 import urllib.parse
 
 import pytest
 
 import harness
-from harness import free_port, wait_until
+from harness import decode, free_port, wait_until
 from rawnet import Connection
 
 TRADERS = {"claim": "groups", "contains": "traders"}
@@ -336,3 +337,76 @@ def test_policy_is_for_every_way_to_a_connection(sandbox, guarded, kind, tmp_pat
     assert_denied(hop.post(whoami(sandbox), token))
     assert sandbox.requests("agent2") == reached
     wait_until(lambda: any(line["result"] == "denied" for line in lines(hop)))
+
+
+def test_policy_inside_of_a_tunnel(sandbox, guarded):
+    hop = guarded([{"connection": "agent2", "methods": ["GET"], "paths": ["/a2a/whoami"], "require": TRADERS, "action": "allow"}])
+    place = urllib.parse.urlsplit(sandbox.url("agent2")).netloc
+
+    def ask(connection, method, path, user="alice"):
+        head = f"{method} {path} HTTP/1.1\r\nHost: {place}\r\nAuthorization: Bearer {sandbox.mint(user=user)}\r\n\r\n"
+        return connection.send(head.encode()).read()
+
+    with Connection(hop.port) as connection:
+        head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n"
+        assert connection.send(head.encode()).read("HEAD").status == 200
+        assert ask(connection, "GET", "/a2a/whoami").status == 200
+        assert ask(connection, "DELETE", "/a2a/whoami").status == 403
+        assert ask(connection, "GET", "/a2a/other").status == 403
+        assert ask(connection, "GET", "/a2a/whoami", "bob").status == 403
+        assert ask(connection, "GET", "/a2a/whoami").status == 200
+
+
+def explain(hop, url, *args):
+    done = subprocess.run([harness.binary("tokenhop"), "explain", "-c", hop.file, *args, url], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+@pytest.mark.parametrize("method, path", [("GET", "/a2a/whoami"), ("POST", "/a2a/whoami"), ("GET", "/a2a/admin"), ("GET", "/else"), ("PUT", "/a2a/x")])
+def test_explain_agrees_with_the_policy(sandbox, guarded, tmp_path, user, method, path):
+    hop = guarded(
+        [
+            {"name": "no-admin", "connection": "agent2", "paths": ["/a2a/admin"], "action": "deny", "reason": "ask the desk"},
+            {"name": "reads", "connection": "agent2", "methods": ["GET"], "paths": ["/a2a"], "action": "allow"},
+            {"name": "tried", "connection": "agent2", "methods": ["POST"], "action": "deny", "dry_run": True},
+            {"name": "traders", "connection": "agent2", "methods": ["POST"], "require": TRADERS, "action": "allow"},
+        ]
+    )
+    token = sandbox.mint(user=user)
+    answer = hop.request(method, whoami(sandbox, path), token)
+    denied = answer.status_code == 403 and answer.headers.get("Proxy-Status", "").startswith("tokenhop")
+    (tmp_path / "claims.json").write_text(json.dumps(decode(token)[1]))
+    status, text = explain(hop, whoami(sandbox, path), "--method", method, "--claims", str(tmp_path / "claims.json"))
+    assert status == denied, text
+    assert ("refused: 403 policy_denied" in text) is denied
+    rules = [line.split(":")[0].strip() for line in text.split("  policy\n")[1].split("  carried")[0].split("  re")[0].splitlines()]
+    decided = lines(hop)[-1].get("rule") if not denied else None
+    if path == "/a2a/admin":
+        assert rules == ["* no-admin"] and "reason: ask the desk" in text
+    elif method == "GET":
+        assert rules == (["- no-admin", "* reads"] if path.startswith("/a2a") else ["- no-admin", "- reads", "- tried (dry run)", "- traders", "* (default)"])
+    elif method == "POST":
+        assert rules[:3] == ["- no-admin", "- reads", "- tried (dry run)"]
+        assert rules[3] == ("* traders" if user == "alice" else "- traders")
+        assert ('"groups" contains traders' in text) is (user == "bob")
+        assert decided == (None if denied else "traders")
+    # and without the claims, what is certain and what is not
+    status, text = explain(hop, whoami(sandbox, path), "--method", method)
+    assert ("? traders: allows, if" in text) is (method == "POST")
+    assert status == (denied if method != "POST" else 0)
+
+
+def test_explain_at_another_time(sandbox, guarded):
+    hop = guarded([{"name": "day", "connection": "agent2", "time": {"from": "08:00", "to": "18:00", "days": ["tue"], "zone": "+01:00"}, "action": "allow"}])
+    for at, status in (
+        ("2026-11-24T07:00:00Z", 0),
+        ("2026-11-24T06:59:59Z", 1),
+        ("2026-11-24T17:59:59+01:00", 0),
+        ("2026-11-24T18:00+01:00", 1),
+        ("2026-11-25T12:00:00Z", 1),
+    ):
+        assert explain(hop, whoami(sandbox), "--at", at)[0] == status, at
+    assert "another time: 08:00-18:00 tue +01:00" in explain(hop, whoami(sandbox), "--at", "2026-11-25T12:00:00Z")[1]
+    for wrong in (["--at", "noon"], ["--at", "2026-11-24T12:00:00"], ["--claims", "/nowhere.json"], ["--claims", str(hop.audit)]):
+        assert explain(hop, whoami(sandbox), *wrong)[0] == 2, wrong
