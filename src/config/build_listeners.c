@@ -53,6 +53,45 @@ static void build_address(struct th_loader *l, const struct th_raw_listener *raw
         build_socket(l, raw, listener);
 }
 
+/* What is no address is of a unix socket, and the other way round. */
+static void build_source(struct th_loader *l, struct th_str text, uint32_t place,
+                         struct th_config_listener *listener, struct th_config_network *networks)
+{
+    struct th_errinfo info = {0};
+    bool is_unix = th_str_equal(text, TH_STR("unix"));
+    bool at_unix = listener->address.ss_family == AF_UNIX;
+    if (listener->address_len > 0 && is_unix != at_unix) {
+        th_loader_report(l, place, at_unix ? "write \"unix\"" : "write addresses or networks",
+                         at_unix ? "who connects to a unix socket has no address"
+                                 : "nobody connects to this listener over a unix socket");
+        return;
+    }
+    if (is_unix) {
+        listener->takes_unix_headers = true;
+        return;
+    }
+    struct th_config_network *network = &networks[listener->n_header_sources];
+    if (th_text_to_network(text, network, &info) < 0)
+        th_loader_report_info(l, place, &info);
+    else if (network->port != 0)
+        th_loader_report(l, place, "leave out the port", "clients have any port");
+    else
+        listener->n_header_sources++;
+}
+
+static void build_sources(struct th_loader *l, const struct th_raw_listener *raw,
+                          struct th_config_listener *listener)
+{
+    const struct th_raw_list *from = &raw->proxy_protocol.from;
+    uint32_t place = th_loader_member(l, raw->head.place, "proxy_protocol");
+    struct th_config_network *networks = th_loader_alloc(l, from->n, sizeof *networks);
+    for (size_t i = 0; networks != NULL && i < from->n; i++)
+        if (from->items[i].ptr != NULL)
+            build_source(l, from->items[i], th_loader_item(l, place, "from", i), listener,
+                         networks);
+    listener->header_sources = networks;
+}
+
 static void check_listener(struct th_loader *l, const struct th_config_listener *listeners,
                            size_t i, uint32_t place)
 {
@@ -81,6 +120,7 @@ void th_build_listeners(struct th_loader *loader)
         uint32_t place = raw->head.place;
         listeners[i].name = raw->head.name;
         build_address(loader, raw, &listeners[i]);
+        build_sources(loader, raw, &listeners[i]);
         listeners[i].mode = (enum th_listener_mode)raw->mode;
         listeners[i].is_https = raw->scheme != 0;
         listeners[i].original = (enum th_original)raw->original;

@@ -37,6 +37,8 @@ static const struct th_text_kind text_kinds[] = {
                          "^(unix:.+|[0-9A-Fa-f.:\\[\\]]+)$", NULL},
     [TH_KEY_NETWORK] = {"an address or network", "addresses and networks",
                         "^[0-9A-Fa-f.:\\[\\]]+(/[0-9]{1,3})?$", NULL},
+    [TH_KEY_SOURCE] = {"an address or network, or unix", "addresses and networks, or unix",
+                       "^(unix|[0-9A-Fa-f.:\\[\\]]+(/[0-9]{1,3})?)$", NULL},
     [TH_KEY_PERCENT] = {"a percentage from 1% to 100%", "percentages", TH_PERCENT_PATTERN,
                         th_text_check_percent},
     [TH_KEY_MODE] = {"a mode in octal digits", "modes in octal digits", TH_MODE_PATTERN,
@@ -71,6 +73,7 @@ enum th_config_key_form th_config_key_form(enum th_config_key_type type)
     case TH_KEY_ADDRESS:
     case TH_KEY_ENDPOINT:
     case TH_KEY_NETWORK:
+    case TH_KEY_SOURCE:
     case TH_KEY_PERCENT:
     case TH_KEY_MODE:
     case TH_KEY_PORTS:

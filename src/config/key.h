@@ -35,6 +35,7 @@ enum th_config_key_type {
     TH_KEY_ADDRESS,
     TH_KEY_ENDPOINT, /* an address, or "unix:" and a path */
     TH_KEY_NETWORK,
+    TH_KEY_SOURCE, /* an address or network, or "unix" */
     TH_KEY_PERCENT,
     TH_KEY_MODE,     /* of a file, in octal digits */
     TH_KEY_PORTS,    /* a port or a range of them; a number will do */

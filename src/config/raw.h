@@ -30,11 +30,16 @@ struct th_raw_head {
     struct th_str name; /* its key in a map, or its "name" */
 };
 
+struct th_raw_proxy_protocol {
+    struct th_raw_list from;
+};
+
 struct th_raw_listener {
     struct th_raw_head head;
     struct th_str address;
     struct th_str socket_mode;
     struct th_str socket_group;
+    struct th_raw_proxy_protocol proxy_protocol;
     unsigned mode;
     unsigned scheme; /* 1: https */
     unsigned original;

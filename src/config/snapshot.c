@@ -81,3 +81,16 @@ void th_config_agent_registration(const struct th_config_agent *agent,
         }
     }
 }
+
+bool th_config_network_holds(const struct th_config_network *network,
+                             const struct in6_addr *address, uint16_t port)
+{
+    unsigned whole = network->prefix / 8, rest = network->prefix % 8;
+
+    if (network->port != 0 && network->port != port)
+        return false;
+    if (memcmp(network->address.s6_addr, address->s6_addr, whole) != 0)
+        return false;
+    return rest == 0 ||
+           ((network->address.s6_addr[whole] ^ address->s6_addr[whole]) >> (8 - rest)) == 0;
+}

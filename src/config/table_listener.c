@@ -14,6 +14,20 @@ static const struct th_config_key_choice originals[] = {{"request", TH_ORIGINAL_
                                                         {"x-forwarded", TH_ORIGINAL_X_FORWARDED},
                                                         {NULL, 0}};
 
+static const struct th_config_key proxy_protocol_keys[] = {
+    {.name = "from",
+     .type = TH_KEY_SOURCE,
+     TEXTS(struct th_raw_proxy_protocol, from),
+     .required = true,
+     .min_items = 1,
+     .max_items = 256,
+     .doc = "Where such proxies connect from: addresses and networks, \"10.0.0.0/8\", and \"unix\" "
+            "for whoever connects to a unix socket. A connection from there must begin with a "
+            "valid header, or it is closed; one from elsewhere may not have any, and gets 400."},
+};
+static const struct th_section proxy_protocol_section = {
+    SECTION("proxy_protocol", struct th_raw_proxy_protocol, proxy_protocol_keys)};
+
 static const struct th_config_key listener_keys[] = {
     {.name = "name",
      .type = TH_KEY_NAME,
@@ -43,6 +57,12 @@ static const struct th_config_key listener_keys[] = {
      .needs_restart = true,
      .doc = "Of a unix socket: the group that it belongs to, by name or number. tokenhop must be "
             "a member of it, or run as root."},
+    {.name = "proxy_protocol",
+     OBJECT(struct th_raw_listener, proxy_protocol, proxy_protocol_section),
+     .doc =
+         "For a load balancer in front of this listener: it tells who its client is by the PROXY "
+         "protocol, version 1 or 2 (HAProxy: send-proxy-v2). That address is the client's for "
+         "logs and limits."},
     {.name = "mode",
      ENUM(struct th_raw_listener, mode, listener_modes),
      .default_text = "forward",

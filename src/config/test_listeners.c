@@ -95,6 +95,34 @@ static void callers_by_their_process(void **state)
     th_config_unref(config);
 }
 
+static void proxies_before_it(void **state)
+{
+    struct th_config *config =
+        load("\"address\": \"[::]:80\", \"agent\": \"a\", \"proxy_protocol\": {\"from\": "
+             "[\"10.0.0.0/8\", \"fd00::1\"]}",
+             "");
+    const struct th_config_listener *listener = th_config_get(config)->listeners;
+    static const uint8_t inside[16] = {[10] = 0xff, 0xff, 10, 1, 2, 3};
+    struct in6_addr address;
+    memcpy(&address, inside, sizeof address);
+    assert_int_equal(listener->n_header_sources, 2);
+    assert_false(listener->takes_unix_headers);
+    assert_true(th_config_network_holds(&listener->header_sources[0], &address, 1234));
+    assert_false(th_config_network_holds(&listener->header_sources[1], &address, 1234));
+    th_config_unref(config);
+
+    config = load("\"address\": \"unix:a\", \"agent\": \"a\", \"proxy_protocol\": {\"from\": "
+                  "[\"unix\"]}",
+                  "");
+    assert_int_equal(th_config_get(config)->listeners->n_header_sources, 0);
+    assert_true(th_config_get(config)->listeners->takes_unix_headers);
+    th_config_unref(config);
+
+    config = load("\"address\": \"unix:a\", \"agent\": \"a\"", ""); /* nobody unless said */
+    assert_false(th_config_get(config)->listeners->takes_unix_headers);
+    th_config_unref(config);
+}
+
 struct row {
     const char *listener;
     struct test_mistake mistake;
@@ -126,6 +154,20 @@ static const struct row rows[] = {
      {"", "$.listeners[1].address", "same address", "another"}},
     {AT_UNIX,
      {"\"admin\": {\"address\": \"unix:a\"}", "$.listeners[0].address", "admin listener", ""}},
+    {AT_TCP ", \"proxy_protocol\": {}",
+     {"", "$.listeners[0].proxy_protocol", "\"from\" is missing", ""}},
+    {AT_TCP ", \"proxy_protocol\": {\"from\": []}",
+     {"", "$.listeners[0].proxy_protocol.from", "at least 1", ""}},
+    {AT_TCP ", \"proxy_protocol\": {\"from\": [\"10.0.0.0/8\", \"10.0.0.1/8\"]}",
+     {"", "$.listeners[0].proxy_protocol.from[1]", "bits beyond", ""}},
+    {AT_TCP ", \"proxy_protocol\": {\"from\": [\"lb.example.com\"]}",
+     {"", "$.listeners[0].proxy_protocol.from[0]", "in digits", ""}},
+    {AT_TCP ", \"proxy_protocol\": {\"from\": [\"10.0.0.1:80\"]}",
+     {"", "$.listeners[0].proxy_protocol.from[0]", "any port", "leave out"}},
+    {AT_TCP ", \"proxy_protocol\": {\"from\": [\"unix\"]}",
+     {"", "$.listeners[0].proxy_protocol.from[0]", "over a unix socket", "networks"}},
+    {AT_UNIX ", \"proxy_protocol\": {\"from\": [\"0.0.0.0/0\"]}",
+     {"", "$.listeners[0].proxy_protocol.from[0]", "has no address", "\"unix\""}},
     {"\"address\": \"unix:a\"",
      {"\"callers\": [" CALLER("x", "{}") "]", "$.callers[0].unix", "one of the keys", ""}},
     {"\"address\": \"unix:a\"",
@@ -178,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_unix_socket),
         cmocka_unit_test(callers_by_their_process),
+        cmocka_unit_test(proxies_before_it),
         cmocka_unit_test(mistakes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -99,19 +99,6 @@ enum th_address_class th_egress_classify(const struct th_address *address)
     return classify6(v6.s6_addr);
 }
 
-static bool network_holds(const struct th_config_network *network, const struct in6_addr *address,
-                          uint16_t port)
-{
-    unsigned whole = network->prefix / 8, rest = network->prefix % 8;
-
-    if (network->port != 0 && network->port != port)
-        return false;
-    if (memcmp(network->address.s6_addr, address->s6_addr, whole) != 0)
-        return false;
-    return rest == 0 ||
-           ((network->address.s6_addr[whole] ^ address->s6_addr[whole]) >> (8 - rest)) == 0;
-}
-
 static bool is_allowed_by_name(const struct th_config_egress *egress,
                                const struct th_address *address)
 {
@@ -119,7 +106,7 @@ static bool is_allowed_by_name(const struct th_config_egress *egress,
 
     th_address_to_v6(address, &v6);
     for (size_t i = 0; i < egress->n_allow; i++)
-        if (network_holds(&egress->allow[i], &v6, th_address_port(address)))
+        if (th_config_network_holds(&egress->allow[i], &v6, th_address_port(address)))
             return true;
     return false;
 }

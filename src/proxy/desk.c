@@ -84,6 +84,8 @@ static void renew_listener(const struct th_config_view *config, struct th_desk_l
 {
     listener->agent = NULL;
     listener->asks_callers = false;
+    listener->n_header_sources = 0;
+    listener->takes_unix_headers = false;
     for (size_t i = 0; i < config->n_listeners; i++) {
         if (!th_str_equal(config->listeners[i].name, th_str_of(listener->name)))
             continue;
@@ -91,6 +93,9 @@ static void renew_listener(const struct th_config_view *config, struct th_desk_l
         listener->mode = config->listeners[i].mode;
         listener->scheme = config->listeners[i].is_https ? TH_SCHEME_HTTPS : TH_SCHEME_HTTP;
         listener->original = config->listeners[i].original;
+        listener->header_sources = config->listeners[i].header_sources;
+        listener->n_header_sources = config->listeners[i].n_header_sources;
+        listener->takes_unix_headers = config->listeners[i].takes_unix_headers;
         listener->asks_callers = listener->agent == NULL;
     }
 }

@@ -41,8 +41,11 @@ struct th_desk_listener {
     enum th_listener_mode mode;
     enum th_scheme scheme; /* of a gateway's destinations */
     enum th_original original;
-    size_t n_dealt;    /* of a shared one that this desk accepts for: connections so far */
-    bool asks_callers; /* each says who it is; false: it is not configured any more */
+    size_t n_dealt; /* of a shared one that this desk accepts for: connections so far */
+    const struct th_config_network *header_sources; /* of proxies that tell who their client is */
+    size_t n_header_sources;
+    bool takes_unix_headers; /* likewise, over a unix socket */
+    bool asks_callers;       /* each says who it is; false: it is not configured any more */
 };
 
 /* A configuration on its way to the desk. Outlives the desk where it is still under way then. */

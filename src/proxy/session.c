@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "entry.h"
 #include "hop.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/http/problem.h"
@@ -147,6 +148,8 @@ void th_session_run(struct th_session *session)
                 th_session_run_soon(session);
                 break;
             }
+            if (session->entry != TH_ENTRY_DONE && th_entry_run(session) == TH_ENTRY_WAIT)
+                break;
             if (session->tunnel != NULL && session->tunnel->stage != TH_TUNNEL_OPEN) {
                 enum th_intercept_step step = th_intercept_run(session);
                 if (step == TH_INTERCEPT_REFUSED)
@@ -224,11 +227,13 @@ static void on_session_timer(struct th_timer *timer)
 
     if (session->lingering || session->hop == NULL) {
         if (!session->lingering && session->tunnel != NULL &&
-            session->tunnel->stage != TH_TUNNEL_OPEN)
+            session->tunnel->stage != TH_TUNNEL_OPEN) {
             th_intercept_time_out(session);
-        else if (!session->lingering)
+        } else if (!session->lingering) {
+            th_entry_time_out(session);
             th_metrics_count(desk->metrics, session->has_asked ? TH_METRIC_TIMEOUTS_IDLE
                                                                : TH_METRIC_TIMEOUTS_HEAD);
+        }
         th_session_close(session);
         return;
     }
@@ -291,6 +296,7 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     session->listener = listener;
     session->peer = *peer;
     session->unix_peer = unix_peer;
+    session->entry = (uint8_t)th_entry_begin(listener, peer);
     session->soon.fn = on_session_soon;
     th_timer_init(&session->timer, on_session_timer);
     if (th_stream_init(&session->stream, desk->worker, fd, on_session_event) < 0) {

@@ -11,8 +11,12 @@
 struct th_hop;
 struct th_tunnel;
 
+/* How far a connection has come before its first request: entry.h. */
+enum th_entry_stage { TH_ENTRY_PROXY_HEADER, TH_ENTRY_DONE };
+
 struct th_session {
     uint32_t magic;
+    uint8_t entry;        /* enum th_entry_stage */
     bool closing : 1;     /* after the current hop: say goodbye */
     bool lingering : 1;   /* the answer is out, the client's bytes are read and thrown away */
     bool half_closed : 1; /* the client has ended its side */
@@ -27,8 +31,8 @@ struct th_session {
     struct th_desk_listener *listener;
     struct th_hop *hop;
     struct th_chunk *in;
-    struct th_tunnel *tunnel; /* inside of a CONNECT: what it named */
-    struct th_address peer;
+    struct th_tunnel *tunnel;       /* inside of a CONNECT: what it named */
+    struct th_address peer;         /* who connected, or whom a listed proxy named */
     struct th_unix_peer *unix_peer; /* NULL: it came over no unix socket */
     uint32_t lingered;              /* bytes thrown away */
 };

@@ -187,9 +187,9 @@ class Answer:
 class Connection:
     """One connection to tokenhop: send() bytes, read() answers. `port` may be the path of a unix socket."""
 
-    def __init__(self, port, seconds=None):
+    def __init__(self, port, seconds=None, source="127.0.0.1"):
         if isinstance(port, int):
-            self.sock = socket.create_connection(("127.0.0.1", port), (seconds or 20) * SLOW)
+            self.sock = socket.create_connection(("127.0.0.1", port), (seconds or 20) * SLOW, (source, 0))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             self.sock = socket.socket(socket.AF_UNIX)

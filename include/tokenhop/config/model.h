@@ -31,6 +31,13 @@ enum th_original {
     TH_ORIGINAL_X_FORWARDED
 };
 
+/* A range of addresses: of egress, or of proxies before a listener. */
+struct th_config_network {
+    struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d */
+    uint8_t prefix;          /* 0..128 of the 128-bit form */
+    uint16_t port;           /* 0: any */
+};
+
 struct th_config_listener {
     struct th_str name;
     struct th_str address_text; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/tokenhop/x.sock" */
@@ -39,6 +46,10 @@ struct th_config_listener {
     struct th_str path;   /* of a unix socket; else empty */
     uint32_t socket_mode; /* of it */
     gid_t socket_group;   /* (gid_t)-1: as it comes */
+    /* Of proxies that tell who their client is, by the PROXY protocol; and whether those of a unix socket do. */
+    const struct th_config_network *header_sources;
+    size_t n_header_sources;
+    bool takes_unix_headers;
     enum th_listener_mode mode;
     bool is_https; /* the destinations of a gateway's requests, and of those asked about */
     enum th_original original;
@@ -349,13 +360,6 @@ static inline bool th_config_auth_is_by_certificate(const struct th_config_auth 
     return auth->method == TH_AUTH_TLS_CLIENT || auth->method == TH_AUTH_SELF_SIGNED_TLS_CLIENT;
 }
 
-/* An address range that egress allows beyond what is allowed anyway. */
-struct th_config_network {
-    struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d */
-    uint8_t prefix;          /* 0..128 of the 128-bit form */
-    uint16_t port;           /* 0: any */
-};
-
 enum th_unmatched_action { TH_UNMATCHED_DENY, TH_UNMATCHED_FORWARD };
 
 struct th_config_unmatched_rule {
@@ -522,6 +526,9 @@ static inline bool th_config_asks_subject(const struct th_config_connection *con
     return connection->subject_token == NULL && connection->subject_client == NULL &&
            connection->type != TH_TYPE_CLIENT_CREDENTIALS && connection->type != TH_TYPE_STATIC;
 }
+
+bool th_config_network_holds(const struct th_config_network *network,
+                             const struct in6_addr *address, uint16_t port);
 
 const struct th_config_view *th_config_get(const struct th_config *config);
 struct th_config *th_config_ref(struct th_config *config);
