@@ -88,7 +88,7 @@ static int add_java_options(struct th_buf *value, const struct th_proxy_place *p
         place->host, place->port, place->host, place->port);
     add_non_proxy_hosts(value, place->direct);
     /* A store that was chosen is left: there is no adding to it without its password. */
-    if (trust->authority == NULL ||
+    if ((trust->authority == NULL && trust->roots_file == NULL) ||
         (old != NULL && strstr(old, "javax.net.ssl.trustStore=") != NULL))
         return 0;
     int error = th_trust_make_store(trust, &path, reterr);
@@ -198,9 +198,21 @@ static bool is_set(const struct th_environment *environment, const char *text)
     return false;
 }
 
+/* Whether the text is of a variable whose value is no agent's to know. */
+static bool is_withheld(const char *withheld, const char *text)
+{
+    size_t len = strcspn(text, "=");
+
+    for (const char *name = withheld; *name != '\0'; name += strlen(name) + 1)
+        if (strlen(name) == len && memcmp(name, text, len) == 0)
+            return true;
+    return false;
+}
+
 int th_environment_init(struct th_environment *environment, const struct th_proxy_place *place,
                         struct th_trust *trust, struct th_errinfo *reterr)
 {
+    bool has_trust = trust->authority != NULL || trust->roots_file != NULL;
     size_t n = 0;
     int error = 0;
 
@@ -211,10 +223,10 @@ int th_environment_init(struct th_environment *environment, const struct th_prox
     if (environment->list == NULL)
         return no_memory(reterr);
     for (size_t i = 0; error == 0 && i < th_variables_count; i++)
-        if (trust->authority != NULL || !th_variable_is_trust(th_variables[i].value))
+        if (has_trust || !th_variable_is_trust(th_variables[i].value))
             error = set(environment, &th_variables[i], place, trust, reterr);
     for (size_t i = 0; error == 0 && i < n; i++) {
-        if (is_set(environment, environ[i]))
+        if (is_set(environment, environ[i]) || is_withheld(place->withheld, environ[i]))
             continue;
         environment->list[environment->count] = th_strdup(environ[i]);
         if (environment->list[environment->count++] == NULL)

@@ -13,13 +13,15 @@
 
 /* Where the proxy is, and how it is asked. */
 struct th_proxy_place {
-    char host[64]; /* without brackets */
+    char host[256]; /* without brackets */
     unsigned port;
     bool is_https;
     /* "http://user:password@host:port": what a child's variables have. */
     struct th_secret *url;
     bool has_password;
     const char *direct; /* hosts that are called without it, by commas; may be empty */
+    /* Variables that the agent does not get: each ends with NUL, and after the last is one more. */
+    const char *withheld;
 };
 
 struct th_environment {
@@ -29,9 +31,9 @@ struct th_environment {
     size_t n_set;
 };
 
-/* The files that it names are made in `trust`, whose authority may be missing. What the runtimes' variables
- * name now is kept: bundles are added to, options appended to; but of a proxy nothing is.
- * *environment is zeroed before; th_environment_fini() in any case. */
+/* The files that it names are made in `trust`. What the runtimes' variables name now is kept: bundles are
+ * added to, options appended to; but of a proxy nothing is. Trust is set where `trust` has an authority,
+ * or roots that were named. *environment is zeroed before; th_environment_fini() in any case. */
 int th_environment_init(struct th_environment *environment, const struct th_proxy_place *place,
                         struct th_trust *trust, struct th_errinfo *reterr) TH_MUST;
 void th_environment_fini(struct th_environment *environment); /* wipes it */

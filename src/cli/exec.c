@@ -24,6 +24,7 @@
 #define CONNECT_WAIT_MS 500
 #define PASSWORD_MAX 512
 #define URL_MAX 4096
+#define TEXTS_MAX ((size_t)1 << 20) /* of names */
 
 static const char usage[] =
     "usage: tokenhop exec -c FILE [OPTION]... -- COMMAND [ARGUMENT]...\n"
@@ -40,6 +41,7 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE     the configuration of the tokenhop that runs, or will\n"
     "      --listener NAME   which of its listeners (default: the only one of mode forward)\n"
+    "      --host NAME       how the proxy is called from where COMMAND runs (default: the listener's address)\n"
     "      --caller NAME     as which of its callers, where the listener asks: its password, from the file\n"
     "                        or variable that the configuration says, becomes part of the proxy's URL\n"
     "                        and can be read by whoever can read COMMAND's environment\n"
@@ -58,6 +60,7 @@ static const char usage[] =
 struct order {
     const char *config;
     const char *listener;
+    const char *host;
     const char *caller;
     const char *more_direct;
     const char *roots;
@@ -104,7 +107,7 @@ static const struct th_config_listener *choose_listener(const struct order *orde
         const struct th_config_listener *listener = &view->listeners[i];
         bool is_wanted = order->listener != NULL
                              ? th_str_equal(listener->name, th_str_of(order->listener))
-                             : listener->mode == TH_LISTENER_FORWARD;
+                             : listener->mode == TH_LISTENER_FORWARD && listener->path.len == 0;
         if (is_wanted) {
             found = listener;
             n++;
@@ -120,7 +123,9 @@ static const struct th_config_listener *choose_listener(const struct order *orde
     else if (order->listener != NULL)
         th_options_refuse("exec", "no listener has the name that --listener says");
     else
-        th_options_refuse("exec", "the configuration has no listener of mode forward");
+        th_options_refuse("exec",
+                          "the configuration has no listener of mode forward that has a port; few "
+                          "clients can be told of a unix socket (curl --unix-socket)");
     print_forward(view);
     return NULL;
 }
@@ -183,8 +188,18 @@ static int choose_caller(const struct order *order, const struct th_config_view 
 
 /* --- the proxy's URL --- */
 
+static bool is_host(struct th_str host)
+{
+    for (size_t i = 0; i < host.len; i++)
+        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:",
+                   host.ptr[i]) == NULL)
+            return false;
+    return true;
+}
+
 /* An address that everybody listens on is called at loopback. */
-static int place_proxy(const struct th_config_listener *listener, struct th_proxy_place *place)
+static int place_proxy(const struct order *order, const struct th_config_listener *listener,
+                       struct th_proxy_place *place)
 {
     const struct sockaddr_in *v4 = (const void *)&listener->address;
     const struct sockaddr_in6 *v6 = (const void *)&listener->address;
@@ -202,9 +217,18 @@ static int place_proxy(const struct th_config_listener *listener, struct th_prox
         place->port = ntohs(v6->sin6_port);
     } else {
         return th_options_refuse(
-            "exec", "no variable names a proxy on a unix socket, and of the runtimes "
-                    "only curl could use one (--proxy); choose a listener with a port");
+            "exec", "no variable can name a proxy on a unix socket, and few clients can be told of "
+                    "one (curl --unix-socket); choose a listener with a port");
     }
+    if (order->host == NULL)
+        return -1;
+    size_t len = strlen(order->host);
+    bool is_bracketed = len > 2 && order->host[0] == '[' && order->host[len - 1] == ']';
+    struct th_str host = {order->host + is_bracketed, len - 2 * (size_t)is_bracketed};
+    if (host.len == 0 || host.len >= sizeof place->host || !is_host(host))
+        return th_options_refuse("exec",
+                                 "--host must be a host's name or address, and nothing else");
+    (void)snprintf(place->host, sizeof place->host, "%.*s", TH_STR_ARGS(host));
     return -1;
 }
 
@@ -399,28 +423,37 @@ static int run_with(const struct order *order, const struct th_proxy_place *plac
 
 /* What of the configuration is of use is copied, so that it is let go of while the command runs. */
 static int prepare(const struct order *order, const struct th_config_view *view,
-                   struct th_proxy_place *place, struct th_buf *direct, char **ret_authority)
+                   struct th_proxy_place *place, struct th_buf *texts, char **ret_authority)
 {
     TH_CLEANUP(th_secret_unrefp) struct th_secret *password = NULL;
     const struct th_config_listener *listener = choose_listener(order, view);
     const struct th_config_caller *caller = NULL;
 
-    int status = listener != NULL ? place_proxy(listener, place) : TH_EXIT_USAGE;
+    int status = listener != NULL ? place_proxy(order, listener, place) : TH_EXIT_USAGE;
     if (status < 0)
         status = choose_caller(order, view, listener, &caller, &password);
     if (status < 0)
         status = make_url(place, caller, password);
     if (status >= 0)
         return status;
-    choose_direct(order, has_loopback(view), direct);
-    place->direct = direct->ptr;
+    choose_direct(order, has_loopback(view), texts);
+    size_t withheld_at = texts->len;
+    for (const struct th_config_variable *at = view->secret_variables; at != NULL; at = at->next) {
+        th_buf_add_str(texts, at->name);
+        th_buf_add_char(texts, '\0');
+    }
+    th_buf_add_char(texts, '\0');
+    if (texts->failed)
+        return TH_EXIT_NOT_SO;
+    place->direct = texts->ptr;
+    place->withheld = texts->ptr + withheld_at;
     note_all(order, view, place, has_loopback(view));
     if (view->interception.cert_file.len > 0) {
         *ret_authority = th_strdup(view->interception.cert_file.ptr);
         if (*ret_authority == NULL)
             return TH_EXIT_NOT_SO;
     }
-    return direct->failed ? TH_EXIT_NOT_SO : -1;
+    return -1;
 }
 
 static int run(const struct order *order)
@@ -430,7 +463,7 @@ static int run(const struct order *order)
     struct th_proxy_place place = {.port = 0};
     struct th_config *config = NULL;
     struct th_signals signals;
-    struct th_buf direct;
+    struct th_buf texts;
 
     /* The password is in memory; the command is dumpable again. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -440,8 +473,8 @@ static int run(const struct order *order)
     th_config_mistakes_fini(&mistakes);
     if (error < 0)
         return TH_EXIT_USAGE;
-    th_buf_init(&direct, URL_MAX);
-    int status = prepare(order, th_config_get(config), &place, &direct, &authority);
+    th_buf_init(&texts, TEXTS_MAX);
+    int status = prepare(order, th_config_get(config), &place, &texts, &authority);
     th_config_unref(config);
     if (status < 0) {
         /* From here on there is something to clean up, and then a status to end with. */
@@ -449,7 +482,7 @@ static int run(const struct order *order)
         status = run_with(order, &place, authority, &signals);
     }
     th_secret_unref(place.url);
-    th_buf_fini(&direct);
+    th_buf_fini(&texts);
     return status;
 }
 
@@ -494,12 +527,16 @@ static int check_order(const struct order *order)
 static int exec(int argc, char **argv)
 {
     struct order order = {0};
-    const struct th_option options[] = {
-        {"config", 'c', &order.config, NULL},  {"listener", '\0', &order.listener, NULL},
-        {"caller", '\0', &order.caller, NULL}, {"no-proxy", '\0', &order.more_direct, NULL},
-        {"roots", '\0', &order.roots, NULL},   {"dir", '\0', &order.folder, NULL},
-        {"print", '\0', NULL, &order.prints},  {"explain", '\0', NULL, &order.explains},
-        {"quiet", 'q', NULL, &order.quiet}};
+    const struct th_option options[] = {{"config", 'c', &order.config, NULL},
+                                        {"listener", '\0', &order.listener, NULL},
+                                        {"host", '\0', &order.host, NULL},
+                                        {"caller", '\0', &order.caller, NULL},
+                                        {"no-proxy", '\0', &order.more_direct, NULL},
+                                        {"roots", '\0', &order.roots, NULL},
+                                        {"dir", '\0', &order.folder, NULL},
+                                        {"print", '\0', NULL, &order.prints},
+                                        {"explain", '\0', NULL, &order.explains},
+                                        {"quiet", 'q', NULL, &order.quiet}};
     int ours = part_command(argc, argv, &order);
     int status =
         th_options_parse(ours, argv, usage, options, TH_COUNT_OF(options), &order.runtime, 1);

@@ -36,6 +36,15 @@ static struct th_secret *read_file(struct th_loader *l, struct th_str name, bool
     return secret;
 }
 
+static void note_variable(struct th_loader *l, struct th_str name)
+{
+    struct th_config_variable *variable = th_loader_alloc(l, 1, sizeof(*variable));
+    if (variable == NULL)
+        return;
+    *variable = (struct th_config_variable){l->config->view.secret_variables, name};
+    l->config->view.secret_variables = variable;
+}
+
 static struct th_secret *read_environment(struct th_loader *l, struct th_str name, uint32_t place)
 {
     const char *value = secure_getenv(name.ptr);
@@ -63,7 +72,10 @@ struct th_secret *th_build_secret_of(struct th_loader *loader, const struct th_s
     if (names->file.ptr != NULL) {
         *ret_place = th_loader_member(loader, place, names->file_key);
         secret = read_file(loader, names->file, trim, *ret_place, ret_path);
-    } else if (names->variable.ptr != NULL && !loader->without_files) {
+    } else if (names->variable.ptr != NULL) {
+        note_variable(loader, names->variable);
+        if (loader->without_files)
+            return NULL;
         if (names->variable_key != NULL)
             place = th_loader_member(loader, place, names->variable_key);
         *ret_place = th_loader_member(loader, place, "env");

@@ -55,6 +55,9 @@ static void test_nothing_is_read(void **state)
     assert_int_equal(view->n_listeners, 2);
     assert_int_equal(view->n_connections, 1);
     assert_null(view->read_files);
+    assert_string_equal(view->secret_variables->name.ptr, "TEST_UNREAD");
+    assert_string_equal(view->secret_variables->next->name.ptr, "TEST_UNREAD");
+    assert_null(view->secret_variables->next->next);
     assert_null(view->agents[0].auth.key);
     assert_null(view->interception.key);
     assert_int_equal(view->interception.certificates.len, 0);

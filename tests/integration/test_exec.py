@@ -211,6 +211,10 @@ def test_exec_roots_of_ones_own(command, authority, tmp_path):
     code = "more['pem'] = pathlib.Path(os.environ['SSL_CERT_FILE']).read_text()"
     _, more = command.seen("--roots", str(other.ca_file), code=code, SSL_CERT_FILE=str(SYSTEM_ROOTS))
     assert read(tmp_path, more["pem"]) == {other.der, authority.der}
+    command.write(bare_config())
+    seen = command.seen("--roots", str(other.ca_file))  # roots alone, of a proxy that speaks TLS
+    assert set(TRUST) <= set(seen) and "trustStore" in seen["JAVA_TOOL_OPTIONS"]
+    command.write(config_of())
     for bad, why in (("/none.pem", "No such file"), (str(command.folder / "tokenhop.jsonc"), "no certificates")):
         refused = command.run("--roots", bad, "--", "true", status=1).stderr
         assert why in refused and "install ca-certificates" in refused and "--roots FILE" in refused
@@ -359,6 +363,39 @@ def test_exec_password_works_in_clients(asking):
             process.terminate()
             process.wait(60)
     server.close()
+
+
+def test_exec_host_of_elsewhere(bare):
+    """A container calls the proxy by another name than its address."""
+    assert bare.seen("--host", "tokenhop.internal")["http_proxy"] == "http://tokenhop.internal:8080"
+    assert bare.seen("--host", "[fd00::1]")["http_proxy"] == "http://[fd00::1]:8080"
+    assert "-Dhttp.proxyHost=fd00::1 " in bare.seen("--host", "[fd00::1]")["JAVA_TOOL_OPTIONS"]
+    for bad in ("", "a/b", "a b", "u@h", "[]", "a\n", "x" * 300):
+        assert "--host" in bare.run("--host", bad, "--", "true", status=2).stderr
+
+
+def test_exec_unix_listener(bare):
+    """No variable can say where it is; a listener with a port is taken where there is one."""
+    config = bare_config()
+    config["listeners"].append({"name": "local", "address": f"unix:{bare.folder}/x.sock", "agent": "agent1"})
+    bare.write(config)
+    assert bare.seen()["http_proxy"] == "http://127.0.0.1:8080"
+    assert "curl --unix-socket" in bare.run("--listener", "local", "--", "true", status=2).stderr
+    del config["listeners"][0]
+    bare.write(config)
+    assert "curl --unix-socket" in bare.run("--", "true", status=2).stderr
+
+
+def test_exec_withholds_secrets(bare):
+    """Variables that the configuration takes secrets from are none of the agent's."""
+    config = bare_config()
+    config["agents"]["agent1"]["auth"] = {"method": "client_secret_post", "secret": {"env": "AGENT_SECRET"}}
+    config["connections"].append({"name": "api", "url": "https://api.example.com/", "type": "static",
+                                  "value": {"env": "API_KEY"}, "agents": ["agent1"]})  # fmt: skip
+    bare.write(config)
+    seen = bare.seen(AGENT_SECRET="secret-1", API_KEY="secret-2", API_KEY_ID="x", AGENT="y")
+    assert "AGENT_SECRET" not in seen and "API_KEY" not in seen
+    assert seen["API_KEY_ID"] == "x" and seen["AGENT"] == "y"
 
 
 # --- the command ---

@@ -433,6 +433,12 @@ struct th_config_file {
     struct th_file_mark mark;
 };
 
+/* A variable of the environment that holds a secret, by the configuration. */
+struct th_config_variable {
+    const struct th_config_variable *next;
+    struct th_str name;
+};
+
 struct th_config_files {
     int64_t watch_ms; /* how often they are looked at; 0: never */
 };
@@ -511,6 +517,7 @@ struct th_config_view {
     struct th_config_limits limits;
     struct th_config_files files;
     const struct th_config_file *read_files; /* keys, secrets, certificates: each, in no order */
+    const struct th_config_variable *secret_variables; /* likewise */
     struct th_config_process process;
     struct th_config_log log;
     struct th_config_admin admin;
