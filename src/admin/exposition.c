@@ -90,6 +90,90 @@ static void add_quotas(struct th_buf *out, struct th_quotas *quotas)
     }
 }
 
+/* --- callers and agents --- */
+
+struct account_row {
+    const char *name; /* after tokenhop_caller_ or tokenhop_agent_ */
+    const char *type, *help;
+    uint64_t (*get)(const struct th_account_figures *figures);
+    bool of_agents;
+};
+
+struct account_page {
+    struct th_buf *out;
+    const struct account_row *row;
+    enum th_account_kind kind;
+    const char *prefix;
+};
+
+static uint64_t get_requests(const struct th_account_figures *figures)
+{
+    return figures->requests;
+}
+
+static uint64_t get_connections(const struct th_account_figures *figures)
+{
+    return figures->connections;
+}
+
+static uint64_t get_waiting(const struct th_account_figures *figures)
+{
+    return figures->waiting;
+}
+
+static uint64_t get_account_exchanges(const struct th_account_figures *figures)
+{
+    return figures->exchanges;
+}
+
+static const struct account_row account_rows[] = {
+    {"requests_total", "counter", "Requests of a caller that has a name", get_requests, false},
+    {"connections", "gauge", "Client connections that count for a limit of connections",
+     get_connections, true},
+    {"waiting", "gauge", "Requests that wait for an exchange", get_waiting, true},
+    {"exchanges", "gauge", "Exchanges under way", get_account_exchanges, true},
+    {"refused_total", "counter", "What was refused at a limit of its own, by the limit", NULL,
+     true},
+};
+
+static void add_account(void *arg, enum th_account_kind kind, struct th_str name,
+                        const struct th_account_figures *figures)
+{
+    const struct account_page *page = arg;
+
+    if (kind != page->kind)
+        return;
+    for (size_t i = 0; i < (page->row->get != NULL ? 1 : TH_BOUND_COUNT); i++) {
+        th_buf_printf(page->out, "tokenhop_%s_%s{%s=\"", page->prefix, page->row->name,
+                      page->prefix);
+        add_label(page->out, name);
+        if (page->row->get == NULL)
+            th_buf_printf(page->out, "\",limit=\"%s",
+                          th_account_bound_name((enum th_account_bound)i));
+        th_buf_printf(page->out, "\"} %llu\n",
+                      (unsigned long long)(page->row->get != NULL ? page->row->get(figures)
+                                                                  : figures->refused[i]));
+    }
+}
+
+static void add_accounts(struct th_buf *out, struct th_accounts *accounts)
+{
+    static const char *const prefixes[] = {
+        [TH_ACCOUNT_CALLER] = "caller", [TH_ACCOUNT_AGENT] = "agent"};
+
+    for (size_t i = 0; i < TH_COUNT_OF(account_rows) * TH_ACCOUNT_KINDS; i++) {
+        struct account_page page = {.out = out,
+                                    .row = &account_rows[i / TH_ACCOUNT_KINDS],
+                                    .kind = (enum th_account_kind)(i % TH_ACCOUNT_KINDS)};
+        page.prefix = prefixes[page.kind];
+        if (page.kind == TH_ACCOUNT_AGENT && !page.row->of_agents)
+            continue;
+        th_buf_printf(out, "# HELP tokenhop_%s_%s %s\n# TYPE tokenhop_%s_%s %s\n", page.prefix,
+                      page.row->name, page.row->help, page.prefix, page.row->name, page.row->type);
+        th_accounts_show(accounts, add_account, &page);
+    }
+}
+
 int th_route_metrics(struct th_admin_request *request, struct th_admin_answer *answer)
 {
     struct th_admin *admin = request->admin;
@@ -117,5 +201,6 @@ int th_route_metrics(struct th_admin_request *request, struct th_admin_answer *a
                        "# TYPE tokenhop_breaker_state gauge\n");
     th_breakers_show(admin->breakers, add_breaker, out);
     add_quotas(out, th_broker_quotas(admin->broker));
+    add_accounts(out, th_broker_accounts(admin->broker));
     return 0;
 }

@@ -166,6 +166,8 @@ static int make_shared(struct th_service *service)
     if (error == 0)
         error = th_proxy_measure(service->proxy, service->metrics);
     if (error == 0)
+        error = th_proxy_account(service->proxy, th_broker_accounts(service->broker));
+    if (error == 0)
         error = th_directory_new(service->config, &directory);
     if (error == 0)
         enforce(service, directory);

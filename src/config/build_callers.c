@@ -119,6 +119,19 @@ static void check_unique(struct th_loader *l, const struct th_config_caller *cal
     }
 }
 
+static struct th_config_share complete(const struct th_config_share *own,
+                                       const struct th_config_share *otherwise)
+{
+    return (struct th_config_share){
+        .connections = own->connections != 0 ? own->connections : otherwise->connections,
+        .requests_per_second = own->requests_per_second != 0 ? own->requests_per_second
+                                                             : otherwise->requests_per_second,
+        .exchanges_per_second = own->exchanges_per_second != 0 ? own->exchanges_per_second
+                                                               : otherwise->exchanges_per_second,
+        .waiting = own->waiting != 0 ? own->waiting : otherwise->waiting,
+    };
+}
+
 void th_build_callers(struct th_loader *loader)
 {
     const struct th_raw_caller *raw = loader->raw.callers.items;
@@ -129,6 +142,7 @@ void th_build_callers(struct th_loader *loader)
         caller->name = raw->head.name;
         caller->user = raw->basic.user;
         caller->proof = proof_of(loader, raw);
+        caller->limits = complete(&raw->limits, &loader->raw.limits.per_caller);
         caller->agent = th_build_find_agent(loader, raw->agent,
                                             th_loader_member(loader, raw->head.place, "agent"));
         check_user(loader, raw, caller);

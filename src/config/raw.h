@@ -93,6 +93,7 @@ struct th_raw_caller {
     struct th_raw_basic basic;
     struct th_raw_bearer bearer;
     struct th_raw_unix peer;
+    struct th_config_share limits;
 };
 
 struct th_raw_next {

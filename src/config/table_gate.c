@@ -78,6 +78,9 @@ static const struct th_config_key caller_keys[] = {
      .doc = "Known by the process at the other end of a unix socket, as the kernel tells it. A "
             "request that bears Proxy-Authorization is told by that instead. A user goes before "
             "a group, and of several groups the one whose caller stands first."},
+    {.name = "limits",
+     OBJECT(struct th_raw_caller, limits, th_section_own_share),
+     .doc = "What this caller may have, in place of limits.per_caller."},
 };
 const struct th_section th_section_caller = {SECTION("caller", struct th_raw_caller, caller_keys),
                                              .has_head = true,

@@ -144,7 +144,7 @@ static void test_defaults(void **state)
     assert_int_equal(v->limits.head, 65536);
     assert_int_equal(v->limits.fields, 100);
     assert_int_equal(v->limits.replay_body, 65536);
-    assert_int_equal(v->limits.waiting_exchanges, 1000);
+    assert_int_equal(v->limits.waiting_exchanges, 2000);
     assert_in_range(v->workers, 1, 4096);
     assert_int_equal(v->log.level, TH_CONFIG_LOG_INFO);
     assert_str(v->log.access_file, "-");

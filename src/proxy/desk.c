@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admit.h"
 #include "hop.h"
 #include "session.h"
 #include "tokenhop/base/mem.h"
@@ -36,6 +37,12 @@ int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
     return 0;
 }
 
+int th_proxy_account(struct th_proxy *proxy, struct th_accounts *accounts)
+{
+    proxy->accounts = accounts;
+    return th_admit_open(proxy->snapshot, accounts);
+}
+
 int th_proxy_measure(struct th_proxy *proxy, struct th_metrics *metrics)
 {
     proxy->metrics = metrics;
@@ -63,6 +70,8 @@ int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
     if (error < 0)
         return error;
     error = th_snapshot_measure(snapshot, proxy->metrics);
+    if (error == 0 && proxy->accounts != NULL)
+        error = th_admit_open(snapshot, proxy->accounts);
     while (error == 0 && n < n_uses && (ret_uses[n] = th_snapshot_use_new(snapshot)) != NULL)
         n++;
     if (error == 0 && n < n_uses)

@@ -24,6 +24,7 @@ struct th_proxy {
     size_t n_places;
     struct th_snapshot *snapshot; /* of desks that are made from now on */
     struct th_metrics *metrics;   /* for the rows of connections; NULL: none */
+    struct th_accounts *accounts; /* of callers and agents; NULL: none are kept */
     struct th_seen *seen;
     atomic_size_t n_sessions; /* of all desks, for limits.connections */
     atomic_size_t n_tunnels;  /* and for limits.tunnels */

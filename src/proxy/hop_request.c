@@ -1,6 +1,7 @@
 /* The states before anything is sent: read head, gate, credential, origin. */
 #include <string.h>
 
+#include "admit.h"
 #include "hop.h"
 #include "proof.h"
 #include "target.h"
@@ -188,6 +189,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     const struct th_head *head = &hop->request;
 
     int error = tell_caller(hop);
+    if (error == 0)
+        error = th_admit_request(hop);
     if (error < 0 && head->method == TH_METHOD_CONNECT)
         hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
     if (error < 0)
@@ -276,7 +279,9 @@ static int ask_broker(struct th_hop *hop)
                                         .agent = hop->agent,
                                         .connection = hop->decision.route.connection,
                                         .subject_token = hop->decision.subject_token,
-                                        .key = hop->key};
+                                        .key = hop->key,
+                                        .shares = th_admit_shares,
+                                        .shares_arg = hop};
     enum th_cache_state state = TH_CACHE_NONE;
     int64_t limit_ms = hop->use->snapshot->view->timeouts.exchange_ms;
 

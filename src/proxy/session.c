@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admit.h"
 #include "entry.h"
 #include "hop.h"
 #include "tokenhop/base/mem.h"
@@ -57,6 +58,7 @@ void th_session_close(struct th_session *session)
     atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
     th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, -1);
     session->tunnel = th_tunnel_free(session->tunnel, desk);
+    th_admit_leave(session);
     session->grave.bury = bury;
     th_worker_bury(desk->worker, &session->grave);
     desk->n_sessions--;
@@ -255,12 +257,12 @@ void th_session_format_client(const struct th_session *session, char ret_text[TH
         th_address_format(&session->peer, ret_text);
 }
 
-/* At limits.connections: said, not just closed, so that who asks learns why (R23). */
-static void turn_away(struct th_proxy_desk *desk, int fd)
+/* At a limit of connections: said, not just closed, so that who asks learns why (R23). */
+static void turn_away(struct th_proxy_desk *desk, int fd, int error, struct th_str detail)
 {
     struct th_writer w;
-    struct th_problem problem = {.error = TH_E_OVERLOADED,
-                                 .detail = TH_STR("limits.connections is reached"),
+    struct th_problem problem = {.error = error,
+                                 .detail = detail,
                                  .retry_after_ms = -1,
                                  .wall_ms = th_clock_wall_ms(desk->worker->clock),
                                  .close = true};
@@ -289,7 +291,7 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     if (session == NULL) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
         th_free(unix_peer);
-        turn_away(desk, fd);
+        turn_away(desk, fd, TH_E_OVERLOADED, TH_STR("limits.connections is reached"));
         return;
     }
     session->magic = SESSION_MAGIC;
@@ -297,9 +299,18 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     session->peer = *peer;
     session->unix_peer = unix_peer;
     session->entry = (uint8_t)th_entry_begin(listener, peer);
+    /* Whom a proxy before us names is known when its header has come: then its first request counts. */
+    if (session->entry == TH_ENTRY_DONE && !th_admit_session(session)) {
+        atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
+        turn_away(desk, fd, TH_E_CALLER_LIMIT, TH_STR("limits.per_caller.connections is reached"));
+        th_free(unix_peer);
+        th_free(session);
+        return;
+    }
     session->soon.fn = on_session_soon;
     th_timer_init(&session->timer, on_session_timer);
     if (th_stream_init(&session->stream, desk->worker, fd, on_session_event) < 0) {
+        th_admit_leave(session);
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
         th_free(unix_peer);
         th_free(session);

@@ -7,6 +7,7 @@
 #include "desk.h"
 #include "tokenhop/gate/caller.h"
 #include "tokenhop/net/stream.h"
+#include "tokenhop/token/account.h"
 
 struct th_hop;
 struct th_tunnel;
@@ -34,7 +35,9 @@ struct th_session {
     struct th_tunnel *tunnel;       /* inside of a CONNECT: what it named */
     struct th_address peer;         /* who connected, or whom a listed proxy named */
     struct th_unix_peer *unix_peer; /* NULL: it came over no unix socket */
-    uint32_t lingered;              /* bytes thrown away */
+    /* admit.h: among whose connections it is; and its own account, where it is told by its address */
+    struct th_account *counted[TH_ACCOUNT_KINDS], *by_address;
+    uint32_t lingered; /* bytes thrown away */
 };
 
 /* What the gate may tell a caller by. */

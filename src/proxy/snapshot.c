@@ -228,6 +228,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
     th_interceptor_unref(snapshot->interceptor);
     th_free(snapshot->metric_rows);
     th_free(snapshot->rule_rows);
+    th_free(snapshot->opened);
     th_routes_free(snapshot->routes);
     th_config_unref(snapshot->config);
     th_free(snapshot);

@@ -12,6 +12,8 @@
 #include "tokenhop/proxy/proxy.h"
 #include "tokenhop/token/credential.h"
 
+struct th_account;
+struct th_accounts;
 struct th_metrics;
 
 struct th_snapshot {
@@ -21,6 +23,10 @@ struct th_snapshot {
     struct th_routes *routes;
     /* By a connection's index: what a static one sends; NULL for every other. */
     struct th_credential **credentials;
+    /* admit.h: the accounts of the callers and then of the agents, by their places; NULL: none are kept. */
+    struct th_account **opened;
+    struct th_accounts *accounts;
+    bool bounds_requests;       /* by a limit of connections or of requests a second */
     unsigned *metric_rows;      /* by the connection's index; NULL: they are not counted */
     unsigned *rule_rows;        /* by the rule's index, that of none last; NULL: likewise */
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */

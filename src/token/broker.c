@@ -16,6 +16,8 @@ int th_broker_new(const struct th_broker_options *options, struct th_broker **re
     int error = th_cache_init(&broker->cache, options->max_entries, options->max_bytes);
     if (error == 0)
         error = th_quotas_new(broker->clock, 0, &broker->quotas);
+    if (error == 0)
+        error = th_accounts_new(&broker->accounts);
     if (error == 0 && (broker->no_memory == NULL || broker->stopped == NULL))
         error = TH_E_NOMEM;
     if (error != 0) {
@@ -35,6 +37,7 @@ struct th_broker *th_broker_free(struct th_broker *broker)
     th_refusal_unref(broker->no_memory);
     th_refusal_unref(broker->stopped);
     th_quotas_free(broker->quotas);
+    th_accounts_free(broker->accounts);
     th_directory_unref(broker->directory);
     pthread_mutex_destroy(&broker->directory_lock);
     th_free(broker);
@@ -63,6 +66,9 @@ struct visit {
     uint64_t hash;
     int64_t now_ms;
     bool may_refresh;
+    bool has_shares; /* asked for, as they may take a lock of their own */
+    struct th_account_share shares[TH_ACCOUNT_KINDS];
+    struct th_share_refused refused;
     /* Made beforehand, as nothing is allocated under the lock; what is used is taken from here. */
     struct th_cache_entry *entry;
     struct th_flight *flight;
@@ -81,6 +87,7 @@ enum verdict {
     START,   /* the waiter waits, and `started` is to be started */
     REFUSE,  /* refusal */
     FULL,
+    LIMITED, /* `refused`: by a share */
     LACKING, /* something must be made beforehand: nothing has changed */
     SHORT    /* of memory, inside the table */
 };
@@ -107,10 +114,15 @@ static enum verdict wait_for(struct visit *v, struct th_flight *flight, enum ver
 static enum verdict join(struct visit *v, struct th_flight *flight)
 {
     struct th_broker *broker = v->desk->broker;
-    if (v->party == NULL && th_party_find(flight, v->desk) == NULL)
+    if ((!v->has_shares && v->request->shares != NULL) ||
+        (v->party == NULL && th_party_find(flight, v->desk) == NULL))
         return LACKING;
-    if (!take_place(&broker->n_waiting, broker->max_waiting))
+    if (!th_shares_take_waiting(broker, v->shares, v->waiter->accounts, &v->refused))
+        return LIMITED;
+    if (!take_place(&broker->n_waiting, broker->max_waiting)) {
+        th_shares_give_waiting(v->waiter->accounts);
         return FULL;
+    }
     return wait_for(v, flight, JOIN);
 }
 
@@ -132,24 +144,41 @@ static int board(struct visit *v, struct th_cache_entry *entry)
     return 0;
 }
 
+static enum verdict take_shares(struct visit *v)
+{
+    struct th_broker *broker = v->desk->broker;
+
+    if (!th_shares_take_waiting(broker, v->shares, v->waiter->accounts, &v->refused))
+        return LIMITED;
+    if (th_shares_take_exchange(broker, v->shares, v->now_ms, v->flight->accounts, &v->refused))
+        return START;
+    th_shares_give_waiting(v->waiter->accounts);
+    return LIMITED;
+}
+
 /* `entry`: NULL, or READY but expired, or FAILED. */
 static enum verdict start(struct visit *v, struct th_cache_entry *entry)
 {
     struct th_broker *broker = v->desk->broker;
     if (v->flight == NULL || v->party == NULL || (entry == NULL && v->entry == NULL))
         return LACKING;
-    if (!take_place(&broker->n_flights, broker->max_waiting))
-        return FULL;
-    enum verdict verdict = FULL;
-    if (take_place(&broker->n_waiting, broker->max_waiting)) {
-        if (board(v, entry) == 0) {
-            v->started = th_take(&v->flight);
-            return wait_for(v, v->started, START);
+    enum verdict verdict = take_shares(v);
+    if (verdict != START)
+        return verdict;
+    verdict = FULL;
+    if (take_place(&broker->n_flights, broker->max_waiting)) {
+        if (take_place(&broker->n_waiting, broker->max_waiting)) {
+            if (board(v, entry) == 0) {
+                v->started = th_take(&v->flight);
+                return wait_for(v, v->started, START);
+            }
+            verdict = SHORT;
+            give_place_back(&broker->n_waiting);
         }
-        verdict = SHORT;
-        give_place_back(&broker->n_waiting);
+        give_place_back(&broker->n_flights);
     }
-    give_place_back(&broker->n_flights);
+    th_shares_give_exchange(v->flight->accounts);
+    th_shares_give_waiting(v->waiter->accounts);
     return verdict;
 }
 
@@ -240,6 +269,9 @@ static enum verdict visit(struct visit *v)
 /* All that any verdict may need: which one it will be is known only under the lock. */
 static bool prepare(struct visit *v)
 {
+    if (v->request->shares != NULL)
+        v->request->shares(v->request->shares_arg, v->shares);
+    v->has_shares = true;
     v->entry = th_calloc(1, sizeof *v->entry);
     v->flight = th_flight_new(v->desk);
     v->party = th_party_new(v->desk, v->shard);
@@ -310,6 +342,12 @@ static int conclude(struct visit *v, enum verdict verdict, int64_t deadline_ms,
     case FULL:
         *ret_state = TH_CACHE_MISS;
         return TH_E_EXCHANGE_QUEUE;
+    case LIMITED:
+        *ret_state = TH_CACHE_MISS;
+        th_account_note_refusal(v->refused.account, v->refused.bound);
+        v->refusal =
+            th_broker_limited(v->refused.account, v->refused.bound, v->refused.retry_after_ms);
+        return TH_E_CALLER_LIMIT;
     case LACKING:
     case SHORT:
         break;

@@ -38,6 +38,7 @@ struct th_broker {
         *no_memory;             /* made beforehand: for those who must be told when there is none */
     struct th_refusal *stopped; /* likewise */
     struct th_quotas *quotas;
+    struct th_accounts *accounts;
     pthread_mutex_t directory_lock;
     struct th_directory
         *directory; /* counted; of the configuration in force; NULL before there is one */
@@ -59,6 +60,13 @@ struct th_broker_desk {
     struct th_timer tick; /* sweeps the cache and publishes the gauges, while there is something */
 };
 
+/* At which limit; nothing is allocated where it is found out. */
+struct th_share_refused {
+    struct th_account *account; /* NULL: at none */
+    enum th_account_bound bound;
+    int64_t retry_after_ms; /* -1: not known */
+};
+
 struct th_flight {
     struct th_list link; /* desk->flights */
     struct th_broker_desk *desk;
@@ -68,6 +76,7 @@ struct th_flight {
     struct th_setback *setback;   /* the entry's, owned meanwhile; under the shard's lock */
     struct th_exchange *exchange; /* NULL: not started */
     int64_t started_us;
+    struct th_account *accounts[TH_ACCOUNT_KINDS]; /* among whose exchanges it is; NULL: none's */
     struct th_config *config; /* counted: it holds `inject`; NULL in tests without one */
     const struct th_config_inject *inject; /* of the connection; NULL: a bearer token */
     const struct th_plan *plan;            /* of the connection; NULL in tests without one */
@@ -86,6 +95,16 @@ struct th_broker_party {
 
 /* broker_drop.c: the directory in force, a new reference; may be NULL. */
 struct th_directory *th_broker_directory(struct th_broker *broker);
+
+/* shares.c: all of them, or none. False: *ret_refusal says at which limit (NULL without memory). */
+bool th_shares_take_waiting(struct th_broker *broker, const struct th_account_share *shares,
+                            struct th_account *ret_accounts[TH_ACCOUNT_KINDS],
+                            struct th_share_refused *ret_refused);
+bool th_shares_take_exchange(struct th_broker *broker, const struct th_account_share *shares,
+                             int64_t now_ms, struct th_account *ret_accounts[TH_ACCOUNT_KINDS],
+                             struct th_share_refused *ret_refused);
+void th_shares_give_waiting(struct th_account *accounts[TH_ACCOUNT_KINDS]);
+void th_shares_give_exchange(struct th_account *accounts[TH_ACCOUNT_KINDS]);
 
 /* desk.c */
 void th_desk_wake_tick(

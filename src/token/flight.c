@@ -37,6 +37,7 @@ struct th_flight *th_flight_free(struct th_flight *flight)
 {
     if (flight != NULL) {
         th_setback_free(flight->setback);
+        th_shares_give_exchange(flight->accounts);
         if (flight->config != NULL)
             th_config_unref(flight->config);
         th_free(flight);

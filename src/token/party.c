@@ -58,6 +58,7 @@ static void waiter_unlink(struct th_broker_waiter *waiter)
     waiter->party = NULL;
     waiter->desk = NULL;
     atomic_fetch_sub_explicit(&desk->broker->n_waiting, 1, memory_order_relaxed);
+    th_shares_give_waiting(waiter->accounts);
     th_metrics_add(desk->worker->metrics, TH_METRIC_EXCHANGE_WAITERS, -1);
 }
 

@@ -548,7 +548,7 @@ class Tokenhop(Process):
 
     @property
     def port(self):
-        return self.port_of(self.config["listeners"][0]["agent"])
+        return self.port_of(self.config["listeners"][0].get("agent"))
 
     def session(self, agent="agent1"):
         """A requests session that goes through the proxy, loopback destinations too."""

@@ -274,7 +274,7 @@ def test_server_down_cached_callers_do_not_notice(sandbox, tokenhop):
 
 
 def test_waiting_exchanges_are_bounded(sandbox, tokenhop):
-    hop = tokenhop(lambda config: config.update(limits={"waiting_exchanges": 10}, workers=1))
+    hop = tokenhop(lambda config: config.update(limits={"waiting_exchanges": 10, "per_caller": {"waiting": 100}}, workers=1))
     sandbox.fault("org_token", "slow", count=-1, ms=600)
     url = sandbox.url("agent2", "/a2a/whoami")
     got = at_once(hop.port, [(url, sandbox.mint(nonce=str(n))) for n in range(40)])

@@ -202,6 +202,8 @@ static int make_shared(struct world *world)
         error = th_grants_new(&world->grants);
     if (error == 0)
         error = th_proxy_new(world->config, &world->proxy);
+    if (error == 0)
+        error = th_proxy_account(world->proxy, th_broker_accounts(world->broker));
     return error;
 }
 

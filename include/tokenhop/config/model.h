@@ -57,6 +57,14 @@ struct th_config_listener {
     const struct th_config_agent *agent;
 };
 
+/* What one caller, or all that act as one agent, may have; 0: no limit of its own. */
+struct th_config_share {
+    uint64_t connections;
+    uint64_t requests_per_second;
+    uint64_t exchanges_per_second;
+    uint64_t waiting;
+};
+
 /* How a caller proves who it is. */
 enum th_caller_proof {
     TH_CALLER_BASIC,  /* Proxy-Authorization, RFC 7617 */
@@ -77,6 +85,7 @@ struct th_config_caller {
     /* Of TH_CALLER_UNIX: a user's, or else a group's. */
     bool is_group;
     uint32_t unix_id;
+    struct th_config_share limits; /* whole: what its entry does not say is limits.per_caller's */
 };
 
 /* How many exchanges an authorization server grants a user (quota.h of token). */
@@ -412,6 +421,8 @@ struct th_config_timeouts {
 };
 
 struct th_config_limits {
+    struct th_config_share per_caller; /* unless the caller's entry says otherwise */
+    struct th_config_share per_agent;
     uint64_t connections;
     uint64_t tunnels;
     uint64_t head;

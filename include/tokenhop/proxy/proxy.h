@@ -24,6 +24,8 @@ struct th_audit_log;
 
 /* Holds the configuration; makes routes and what workers share. */
 int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy) TH_MUST;
+/* Where callers and agents are held to their limits; before any desk is made. Borrowed for good. */
+int th_proxy_account(struct th_proxy *proxy, struct th_accounts *accounts) TH_MUST;
 /* Requests are counted by connection there. Before desks are made; once. */
 struct th_metrics;
 int th_proxy_measure(struct th_proxy *proxy, struct th_metrics *metrics) TH_MUST;

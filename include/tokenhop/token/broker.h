@@ -17,6 +17,7 @@
 #include "tokenhop/net/worker.h"
 #include "tokenhop/oauth/exchange.h"
 #include "tokenhop/observe/access.h"
+#include "tokenhop/token/account.h"
 #include "tokenhop/token/credential.h"
 #include "tokenhop/token/directory.h"
 #include "tokenhop/token/quota.h"
@@ -59,8 +60,13 @@ struct th_broker_waiter {
     struct th_broker_party *party; /* these */
     struct th_broker_desk *desk;
     th_broker_fn *fn;
+    struct th_account
+        *accounts[TH_ACCOUNT_KINDS]; /* among whose waiting ones it is; NULL: none's */
     bool waiting;
 };
+
+/* Whose the exchange would be: asked for only where the cache has no answer. `arg` of the request. */
+typedef void th_broker_shares_fn(void *arg, struct th_account_share ret_shares[TH_ACCOUNT_KINDS]);
 
 struct th_broker_request {
     struct th_config *config;
@@ -69,6 +75,8 @@ struct th_broker_request {
     struct th_str subject_token; /* borrowed during the call */
     struct th_cache_key key;
     const struct th_trace *trace; /* of the request, for the spans of an exchange; NULL: none */
+    th_broker_shares_fn *shares;  /* NULL: nobody's */
+    void *shares_arg;
 };
 
 struct th_broker_options {
@@ -111,7 +119,8 @@ void th_broker_digest(struct th_str subject_token, uint8_t ret_digest[32]);
 /* 0: *ret_credential is a new reference, *ret_state HIT or REFRESHED.
  * TH_AGAIN: waiter->fn will be called on this worker, never from inside; *ret_state MISS or JOINED.
  * Else the error; *ret_refusal (a new reference, may be NULL) says more; *ret_state NEGATIVE or
- * MISS. `deadline_ms` bounds the exchange if this request starts one. */
+ * MISS: TH_E_CALLER_LIMIT at a limit of one of its shares. `deadline_ms` bounds the exchange if
+ * this request starts one. */
 int th_broker_get(struct th_broker_desk *desk, const struct th_broker_request *request,
                   int64_t deadline_ms, struct th_broker_waiter *waiter,
                   struct th_credential **ret_credential, enum th_cache_state *ret_state,
@@ -195,6 +204,11 @@ struct th_broker_figures {
     uint64_t lost; /* messages to workers whose mailbox was full, since start */
 };
 void th_broker_count(const struct th_broker *broker, struct th_broker_figures *ret_figures);
+/* Who has how much of it in use. The broker's. */
+struct th_accounts *th_broker_accounts(struct th_broker *broker);
+/* What is answered at a limit of an account; its detail says which. NULL without memory. */
+struct th_refusal *th_broker_limited(const struct th_account *account, enum th_account_bound bound,
+                                     int64_t retry_after_ms) TH_MUST;
 /* How many exchanges authorization servers have granted, and to whom how many. The broker's. */
 struct th_quotas *th_broker_quotas(struct th_broker *broker);
 
