@@ -170,11 +170,13 @@ static int tell_caller(struct th_hop *hop)
         hop->detail = "who opened this tunnel is not among the callers any more";
         error = hop->caller != NULL ? 0 : TH_E_CALLER;
     }
-    if (error == 0)
-        hop->agent = hop->caller->agent;
-    else
+    if (error < 0) {
         th_metrics_count(hop->desk->metrics, TH_METRIC_CALLERS_REFUSED);
-    return error;
+        return error;
+    }
+    hop->agent = hop->caller->agent;
+    hop->detail = NULL; /* it told why not */
+    return 0;
 }
 
 static enum th_hop_step refuse_connect(struct th_hop *hop)

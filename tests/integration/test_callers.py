@@ -155,3 +155,13 @@ def test_passwords_that_others_may_read(sandbox, tokenhop, tmp_path):
     file.write_text(json.dumps(config))
     done = subprocess.run([harness.binary("tokenhop"), "check", "-c", file], capture_output=True, text=True)
     assert done.returncode == 2 and "others" in done.stderr and "$.callers[0].basic.password_file" in done.stderr, done
+
+
+def test_who_is_known_is_not_told_otherwise(sandbox, shared):
+    """A mistake of the request, after its caller was told, is told as such."""
+    proof = f"Proxy-Authorization: {basic('a', PASSWORDS['team-a'])}\r\n"
+    with Connection(shared.port_of()) as connection:
+        connection.send(f"GET http://host:99999/ HTTP/1.1\r\nHost: host\r\n{proof}\r\n".encode())
+        answer = connection.read()
+    assert answer.status == 400
+    assert "credentials" not in json.loads(answer.body).get("detail", "")
