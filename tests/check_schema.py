@@ -44,6 +44,14 @@ PASSTHROUGH = dict(STATIC, type="passthrough")
 # what an editor must underline: (path, value)
 REFUSED = [
     (["nonsense"], 1),
+    (["policy"], [{"connection": "agent2"}]),
+    (["policy"], [{"action": "permit"}]),
+    (["policy"], [{"action": "allow", "methods": []}]),
+    (["policy"], [{"action": "allow", "require": {"claim": "groups"}}]),
+    (["policy"], [{"action": "allow", "require": [{"claim": "groups", "equals": 1.5}]}]),
+    (["policy"], [{"action": "allow", "time": {"zone": "UTC"}}]),
+    (["policy"], [{"action": "allow", "actors": {}}]),
+    (["policy_mode"], "off"),
     (["listeners"], []),
     (["listeners"], None),
     (["listeners", 0, "mode"], "transparent"),

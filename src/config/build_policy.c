@@ -140,10 +140,23 @@ static void build_methods(struct th_loader *l, const struct th_raw_policy_rule *
     }
 }
 
+/* As requests mostly have them (RFC 3986, 6.2.2.1); in what is the snapshot's own copy. */
+static void raise_encodings(char *path)
+{
+    for (; *path != '\0'; path++) {
+        for (int i = 1; *path == '%' && i <= 2 && path[i] != '\0'; i++) {
+            if (path[i] >= 'a' && path[i] <= 'f')
+                path[i] = (char)(path[i] - 'a' + 'A');
+        }
+    }
+}
+
 static void build_paths(struct th_loader *l, const struct th_raw_policy_rule *raw,
                         struct th_policy_rule *rule)
 {
     rule->paths = th_build_texts(l, &raw->paths, &rule->n_paths);
+    for (size_t i = 0; i < rule->n_paths; i++)
+        raise_encodings((char *)(uintptr_t)rule->paths[i].ptr);
     for (size_t i = 0; i < rule->n_paths; i++) {
         if (memchr(rule->paths[i].ptr, ';', rule->paths[i].len) != NULL)
             th_loader_report(l, th_loader_item(l, raw->head.place, "paths", i),

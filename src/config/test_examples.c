@@ -57,7 +57,9 @@ static void make_files(const char *folder, const json_t *json)
     {
         if (strcmp(name, "ca_file") == 0)
             test_write_certificate(folder, json_string_value(value));
-        if ((strcmp(name, "file") == 0 || strcmp(name, "value_file") == 0) && json_is_string(value))
+        if ((strcmp(name, "file") == 0 || strcmp(name, "value_file") == 0 ||
+             strcmp(name, "password_file") == 0) &&
+            json_is_string(value))
             test_write_file(folder, json_string_value(value), "a-token-or-secret\n", 0600);
         make_files(folder, value);
     }

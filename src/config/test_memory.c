@@ -32,6 +32,10 @@ static const char good[] =
     " \"connections\": [{\"name\": \"c\", \"url\": [\"https://a.example\", \"https://[fd00::1]/x\"],\n"
     "   \"type\": \"authorization_server\", \"agents\": [\"a\"], \"scopes\": [\"r\"],\n"
     "   \"authorization_server\": \"custom\"}],\n"
+    " \"policy\": [{\"action\": \"deny\", \"agent\": \"a\", \"methods\": [\"PUT\"], \"paths\":\n"
+    "   [\"/%c3\"], \"require\": {\"claim\": \"/a~1b\", \"any_of\": [\"x\", 1]}, \"issuer\": \"org\",\n"
+    "   \"actors\": {\"only\": [\"y\"]}, \"time\": [{\"to\": \"08:00\", \"zone\": \"UTC\"}]},\n"
+    "   {\"name\": \"rest\", \"action\": \"allow\", \"connection\": \"c\"}],\n"
     " \"unmatched\": [{\"url\": \"https://b.example\", \"action\": \"forward\"}],\n"
     " \"egress\": {\"allow\": [\"10.0.0.0/8\"]}, \"log\": {\"access_file\": \"a.jsonl\"}}\n";
 

@@ -72,6 +72,8 @@ static const struct row rows[] = {
      "r"},
     {ALLOW "\"paths\": [\"/a2a/x\", \"/b\"]}", "alpha", "chat", "GET", "/a2a", "{}", NULL, NO,
      NULL},
+    {ALLOW "\"paths\": [\"/caf%c3%a9\"]}", "alpha", "chat", "GET", "/caf%C3%A9/x", "{}", NULL, YES,
+     "r"},
     /* a path that the destination may see under another rule is neither */
     {DENY "\"paths\": [\"/admin\"]}" REST, "alpha", "chat", "GET", "/%61dmin", "{}", NULL,
      TH_POLICY_AMBIGUOUS, "r"},
