@@ -228,8 +228,9 @@ static void check_proof(const struct check *c)
 {
     for (size_t i = 0; c->rule->asks_claims && i < c->view->n_connections; i++) {
         const struct th_config_connection *connection = &c->view->connections[i];
-        const char *why =
-            th_policy_set_has(c->rule->connections, i) ? why_unproven(connection) : NULL;
+        bool is_for = th_policy_set_has(c->rule->connections, i) && has_user(c, connection) &&
+                      asks_scopes(connection, c->rule);
+        const char *why = is_for ? why_unproven(connection) : NULL;
         if (why == NULL)
             continue;
         th_loader_report(

@@ -236,6 +236,10 @@ static void test_fine(void **state)
         ", \"connection\": [\"chat\", \"files\"], \"require\": {\"claim\": \"g\", \"equals\": \"x\"}}, " ALLOW
         "}",
         ALLOW CHAT ", \"paths\": [\"/\"]}",
+        /* for none of those whose tokens nobody vouches for: who could ask them, and their scopes */
+        ALLOW ", \"agent\": \"b\", \"max_chain\": 1}",
+        ALLOW ", \"caller\": \"beta\", \"max_chain\": 1}",
+        ALLOW ", \"scopes\": [\"files\"], \"max_chain\": 1}",
     };
     for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
         char *text;
