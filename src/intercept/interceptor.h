@@ -41,6 +41,7 @@ struct th_interceptor {
     EVP_PKEY *leaf_key;
     EVP_PKEY *leaf_public;  /* of the same, as certificates are made with */
     STACK_OF(X509) * chain; /* the authority's own first */
+    STACK_OF(X509) * shown; /* of these, what goes to clients after a leaf */
     int64_t expires_s;      /* the earliest of the chain */
     uint8_t digest[32];     /* of what it was made of */
     struct th_leaves leaves;

@@ -134,7 +134,7 @@ int th_leaf_make(const struct th_interceptor *interceptor, struct th_str host,
     ERR_clear_error();
     leaf->identity.certificate = make_certificate(interceptor, host, now_s, until_s);
     ERR_clear_error();
-    leaf->identity.chain = X509_chain_up_ref(interceptor->chain);
+    leaf->identity.chain = X509_chain_up_ref(interceptor->shown);
     if (EVP_PKEY_up_ref(interceptor->leaf_key))
         leaf->identity.key = interceptor->leaf_key;
     set_context_id(&leaf->identity, interceptor, host);

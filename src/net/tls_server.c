@@ -30,6 +30,8 @@ static bool set_up(SSL_CTX *ctx)
         return false;
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+    /* What is shown is the chain as it is: OpenSSL would make one of what clients are verified by. */
+    SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
     /* What was learned goes to the client in a ticket; nothing is kept here. One is enough, as its
      * connections are few and long, and it is sent with the first answer: none by the handshake. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
@@ -55,12 +57,10 @@ static bool digest_settings(const struct th_tls_server_settings *settings, uint8
     return fine;
 }
 
-/* What is shown is the chain as it is: OpenSSL would make one of what clients are verified by. */
 static int set_identity(struct th_tls_server *server, const struct th_identity *identity,
                         struct th_errinfo *reterr)
 {
     server->has_identity = true;
-    SSL_CTX_set_mode(server->ssl, SSL_MODE_NO_AUTO_CHAIN);
     if (SSL_CTX_use_cert_and_key(server->ssl, identity->certificate, identity->key, identity->chain,
                                  1) == 1)
         return 0;

@@ -16,6 +16,7 @@ import time
 import pytest
 import requests
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -214,6 +215,33 @@ def test_R19_ca_is_limited_to_the_connections(intercepting, origin):
     assert checked.returncode == 2 and "name constraints leave out a host" in checked.stderr
     assert ca("init", hop, "--force").returncode == 0
     assert ca("show", hop).returncode == 0
+
+
+def chain_of(wire):
+    return wire.sock._sslobj.get_unverified_chain()
+
+
+def test_R19_authority_below_another(sandbox, intercepting, origin, tmp_path):
+    """Clients get what is between the certificate and whom they trust, and not whom they trust."""
+    root = Identity(tmp_path, "Root", authority=True)
+    middle = Identity(tmp_path, "Middle", issuer=root, authority=True)
+
+    def change(config):
+        config["interception"] = {"cert_file": str(tmp_path / "chain.pem"), "key_file": str(tmp_path / "middle.key")}
+
+    (tmp_path / "chain.pem").write_bytes(middle.ca_file.read_bytes() + root.ca_file.read_bytes())
+    (tmp_path / "middle.key").write_bytes(middle.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    (tmp_path / "middle.key").chmod(0o600)
+    hop = intercepting(origin.port, change=change, begin=False)
+    hop.start()
+    with Inside(hop, origin.port, context=ssl.create_default_context(cafile=root.ca_file)) as wire:
+        assert len(chain_of(wire)) == 2
+        wire.send(inner(origin.port, sandbox.mint()))
+        assert wire.read().status == 200
+    hop = intercepting(origin.port)
+    with Inside(hop, origin.port) as wire:
+        assert len(chain_of(wire)) == 1
 
 
 def test_R19_constraints_bind_clients(intercepting, origin, tmp_path):
