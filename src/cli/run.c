@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "harden.h"
+#include "notify.h"
 #include "options.h"
 #include "service.h"
 #include "tokenhop/admin/admin.h"
@@ -20,6 +21,7 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/load.h"
+#include "tokenhop/net/activation.h"
 #include "watch.h"
 
 static const char usage[] =
@@ -98,6 +100,7 @@ struct house {
     struct th_harden harden;
     const char *path; /* of the configuration file */
     int signal_fd;
+    int notify_fd; /* of the supervisor; -1: none */
     bool draining;
 };
 
@@ -111,6 +114,7 @@ static void reload(struct house *house, const struct th_admin_command *command, 
     struct th_log *log = th_service_log(service);
     struct th_admin *admin = th_service_admin(service);
 
+    th_notify_reloading(house->notify_fd);
     th_watch_begin(house->watch);
     int error = th_config_load(house->path, &config, &mistakes);
 
@@ -144,10 +148,14 @@ static void reload(struct house *house, const struct th_admin_command *command, 
     th_config_unref(config);
     if (file.len == 0)
         th_service_reopen_logs(service);
+    th_notify_ready(house->notify_fd);
 }
 
-static void drain(struct th_service *service)
+static void drain(struct house *house)
 {
+    struct th_service *service = house->service;
+
+    th_notify_stopping(house->notify_fd);
     TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.draining",
            "No more connections are taken; requests under way may end");
     if (th_service_admin(service) != NULL)
@@ -168,7 +176,7 @@ static void run_commands(struct house *house)
             break;
         case TH_ADMIN_DRAIN:
             if (!house->draining)
-                drain(house->service);
+                drain(house);
             house->draining = true;
             th_admin_answer(admin, &command, 0, NULL);
             break;
@@ -225,7 +233,7 @@ static void serve(struct house *house)
             if (house->draining)
                 return;
             house->draining = true;
-            drain(house->service);
+            drain(house);
         } else {
             run_commands(house);
             look_at_files(house);
@@ -272,11 +280,14 @@ static int open_signals(struct th_errinfo *reterr)
 static int run_service(struct th_config *config, const char *path)
 {
     struct th_errinfo info = {0};
+    struct th_activation *activation = NULL;
     struct house house = {.path = path, .signal_fd = open_signals(&info)};
     int status = TH_EXIT_FINE;
 
-    if (house.signal_fd < 0 || th_harden_begin(&house.harden, config, &info) < 0 ||
-        th_service_new(config, path, &house.service, &info) < 0 ||
+    house.notify_fd = th_notify_open();
+    if (house.signal_fd < 0 || th_activation_take(&activation, &info) < 0 ||
+        th_harden_begin(&house.harden, config, &info) < 0 ||
+        th_service_new(config, path, activation, &house.service, &info) < 0 ||
         th_harden_finish(&house.harden, &info) < 0 || th_service_start(house.service, &info) < 0) {
         th_options_print_error("run", &info);
         status = TH_EXIT_USAGE;
@@ -287,11 +298,14 @@ static int run_service(struct th_config *config, const char *path)
         th_watch_follow(house.watch, config);
         th_harden_tell(&house.harden, config, path, th_service_log(house.service));
         say_ready(house.service, th_config_get(config));
+        th_notify_ready(house.notify_fd);
         serve(&house);
         TH_LOG(th_service_log(house.service), TH_LEVEL_INFO, "service.ended", "tokenhop has ended");
     }
     th_service_free(house.service);
     th_watch_free(house.watch);
+    th_activation_free(activation);
+    th_notify_close(house.notify_fd);
     if (house.signal_fd >= 0)
         close(house.signal_fd);
     return status;

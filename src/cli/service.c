@@ -234,7 +234,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
 }
 
 /* Once all desks are there. */
-static int listen_together(struct th_service *service, struct th_errinfo *reterr)
+static int listen_together(struct th_service *service, struct th_activation *activation,
+                           struct th_errinfo *reterr)
 {
     TH_CLEANUP(th_freep)
     struct th_proxy_desk **desks = th_calloc(service->n_places, sizeof(struct th_proxy_desk *));
@@ -243,7 +244,7 @@ static int listen_together(struct th_service *service, struct th_errinfo *reterr
         return TH_E_NOMEM;
     for (size_t i = 0; i < service->n_places; i++)
         desks[i] = service->places[i].desk;
-    return th_proxy_listen(service->proxy, desks, service->n_places, reterr);
+    return th_proxy_listen(service->proxy, desks, service->n_places, activation, reterr);
 }
 
 static int make_admin(struct th_service *service, const char *config_path,
@@ -273,7 +274,8 @@ static int make_admin(struct th_service *service, const char *config_path,
 }
 
 int th_service_new(struct th_config *config, const char *config_path,
-                   struct th_service **ret_service, struct th_errinfo *reterr)
+                   struct th_activation *activation, struct th_service **ret_service,
+                   struct th_errinfo *reterr)
 {
     const struct th_config_view *view = th_config_get(config);
     struct th_service *service = th_calloc(1, sizeof *service);
@@ -296,7 +298,7 @@ int th_service_new(struct th_config *config, const char *config_path,
         error = make_place(service, i, reterr);
     }
     if (error == 0)
-        error = listen_together(service, reterr);
+        error = listen_together(service, activation, reterr);
     if (error == 0 && view->admin.address_text.len > 0)
         error = make_admin(service, config_path, reterr);
     if (error < 0) {

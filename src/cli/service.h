@@ -11,11 +11,14 @@
 
 struct th_service;
 struct th_admin;
+struct th_activation;
 
 /* Everything but the threads: when it returns, all listeners are bound. On failure reterr says
- * what. `config_path` is for people. */
+ * what. `config_path` is for people. `activation`: the sockets that were handed over, which are claimed;
+ * NULL: none. */
 int th_service_new(struct th_config *config, const char *config_path,
-                   struct th_service **ret_service, struct th_errinfo *reterr) TH_MUST;
+                   struct th_activation *activation, struct th_service **ret_service,
+                   struct th_errinfo *reterr) TH_MUST;
 int th_service_start(struct th_service *service, struct th_errinfo *reterr) TH_MUST;
 /* Goes over to a new configuration; what it cannot change while running (listeners, workers, cache
  * bounds) is logged and stays. The caller keeps its reference. */

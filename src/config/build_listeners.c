@@ -4,6 +4,8 @@
 
 static bool same_address(const struct th_config_listener *a, const struct th_config_listener *b)
 {
+    if (a->activation.len > 0)
+        return th_str_equal(a->activation, b->activation);
     return a->address_len > 0 && a->address_len == b->address_len &&
            memcmp(&a->address, &b->address, a->address_len) == 0;
 }
@@ -37,6 +39,24 @@ static void build_socket(struct th_loader *l, const struct th_raw_listener *raw,
         (void)th_build_find_group(l, raw->socket_group, group_at, &listener->socket_group);
 }
 
+/* Whether the text is "systemd:" and a name. */
+static bool build_activation(struct th_loader *l, struct th_str text, uint32_t place,
+                             struct th_config_listener *listener)
+{
+    const struct th_str prefix = TH_STR("systemd:");
+    struct th_errinfo info = {0};
+    if (!th_str_starts_with(text, prefix))
+        return false;
+    struct th_str name = {text.ptr + prefix.len, text.len - prefix.len};
+    if (th_text_check_name(name, &info) < 0)
+        th_loader_report(l, place,
+                         "write \"systemd:\" and the FileDescriptorName= of the socket unit", "%s",
+                         info.what);
+    else
+        listener->activation = name;
+    return true;
+}
+
 static void build_address(struct th_loader *l, const struct th_raw_listener *raw,
                           struct th_config_listener *listener)
 {
@@ -45,7 +65,8 @@ static void build_address(struct th_loader *l, const struct th_raw_listener *raw
     listener->address_text = raw->address;
     if (raw->address.ptr == NULL) /* refused already */
         return;
-    if (!th_build_socket(l, raw->address, place, &listener->address, &listener->address_len,
+    if (!build_activation(l, raw->address, place, listener) &&
+        !th_build_socket(l, raw->address, place, &listener->address, &listener->address_len,
                          &listener->path) &&
         th_text_to_address(raw->address, &listener->address, &listener->address_len, &info) < 0)
         th_loader_report_info(l, place, &info);

@@ -35,6 +35,9 @@ static const struct th_text_kind text_kinds[] = {
     [TH_KEY_ENDPOINT] = {"an address and port, or unix: and a path",
                          "addresses and ports, or unix: and paths",
                          "^(unix:.+|[0-9A-Fa-f.:\\[\\]]+)$", NULL},
+    [TH_KEY_PLACE] = {"an address and port, unix: and a path, or systemd: and a name",
+                      "addresses and ports, unix: and paths, or systemd: and names",
+                      "^(unix:.+|systemd:[A-Za-z0-9._-]{1,64}|[0-9A-Fa-f.:\\[\\]]+)$", NULL},
     [TH_KEY_NETWORK] = {"an address or network", "addresses and networks",
                         "^[0-9A-Fa-f.:\\[\\]]+(/[0-9]{1,3})?$", NULL},
     [TH_KEY_SOURCE] = {"an address or network, or unix", "addresses and networks, or unix",
@@ -72,6 +75,7 @@ enum th_config_key_form th_config_key_form(enum th_config_key_type type)
     case TH_KEY_TEMPLATE:
     case TH_KEY_ADDRESS:
     case TH_KEY_ENDPOINT:
+    case TH_KEY_PLACE:
     case TH_KEY_NETWORK:
     case TH_KEY_SOURCE:
     case TH_KEY_PERCENT:

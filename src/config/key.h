@@ -34,6 +34,7 @@ enum th_config_key_type {
     TH_KEY_TEMPLATE,
     TH_KEY_ADDRESS,
     TH_KEY_ENDPOINT, /* an address, or "unix:" and a path */
+    TH_KEY_PLACE,    /* an address, "unix:" and a path, or "systemd:" and a name */
     TH_KEY_NETWORK,
     TH_KEY_SOURCE, /* an address or network, or "unix" */
     TH_KEY_PERCENT,

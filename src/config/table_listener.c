@@ -36,14 +36,16 @@ static const struct th_config_key listener_keys[] = {
      .needs_restart = true,
      .doc = "What logs and metrics call this listener."},
     {.name = "address",
-     .type = TH_KEY_ENDPOINT,
+     .type = TH_KEY_PLACE,
      TEXT(struct th_raw_listener, address),
      .required = true,
      .needs_restart = true,
-     .doc = "Where tokenhop listens: an address in digits and a port, \"127.0.0.1:8080\" or "
-            "\"[::1]:8080\", or a unix socket, \"unix:/run/tokenhop/agents.sock\". Whoever can "
-            "reach it acts as the listener's agent, so anything but loopback needs a network that "
-            "only the agent can use, or callers that prove who they are."},
+     .doc =
+         "Where tokenhop listens: an address in digits and a port, \"127.0.0.1:8080\" or "
+         "\"[::1]:8080\", a unix socket, \"unix:/run/tokenhop/agents.sock\", or what systemd hands over under a name, "
+         "\"systemd:agents\". Whoever can "
+         "reach it acts as the listener's agent, so anything but loopback needs a network that "
+         "only the agent can use, or callers that prove who they are."},
     {.name = "socket_mode",
      .type = TH_KEY_MODE,
      TEXT(struct th_raw_listener, socket_mode),

@@ -95,6 +95,20 @@ static void callers_by_their_process(void **state)
     th_config_unref(config);
 }
 
+static void what_is_handed_over(void **state)
+{
+    struct th_config *config = load("\"address\": \"systemd:tokenhop.socket\", \"agent\": \"a\", "
+                                    "\"proxy_protocol\": {\"from\": [\"unix\", \"10.0.0.1\"]}",
+                                    "");
+    const struct th_config_listener *listener = th_config_get(config)->listeners;
+    assert_true(th_str_equal(listener->activation, TH_STR("tokenhop.socket")));
+    assert_int_equal(listener->address_len, 0);
+    assert_int_equal(listener->path.len, 0);
+    assert_true(listener->takes_unix_headers); /* what it is, is not known yet */
+    assert_int_equal(listener->n_header_sources, 1);
+    th_config_unref(config);
+}
+
 static void proxies_before_it(void **state)
 {
     struct th_config *config =
@@ -154,6 +168,15 @@ static const struct row rows[] = {
      {"", "$.listeners[1].address", "same address", "another"}},
     {AT_UNIX,
      {"\"admin\": {\"address\": \"unix:a\"}", "$.listeners[0].address", "admin listener", ""}},
+    {"\"address\": \"systemd:\", \"agent\": \"a\"",
+     {"", "$.listeners[0].address", "a name is", "FileDescriptorName"}},
+    {"\"address\": \"systemd:a:b\", \"agent\": \"a\"",
+     {"", "$.listeners[0].address", "a name is", "FileDescriptorName"}},
+    {"\"address\": \"systemd:a\", \"agent\": \"a\", \"socket_mode\": \"0660\"",
+     {"", "$.listeners[0].socket_mode", "only a unix socket", "leave"}},
+    {"\"address\": \"systemd:a\", \"agent\": \"a\"}, {\"name\": \"two\", \"address\": "
+     "\"systemd:a\", \"agent\": \"a\"",
+     {"", "$.listeners[1].address", "same address", "another"}},
     {AT_TCP ", \"proxy_protocol\": {}",
      {"", "$.listeners[0].proxy_protocol", "\"from\" is missing", ""}},
     {AT_TCP ", \"proxy_protocol\": {\"from\": []}",
@@ -218,9 +241,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_unix_socket),
-        cmocka_unit_test(callers_by_their_process),
-        cmocka_unit_test(proxies_before_it),
+        cmocka_unit_test(a_unix_socket),     cmocka_unit_test(callers_by_their_process),
+        cmocka_unit_test(proxies_before_it), cmocka_unit_test(what_is_handed_over),
         cmocka_unit_test(mistakes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -120,19 +120,25 @@ static bool is_unspecified(const struct in6_addr *v6)
 
 /* R10: a listener on all addresses is met by each address of this machine; those we can tell
  * without asking the kernel are the loopback ones. */
+bool th_egress_meets(const struct th_address *listener, const struct th_address *address)
+{
+    struct in6_addr theirs, own;
+
+    if (th_address_port(listener) != th_address_port(address))
+        return false;
+    th_address_to_v6(address, &theirs);
+    th_address_to_v6(listener, &own);
+    return memcmp(&own, &theirs, sizeof own) == 0 || is_unspecified(&theirs) ||
+           (is_unspecified(&own) && th_address_is_loopback(address));
+}
+
 static bool is_met(const struct sockaddr_storage *listener, socklen_t len,
                    const struct th_address *address)
 {
-    struct in6_addr theirs, own;
     struct th_address bound;
 
-    if (th_address_from_sockaddr((const struct sockaddr *)listener, len, &bound) < 0 ||
-        th_address_port(&bound) != th_address_port(address))
-        return false;
-    th_address_to_v6(address, &theirs);
-    th_address_to_v6(&bound, &own);
-    return memcmp(&own, &theirs, sizeof own) == 0 || is_unspecified(&theirs) ||
-           (is_unspecified(&own) && th_address_is_loopback(address));
+    return th_address_from_sockaddr((const struct sockaddr *)listener, len, &bound) == 0 &&
+           th_egress_meets(&bound, address);
 }
 
 static bool is_own_listener(const struct th_config_view *config, const struct th_address *address)

@@ -162,6 +162,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     desk->access_log = options->access_log;
     desk->audit_log = options->audit_log;
     desk->metrics = options->worker->metrics;
+    th_list_init(&desk->doors);
     th_list_init(&desk->sessions);
     th_list_init(&desk->free_hops);
     th_timer_init(&desk->flush, on_flush);
@@ -185,6 +186,7 @@ static void close_listeners(struct th_proxy_desk *desk)
 {
     for (size_t i = 0; i < desk->n_listeners; i++)
         desk->listeners[i].listener = th_listener_free(desk->listeners[i].listener);
+    th_desk_close_doors(desk);
 }
 
 static void close_sessions(struct th_proxy_desk *desk, bool idle_only)

@@ -22,6 +22,8 @@ struct th_proxy {
     size_t n_desks;
     struct th_unix_place *places;
     size_t n_places;
+    struct th_address *handed_over; /* where those are that came from a supervisor */
+    size_t n_handed_over;
     struct th_snapshot *snapshot; /* of desks that are made from now on */
     struct th_metrics *metrics;   /* for the rows of connections; NULL: none */
     struct th_accounts *accounts; /* of callers and agents; NULL: none are kept */
@@ -42,11 +44,18 @@ struct th_desk_listener {
     enum th_listener_mode mode;
     enum th_scheme scheme; /* of a gateway's destinations */
     enum th_original original;
-    size_t n_dealt; /* of a shared one that this desk accepts for: connections so far */
     const struct th_config_network *header_sources; /* of proxies that tell who their client is */
     size_t n_header_sources;
     bool takes_unix_headers; /* likewise, over a unix socket */
     bool asks_callers;       /* each says who it is; false: it is not configured any more */
+};
+
+/* A socket that serves all desks, and that this one accepts for. */
+struct th_door {
+    struct th_list link; /* of the desk */
+    struct th_desk_listener *listener;
+    struct th_listener *socket;
+    size_t n_dealt; /* connections so far */
 };
 
 /* A configuration on its way to the desk. Outlives the desk where it is still under way then. */
@@ -67,6 +76,7 @@ struct th_proxy_desk {
     struct th_desk_post *post;
     struct th_desk_listener *listeners;
     size_t n_listeners;
+    struct th_list doors;
     struct th_list sessions;
     struct th_list free_hops;
     size_t n_sessions, n_hops, n_free_hops;
@@ -91,7 +101,11 @@ void th_desk_session_gone(struct th_proxy_desk *desk);
 
 /* shared.c: whether one socket serves all desks. */
 bool th_listener_is_shared(const struct th_config_listener *listener);
+/* No more connections come by the desk's doors. */
+void th_desk_close_doors(struct th_proxy_desk *desk);
 /* Frees what shared listeners have of the proxy, and removes their sockets. */
 void th_proxy_close_shared(struct th_proxy *proxy);
+/* Whether a socket that was handed over listens there (R10): the configuration does not know. */
+bool th_proxy_is_at(const struct th_proxy *proxy, const struct th_address *address);
 
 #endif

@@ -356,7 +356,9 @@ static int permit(void *arg, const struct th_address *address)
 {
     const struct th_hop *hop = arg;
     struct th_origin_key key = key_of(hop);
-    int error = th_origin_permit(hop->use->snapshot->view, &key, address);
+    int error = th_proxy_is_at(hop->desk->proxy, address)
+                    ? TH_E_LOOP
+                    : th_origin_permit(hop->use->snapshot->view, &key, address);
 
     if (error < 0 && error != TH_E_CLEARTEXT_DENIED)
         th_metrics_count(hop->desk->metrics, TH_METRIC_EGRESS_REFUSED);

@@ -41,11 +41,12 @@ struct th_config_network {
 struct th_config_listener {
     struct th_str name;
     struct th_str address_text; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/tokenhop/x.sock" */
-    struct sockaddr_storage address; /* AF_UNIX, AF_INET or AF_INET6 */
+    struct sockaddr_storage address; /* AF_UNIX, AF_INET or AF_INET6; AF_UNSPEC with `activation` */
     socklen_t address_len;
-    struct th_str path;   /* of a unix socket; else empty */
-    uint32_t socket_mode; /* of it */
-    gid_t socket_group;   /* (gid_t)-1: as it comes */
+    struct th_str activation; /* the name of what a supervisor hands over; else empty */
+    struct th_str path;       /* of a unix socket; else empty */
+    uint32_t socket_mode;     /* of it */
+    gid_t socket_group;       /* (gid_t)-1: as it comes */
     /* Of proxies that tell who their client is, by the PROXY protocol; and whether those of a unix socket do. */
     const struct th_config_network *header_sources;
     size_t n_header_sources;

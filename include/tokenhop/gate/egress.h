@@ -27,4 +27,7 @@ enum th_address_class th_egress_classify(const struct th_address *address);
 int th_egress_permit(const struct th_config_view *config, bool matched,
                      const struct th_address *address) TH_MUST;
 
+/* Whether a connection to `address` would come to what listens there (R10). */
+bool th_egress_meets(const struct th_address *listener, const struct th_address *address);
+
 #endif

@@ -21,6 +21,7 @@ struct th_proxy;
 struct th_proxy_desk;
 struct th_access_log;
 struct th_audit_log;
+struct th_activation;
 
 /* Holds the configuration; makes routes and what workers share. */
 int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy) TH_MUST;
@@ -46,9 +47,10 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk);
 /* Binds the desk's share of every configured listener that has one. */
 int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr) TH_MUST;
 /* Then, once, before the workers run: opens the listeners of which there is one for all desks (unix
- * sockets), which deal their connections out to them. Their sockets are removed when the proxy is freed. */
+ * sockets; what was handed over, `activation` may be NULL), which deal their connections out to them. The
+ * unix sockets that it made are removed when the proxy is freed. */
 int th_proxy_listen(struct th_proxy *proxy, struct th_proxy_desk *const *desks, size_t n_desks,
-                    struct th_errinfo *reterr) TH_MUST;
+                    struct th_activation *activation, struct th_errinfo *reterr) TH_MUST;
 /* Takes over a connected descriptor as a new session of listener number `listener`, as if it had
  * been accepted. */
 void th_proxy_desk_accept(struct th_proxy_desk *desk, size_t listener, int fd,
