@@ -68,10 +68,12 @@ static int wait_for(pid_t pid)
     for (size_t i = 0; i < TH_COUNT_OF(forwarded); i++)
         sigaddset(&awaited, forwarded[i]);
     for (;;) {
-        pid_t ended = waitpid(pid, &status, WNOHANG);
-        if (ended == pid)
-            return status;
-        TH_REQUIRE(ended == 0);
+        /* Any: in a container this may be process 1, whose children all orphans become. */
+        for (pid_t ended; (ended = waitpid(-1, &status, WNOHANG)) != 0;) {
+            if (ended == pid)
+                return status;
+            TH_REQUIRE(ended > 0);
+        }
         int number = sigwaitinfo(&awaited, &info);
         /* From the terminal's driver it went to the whole group, so that the command has it. */
         if (number > 0 && number != SIGCHLD && info.si_code != SI_KERNEL)

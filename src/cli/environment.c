@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node_proxy_text.h"
@@ -100,26 +101,39 @@ static int add_java_options(struct th_buf *value, const struct th_proxy_place *p
     return 0;
 }
 
+/* Adds what everybody may read; false: it may hold a password, and is left where it is. */
+static bool add_public_file(struct th_buf *text, const char *path)
+{
+    char piece[4096];
+    struct stat st;
+    size_t n;
+    FILE *file = fopen(path, "re");
+    bool fine = file == NULL || (fstat(fileno(file), &st) == 0 && (st.st_mode & S_IROTH) != 0);
+
+    while (fine && file != NULL && (n = fread(piece, 1, sizeof piece, file)) > 0)
+        th_buf_add(text, piece, n);
+    if (file != NULL)
+        (void)fclose(file);
+    return fine;
+}
+
 /* The system's wgetrc and a line: the user's own ~/.wgetrc is read besides. */
 static int make_wgetrc(struct th_buf *value, struct th_trust *trust, struct th_errinfo *reterr)
 {
-    const char *old = inherited("SYSTEM_WGETRC"), *path, *bundle;
-    char piece[4096];
+    const char *path = inherited("SYSTEM_WGETRC"), *bundle;
     struct th_buf text;
-    size_t n;
 
     int error = th_trust_make_bundle(trust, NULL, &bundle, reterr);
     if (error < 0)
         return error;
     th_buf_init(&text, WGETRC_MAX);
-    FILE *file = fopen(old != NULL ? old : "/etc/wgetrc", "re");
-    while (file != NULL && (n = fread(piece, 1, sizeof piece, file)) > 0)
-        th_buf_add(&text, piece, n);
-    if (file != NULL)
-        (void)fclose(file);
-    th_buf_printf(&text, "\nca_certificate = %s\n", bundle);
-    error = text.failed ? no_memory(reterr)
-                        : th_trust_make_file(trust, "wgetrc", th_buf_str(&text), &path, reterr);
+    if (path == NULL)
+        path = "/etc/wgetrc";
+    if (add_public_file(&text, path)) {
+        th_buf_printf(&text, "\nca_certificate = %s\n", bundle);
+        error = text.failed ? no_memory(reterr)
+                            : th_trust_make_file(trust, "wgetrc", th_buf_str(&text), &path, reterr);
+    }
     th_buf_fini(&text);
     if (error == 0)
         th_buf_add_str(value, th_str_of(path));

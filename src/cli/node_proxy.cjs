@@ -9,7 +9,13 @@ const net = require("node:net");
 const tls = require("node:tls");
 
 const env = (name) => process.env[name] || process.env[name.toUpperCase()] || "";
-const proxyOf = (name) => (env(name) ? new URL(env(name)) : null);
+function proxyOf(name) {
+  try {
+    return new URL(env(name));
+  } catch {
+    return null; // none, or what no URL is: not for this module to end a program
+  }
+}
 const direct = env("no_proxy").split(/[\s,]+/).filter(Boolean);
 const proxies = { "http:": proxyOf("http_proxy"), "https:": proxyOf("https_proxy") };
 

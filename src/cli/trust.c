@@ -387,13 +387,33 @@ static bool is_folder(const char *path)
            access(path, W_OK | X_OK) == 0;
 }
 
+/* Whoever can write there decides what the agent trusts, and what its Node loads. Where each may remove
+ * only what is his own (the sticky bit), `is_above` is enough. */
+static bool is_of_others(const char *path, bool is_above)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0 || (st.st_uid != geteuid() && st.st_uid != 0))
+        return true;
+    return (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !(is_above && (st.st_mode & S_ISVTX) != 0);
+}
+
+/* Variables part names of files by these, or end there. */
+static int check_name(const char *path, struct th_errinfo *reterr)
+{
+    if (strpbrk(path, ":\"\\\n") == NULL)
+        return 0;
+    return th_errinfo_set(reterr, TH_E_IO, path, "name another folder by --dir",
+                          "the folder's name has a character that variables cannot hold");
+}
+
 static int make_own_folder(struct th_trust *trust, struct th_errinfo *reterr)
 {
     const char *const above[] = {getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
     char path[PATH_MAX];
     size_t i = 0;
 
-    while (i + 1 < TH_COUNT_OF(above) && !is_folder(above[i]))
+    while (i + 1 < TH_COUNT_OF(above) && (!is_folder(above[i]) || is_of_others(above[i], true)))
         i++;
     int len = snprintf(path, sizeof path, "%s/tokenhop-exec.XXXXXX", above[i]);
     if (len < 0 || (size_t)len >= sizeof path || mkdtemp(path) == NULL)
@@ -404,14 +424,6 @@ static int make_own_folder(struct th_trust *trust, struct th_errinfo *reterr)
         return 0;
     rmdir(path);
     return no_memory(reterr);
-}
-
-/* Whoever can write there decides what the agent trusts, and what its Node loads. */
-static bool is_of_others(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) != 0 || (st.st_uid != geteuid() && st.st_uid != 0) ||
-           (st.st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
 /* Absolute: the command may change its folder. */
@@ -425,7 +437,7 @@ static int take_folder(struct th_trust *trust, const char *folder, struct th_err
     if (realpath(folder, path) == NULL || !is_folder(path))
         return th_write_refuse(folder, "name a folder that you can write to",
                                "it is no such folder", errno, reterr);
-    if (is_of_others(path))
+    if (is_of_others(path, false))
         return th_errinfo_set(reterr, TH_E_IO, folder, "name one that is yours, chmod 755",
                               "others can write to this folder");
     trust->folder = th_strdup(path);
@@ -438,6 +450,8 @@ int th_trust_init(struct th_trust *trust, const char *folder, const char *roots_
     *trust = (struct th_trust){.roots_file = roots_file};
     int error =
         folder != NULL ? take_folder(trust, folder, reterr) : make_own_folder(trust, reterr);
+    if (error == 0)
+        error = check_name(trust->folder, reterr);
     if (error == 0 && authority_file != NULL)
         error = read_certificates(authority_file, "make one with tokenhop ca init",
                                   &trust->authority, reterr);

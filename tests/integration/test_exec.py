@@ -517,6 +517,65 @@ def test_exec_folder_of_others_is_refused(command, tmp_path):
     assert list(folder.iterdir()) == []
 
 
+def test_exec_takes_no_folder_that_others_own(bare, tmp_path):
+    """XDG_RUNTIME_DIR of another user: its owner could put another folder in the place of ours."""
+    open_folder, sticky = tmp_path / "open", tmp_path / "sticky"
+    for folder, mode in ((open_folder, 0o777), (sticky, 0o1777)):
+        folder.mkdir()
+        folder.chmod(mode)
+    code = "more['place'] = os.environ['NODE_OPTIONS'].split('=')[1]"
+    _, more = bare.seen(code=code, XDG_RUNTIME_DIR=str(open_folder), TMPDIR=str(sticky))
+    assert pathlib.Path(more["place"]).parent.parent == sticky
+
+
+@pytest.mark.parametrize("name", ["a:b", 'a"b', "a\\b", "a\nb"])
+def test_exec_folder_that_no_variable_can_name(bare, tmp_path, name):
+    assert "variables cannot hold" in bare.run("--dir", tmp_path / name, "--", "true", status=1).stderr
+
+
+def test_exec_leaves_a_private_wgetrc(command, tmp_path):
+    """It may hold a password, and what is in the folder is for everybody to read."""
+    own = tmp_path / "wgetrc"
+    own.write_text("timeout = 77\n")
+    code = "more['text'] = pathlib.Path(os.environ['SYSTEM_WGETRC']).read_text()"
+    own.chmod(0o644)
+    variables, more = command.seen(code=code, SYSTEM_WGETRC=str(own))
+    assert more["text"] == f"timeout = 77\n\nca_certificate = {variables['SSL_CERT_FILE']}\n"
+    own.chmod(0o600)
+    assert command.seen(SYSTEM_WGETRC=str(own))["SYSTEM_WGETRC"] == str(own)
+
+
+def test_exec_as_process_1_leaves_no_zombies(bare):
+    """In a container orphans become its children: here by PR_SET_CHILD_SUBREAPER, which outlives execve()."""
+    import ctypes
+
+    script = (
+        "import os, sys, time, pathlib\n"
+        "read, write = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    orphan = os.fork()\n"
+        "    if orphan == 0: os.read(read, 1); os._exit(0)\n"
+        "    print(orphan, flush=True); os._exit(0)\n"
+        "os.wait()\n"
+        "print(os.getppid(), flush=True)\n"
+        "sys.stdin.readline()\n"
+        "os.write(write, b'x')\n"
+        "sys.stdin.readline()\n"
+    )
+    process = subprocess.Popen(
+        bare.argv("-q", "--", "/usr/bin/python3", "-c", script), env=bare.environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: ctypes.CDLL(None).prctl(36, 1),
+    )  # fmt: skip
+    orphan = pathlib.Path("/proc") / process.stdout.readline().strip() / "stat"
+    assert int(process.stdout.readline()) == process.pid
+    assert int(orphan.read_text().rsplit(")", 1)[1].split()[1]) == process.pid
+    process.stdin.write("\n")
+    process.stdin.flush()
+    harness.wait_until(lambda: not orphan.exists(), seconds=30 * SLOW)
+    process.communicate("\n")
+    assert process.returncode == 0
+
+
 def explained():
     done = subprocess.run([harness.binary("tokenhop"), "exec", "--explain"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
