@@ -12,5 +12,8 @@
  * string, is `wanted` to the letter. What is malformed ends the reading: what stands before it counts. */
 bool th_challenge_has(struct th_str value, struct th_str scheme, struct th_str parameter,
                       struct th_str wanted);
+/* The same parameter's value, without its quotes, copied into the room. False: there is none that fits. */
+bool th_challenge_get(struct th_str value, struct th_str scheme, struct th_str parameter,
+                      char *room, size_t size, struct th_str *ret_text);
 
 #endif
