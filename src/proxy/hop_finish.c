@@ -122,13 +122,13 @@ static void write_established(struct th_hop *hop, struct th_writer *w)
 
 enum th_hop_step th_hop_state_answer(struct th_hop *hop)
 {
-    if (!hop->head_sent && lacks_body(hop)) {
+    while (!hop->head_sent && lacks_body(hop)) {
+        if (!hop->session->stream.readable)
+            return th_hop_wait(hop, TH_WAIT_REQUEST_BODY);
         if (!th_session_read_ahead(hop->session)) {
             th_session_close(hop->session);
             return TH_HOP_WAIT;
         }
-        if (lacks_body(hop))
-            return th_hop_wait(hop, TH_WAIT_REQUEST_BODY);
     }
     if (!hop->head_sent) {
         struct th_writer w;
