@@ -14,6 +14,7 @@
 
 static const char usage[] =
     "usage: tokenhop explain -c FILE URL [--method METHOD] [--caller NAME] [--claims FILE] [--at TIME]\n"
+    "       [--rpc-method NAME] [--tool NAME]\n"
     "\n"
     "Says what would become of a request for URL: which connection it meets and by which pattern, why other\n"
     "patterns lost, which rule of the policy decides, whether it needs a credential, where it would be\n"
@@ -26,6 +27,8 @@ static const char usage[] =
     "      --caller NAME     only that caller, or who reaches the listener of that name (default: each)\n"
     "      --claims FILE     what the subject token says, as a JSON object: for rules that ask it\n"
     "      --at TIME         when, as 2026-01-31T09:30:00Z (default: now)\n"
+    "      --rpc-method NAME what its body calls, by JSON-RPC: for scopes_for\n"
+    "      --tool NAME       the same of MCP's tools/call\n"
     "  -h, --help            this text\n"
     "\n"
     "  tokenhop explain -c tokenhop.jsonc http://agent2.example.com/a2a/tasks\n"
@@ -40,6 +43,8 @@ struct order {
     const char *caller;
     const char *claims;
     const char *at;
+    const char *rpc_method;
+    const char *tool;
 };
 
 struct question {
@@ -51,6 +56,7 @@ struct question {
     struct th_url url;
     enum th_method method;
     struct th_explain_policy policy;
+    struct th_rpc_call call;
 };
 
 /* --- patterns --- */
@@ -289,11 +295,12 @@ static int show_refused(const struct question *q, const struct th_config_agent *
 
 /* Public paths, and what no connection meets, are not the policy's business. */
 static int ask_policy(const struct question *q, const struct th_config_caller *caller,
-                      const struct th_config_agent *agent, const struct th_gate_decision *decision)
+                      const struct th_config_agent *agent, const struct th_gate_decision *decision,
+                      const struct th_config_connection *asked)
 {
     struct th_policy_request request = {.caller = caller,
                                         .agent = agent,
-                                        .connection = decision->route.connection,
+                                        .connection = asked,
                                         .method = th_str_of(q->order->method),
                                         .path = q->url.path,
                                         .wall_ms = q->policy.wall_ms};
@@ -303,13 +310,25 @@ static int ask_policy(const struct question *q, const struct th_config_caller *c
     return th_explain_policy(q->view, &request, &q->policy);
 }
 
+static const struct th_config_connection *show_scopes(const struct question *q,
+                                                      const struct th_config_connection *connection)
+{
+    bool is_said = q->order->rpc_method != NULL || q->order->tool != NULL;
+    struct th_scoping_request request = {.method = th_str_of(q->order->method),
+                                         .path = q->url.path,
+                                         .call = is_said ? &q->call : NULL};
+
+    return th_explain_scopes(connection, &request);
+}
+
 static int show_carried(const struct question *q, const struct th_config_caller *caller,
                         const struct th_config_agent *agent,
                         const struct th_gate_decision *decision)
 {
     const struct th_config_connection *connection = decision->route.connection;
-    int error = ask_policy(q, caller, agent, decision);
-
+    const struct th_config_connection *asked =
+        decision->action == TH_GATE_CREDENTIAL ? show_scopes(q, connection) : connection;
+    int error = ask_policy(q, caller, agent, decision, asked);
     if (error < 0)
         return refuse(error, NULL, NULL);
 
@@ -339,7 +358,7 @@ static int show_carried(const struct question *q, const struct th_config_caller 
     }
     int status = show_destination(q, decision);
     if (status == TH_EXIT_FINE && decision->action == TH_GATE_CREDENTIAL)
-        th_explain_legs(agent, connection);
+        th_explain_legs(agent, asked);
     return status;
 }
 
@@ -463,6 +482,12 @@ static int answer(struct question *q)
 static int carry_out(const struct order *order)
 {
     struct question q = {.order = order, .method = th_method_find(th_str_of(order->method))};
+
+    (void)snprintf(q.call.method, sizeof q.call.method, "%s",
+                   order->rpc_method != NULL ? order->rpc_method
+                   : order->tool != NULL     ? "tools/call"
+                                             : "");
+    (void)snprintf(q.call.tool, sizeof q.call.tool, "%s", order->tool != NULL ? order->tool : "");
     int status = th_options_load(order->config, &q.config);
 
     if (status != TH_EXIT_FINE)
@@ -499,11 +524,11 @@ static bool is_method_fine(const char *method)
 static int explain(int argc, char **argv)
 {
     struct order order = {.method = "GET"};
-    const struct th_option options[] = {{"config", 'c', &order.config, NULL},
-                                        {"method", 'm', &order.method, NULL},
-                                        {"caller", '\0', &order.caller, NULL},
-                                        {"claims", '\0', &order.claims, NULL},
-                                        {"at", '\0', &order.at, NULL}};
+    const struct th_option options[] = {
+        {"config", 'c', &order.config, NULL},  {"method", 'm', &order.method, NULL},
+        {"caller", '\0', &order.caller, NULL}, {"claims", '\0', &order.claims, NULL},
+        {"at", '\0', &order.at, NULL},         {"rpc-method", '\0', &order.rpc_method, NULL},
+        {"tool", '\0', &order.tool, NULL}};
     int status = th_options_parse(argc, argv, usage, options, TH_COUNT_OF(options), &order.url, 1);
 
     if (status >= 0)

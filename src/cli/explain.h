@@ -5,10 +5,15 @@
 #include <jansson.h>
 
 #include "tokenhop/gate/policy.h"
+#include "tokenhop/gate/scoping.h"
 
 /* explain_legs.c */
 void th_explain_legs(const struct th_config_agent *agent,
                      const struct th_config_connection *connection);
+
+/* explain_scopes.c: shows them; the variant of the connection that asks for them. */
+const struct th_config_connection *th_explain_scopes(const struct th_config_connection *connection,
+                                                     const struct th_scoping_request *request);
 
 /* What the policy is asked about, besides the request. */
 struct th_explain_policy {

@@ -300,6 +300,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     connection->allow_cleartext = raw->allow_cleartext;
     connection->public_paths = raw->public_paths.items;
     connection->n_public_paths = raw->public_paths.n;
+    th_build_scopings(l, raw, connection);
 }
 
 static int compare_names(const void *left, const void *right)
@@ -351,7 +352,6 @@ void th_build_connections(struct th_loader *loader)
     collect_subject_headers(loader, n);
     /* a version is made of whole connections only */
     for (size_t i = 0; i < n && loader->mistakes->count == 0 && !loader->nomem; i++) {
-        if (th_config_version_digest(&connections[i], connections[i].version) < 0)
-            loader->nomem = true;
+        th_build_versions(loader, &connections[i]);
     }
 }

@@ -41,8 +41,8 @@ static void check_system_scope(struct th_loader *l, struct th_str scope, uint32_
     }
 }
 
-static void check_scopes(struct th_loader *l, const struct th_raw_list *scopes, uint32_t object,
-                         const char *key, bool system_too)
+void th_build_check_scopes(struct th_loader *l, const struct th_raw_list *scopes, uint32_t object,
+                           const char *key, bool system_too)
 {
     for (size_t i = 0; i < scopes->n; i++) {
         struct th_str scope = scopes->items[i];
@@ -68,7 +68,7 @@ static void check_second_leg(struct th_loader *l, const struct th_raw_connection
     }
 }
 
-static struct th_str join(struct th_loader *l, const struct th_raw_list *scopes, char separator)
+struct th_str th_build_join(struct th_loader *l, const struct th_raw_list *scopes, char separator)
 {
     size_t len = 0;
     for (size_t i = 0; i < scopes->n; i++)
@@ -112,17 +112,18 @@ static void build_scopes(struct th_loader *l, const struct th_raw_connection *ra
                          struct th_config_connection *connection)
 {
     bool system_too = !has_two_legs(raw);
-    check_scopes(l, &raw->scopes, raw->head.place, "scopes", system_too);
-    check_scopes(l, &raw->second_leg_scopes, raw->head.place, "second_leg_scopes", system_too);
+    th_build_check_scopes(l, &raw->scopes, raw->head.place, "scopes", system_too);
+    th_build_check_scopes(l, &raw->second_leg_scopes, raw->head.place, "second_leg_scopes",
+                          system_too);
     check_second_leg(l, raw);
     connection->scope_separator = (char)raw->scope_separator;
     if (connection->scope_separator == ',')
         check_commas(l, raw);
     connection->scopes = raw->scopes.items;
     connection->n_scopes = raw->scopes.n;
-    connection->scope_text = join(l, &raw->scopes, connection->scope_separator);
+    connection->scope_text = th_build_join(l, &raw->scopes, connection->scope_separator);
     connection->second_leg_scope_text =
-        join(l, second_leg_scopes(l, raw, connection), connection->scope_separator);
+        th_build_join(l, second_leg_scopes(l, raw, connection), connection->scope_separator);
 }
 
 /* --- audience and resource --- */
@@ -258,8 +259,8 @@ static void build_actor(struct th_loader *l, const struct th_raw_connection *raw
     if (actor->token_type.len == 0)
         th_loader_report(l, th_loader_member(l, place, "type"), "leave it out, or name one",
                          "an actor token is sent with its type");
-    check_scopes(l, &from->scopes, place, "scopes", true);
-    actor->scope_text = join(l, &from->scopes, connection->scope_separator);
+    th_build_check_scopes(l, &from->scopes, place, "scopes", true);
+    actor->scope_text = th_build_join(l, &from->scopes, connection->scope_separator);
     actor->resource = from->resource;
     if (actor->source == TH_ACTOR_FILE && from->file.ptr != NULL)
         actor->token = th_build_token_file(l, from->file, place);
@@ -302,8 +303,8 @@ static void build_subject_client(struct th_loader *l, const struct th_raw_connec
         th_build_find_server(l, from->server, th_loader_member(l, place, "authorization_server"));
     client->client_id = from->client_id;
     th_build_auth(l, &from->auth, auth, &client->auth);
-    check_scopes(l, &from->scopes, place, "scopes", false);
-    client->scope_text = join(l, &from->scopes, ' ');
+    th_build_check_scopes(l, &from->scopes, place, "scopes", false);
+    client->scope_text = th_build_join(l, &from->scopes, ' ');
     check_agents_called(l, raw, connection, place);
     connection->subject_client = client;
 }

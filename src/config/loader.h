@@ -116,6 +116,19 @@ struct th_secret *th_build_token_file(struct th_loader *loader, struct th_str fi
 void th_build_exchange(struct th_loader *loader, const struct th_raw_connection *raw,
                        struct th_config_connection *connection);
 
+/* Reports scopes that stand in a list twice, and with !system_too those that Okta has for itself. */
+void th_build_check_scopes(struct th_loader *loader, const struct th_raw_list *scopes,
+                           uint32_t object, const char *key, bool system_too);
+/* In memory of the snapshot. */
+struct th_str th_build_join(struct th_loader *loader, const struct th_raw_list *texts,
+                            char separator);
+
+/* build_scopings.c: which requests ask for other scopes. When all else of the connection is made. */
+void th_build_scopings(struct th_loader *loader, const struct th_raw_connection *raw,
+                       struct th_config_connection *connection);
+/* Of the connection and its variants: of whole connections only. */
+void th_build_versions(struct th_loader *loader, struct th_config_connection *connection);
+
 /* Where a key, secret or token is said to be, and by which keys of the file. `variable_key` NULL:
  * the object itself says "env". */
 struct th_secret_names {

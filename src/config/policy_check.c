@@ -116,6 +116,8 @@ static bool asks_scopes(const struct th_config_connection *connection,
         bool found = false;
         for (size_t k = 0; k < connection->n_scopes && !found; k++)
             found = th_str_equal(connection->scopes[k], rule->scopes[i]);
+        for (size_t k = 0; k < connection->n_step_up_scopes && !found; k++)
+            found = th_str_equal(connection->step_up_scopes[k], rule->scopes[i]);
         if (!found)
             return false;
     }

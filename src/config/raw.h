@@ -171,6 +171,16 @@ struct th_raw_parameter {
     unsigned leg;
 };
 
+/* Which requests ask for other scopes than the connection's. */
+struct th_raw_scoping {
+    struct th_raw_head head;
+    struct th_raw_list methods;
+    struct th_raw_list paths;
+    struct th_raw_list rpc_methods;
+    struct th_raw_list tools;
+    struct th_raw_list scopes;
+};
+
 struct th_raw_inject {
     unsigned scheme; /* where there is no template */
     struct th_str header;
@@ -201,6 +211,8 @@ struct th_raw_connection {
     struct th_raw_list scopes;
     unsigned scope_separator;
     struct th_raw_list second_leg_scopes;
+    struct th_raw_objects scopes_for;
+    struct th_raw_list step_up_scopes;
     bool second_leg_resource;
     bool reuse_id_jag;
     struct th_str requested_token_type;

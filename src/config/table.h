@@ -63,6 +63,8 @@ extern const struct th_section th_section_quota;
 extern const struct th_section th_section_listener;
 /* table_connection.c */
 extern const struct th_section th_section_connection;
+/* table_scoping.c */
+extern const struct th_section th_section_scoping;
 /* table_gate.c */
 extern const struct th_section th_section_caller;
 /* table_limits.c */

@@ -311,6 +311,22 @@ static const struct th_config_key connection_keys[] = {
      .doc =
          "What parts scopes where they are sent: a \"space\" (RFC 6749, 3.3), or a \"comma\" for "
          "a server that wants that."},
+    {.name = "scopes_for",
+     .shape = TH_KEY_LIST,
+     OBJECTS(struct th_raw_connection, scopes_for, th_section_scoping),
+     .max_items = 32,
+     .default_text = "",
+     .doc = "Requests that ask for fewer scopes, so that a read gets a token that can only read. "
+            "The first entry whose conditions all hold decides; where none does, scopes does."},
+    {.name = "step_up_scopes",
+     .type = TH_KEY_SCOPE,
+     TEXTS(struct th_raw_connection, step_up_scopes),
+     .max_items = 4,
+     .default_text = "",
+     .doc = "Scopes that are asked for beside the others when the destination wants them: when it "
+            "answers 403 with the error insufficient_scope and names scopes that all stand here "
+            "(or were asked for already), one more exchange is made, and the request is sent once "
+            "more if it can be."},
     {.name = "second_leg_scopes",
      .type = TH_KEY_SCOPE,
      TEXTS(struct th_raw_connection, second_leg_scopes),
@@ -435,8 +451,9 @@ static const struct th_config_key connection_keys[] = {
 #define OF_TWO_LEGS "second_leg_scopes", "second_leg_resource", "reuse_id_jag"
 #define OF_EXCHANGES "requested_token_type", "grant_type", "actor"
 #define OF_TOKENS                                                                                  \
-    "authorization_server", "audience", "scopes", "scope_separator", "issued_checks", "dpop",      \
-        "requested_token_use", OF_TWO_LEGS, OF_EXCHANGES
+    "authorization_server", "audience", "scopes", "scopes_for", "step_up_scopes",                  \
+        "scope_separator", "issued_checks", "dpop", "requested_token_use", OF_TWO_LEGS,            \
+        OF_EXCHANGES
 #define ONE_LEG                                                                                    \
     .excluded = {OF_TOKENS, OF_STATIC},                                                            \
     .why = "its one leg goes to the agent's own authorization server, for the resource alone"

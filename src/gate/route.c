@@ -30,7 +30,8 @@ struct th_routes {
     struct place *place_room;
     struct entry *entry_room;
     size_t n_places;
-    uint8_t *scopes; /* [connection][agent][SCOPE_LEN] */
+    uint8_t *scopes; /* [connection][agent][variant][SCOPE_LEN] */
+    size_t *first;   /* [connection]: of `scopes`, in units of SCOPE_LEN */
     bool *allowed;   /* [connection][agent] */
     bool any_wildcard;
 };
@@ -96,6 +97,14 @@ static int add_pattern(struct th_routes *routes, struct entry *entry)
     return 0;
 }
 
+/* Of the connection itself; those of its variants follow. */
+static uint8_t *find_scope(const struct th_routes *routes,
+                           const struct th_config_connection *connection, size_t agent)
+{
+    return routes->scopes +
+           (routes->first[connection->index] + agent * (connection->n_variants + 1)) * SCOPE_LEN;
+}
+
 static void fill_scopes(struct th_routes *routes)
 {
     const struct th_config_view *view = routes->view;
@@ -104,9 +113,10 @@ static void fill_scopes(struct th_routes *routes)
         const struct th_config_connection *connection = &view->connections[c];
         for (size_t i = 0; i < connection->n_agents; i++) {
             size_t agent = (size_t)(connection->agents[i] - view->agents);
-            size_t at = c * view->n_agents + agent;
-            routes->allowed[at] = true;
-            th_broker_scope(connection->agents[i], connection, routes->scopes + at * SCOPE_LEN);
+            routes->allowed[c * view->n_agents + agent] = true;
+            for (size_t v = 0; v <= connection->n_variants; v++)
+                th_broker_scope(connection->agents[i], th_config_variant(connection, v),
+                                find_scope(routes, connection, agent) + v * SCOPE_LEN);
         }
     }
 }
@@ -114,11 +124,13 @@ static void fill_scopes(struct th_routes *routes)
 int th_routes_new(struct th_config *config, struct th_routes **ret_routes)
 {
     const struct th_config_view *view = th_config_get(config);
-    size_t n_patterns = 0;
+    size_t n_patterns = 0, n_scopes = 0;
     size_t pairs = view->n_connections * view->n_agents;
 
-    for (size_t c = 0; c < view->n_connections; c++)
+    for (size_t c = 0; c < view->n_connections; c++) {
         n_patterns += view->connections[c].n_patterns;
+        n_scopes += (view->connections[c].n_variants + 1) * view->n_agents;
+    }
 
     struct th_routes *routes = th_calloc(1, sizeof *routes);
     if (routes == NULL)
@@ -129,10 +141,11 @@ int th_routes_new(struct th_config *config, struct th_routes **ret_routes)
     th_random_bytes(&routes->hash_key, sizeof routes->hash_key);
     routes->place_room = th_calloc(n_patterns + 1, sizeof *routes->place_room);
     routes->entry_room = th_calloc(n_patterns + 1, sizeof *routes->entry_room);
-    routes->scopes = th_calloc(pairs + 1, SCOPE_LEN);
+    routes->scopes = th_calloc(n_scopes + 1, SCOPE_LEN);
+    routes->first = th_calloc(view->n_connections + 1, sizeof *routes->first);
     routes->allowed = th_calloc(pairs + 1, sizeof *routes->allowed);
     if (routes->place_room == NULL || routes->entry_room == NULL || routes->scopes == NULL ||
-        routes->allowed == NULL) {
+        routes->first == NULL || routes->allowed == NULL) {
         th_routes_free(routes);
         return TH_E_NOMEM;
     }
@@ -147,6 +160,9 @@ int th_routes_new(struct th_config *config, struct th_routes **ret_routes)
                 return error;
             }
         }
+    for (size_t c = 1; c < view->n_connections; c++)
+        routes->first[c] =
+            routes->first[c - 1] + (view->connections[c - 1].n_variants + 1) * view->n_agents;
     fill_scopes(routes);
     *ret_routes = routes;
     return 0;
@@ -160,6 +176,7 @@ struct th_routes *th_routes_free(struct th_routes *routes)
     th_free(routes->place_room);
     th_free(routes->entry_room);
     th_free(routes->scopes);
+    th_free(routes->first);
     th_free(routes->allowed);
     th_config_unref(routes->config);
     th_free(routes);
@@ -174,6 +191,11 @@ static bool path_matches(struct th_str pattern, struct th_str path)
         pattern.len--;
     return path.len >= pattern.len && memcmp(path.ptr, pattern.ptr, pattern.len) == 0 &&
            (path.len == pattern.len || path.ptr[pattern.len] == '/');
+}
+
+bool th_route_path_matches(struct th_str pattern, struct th_str path)
+{
+    return path_matches(pattern, path);
 }
 
 /* Of a path whose percent signs each have their two digits (th_url_parse() refuses others). */
@@ -295,13 +317,14 @@ enum th_route_result th_route_find(const struct th_routes *routes, const struct 
     if (entry == NULL)
         return any_place ? TH_ROUTE_NO_PATH : TH_ROUTE_NONE;
 
-    size_t at =
-        entry->connection->index * routes->view->n_agents + (size_t)(agent - routes->view->agents);
+    size_t agent_index = (size_t)(agent - routes->view->agents);
+    size_t at = entry->connection->index * routes->view->n_agents + agent_index;
     ret_route->connection = entry->connection;
     ret_route->pattern = entry->pattern;
     ret_route->scheme = pattern_scheme(entry->pattern);
     ret_route->port = entry->pattern->port;
-    ret_route->scope = routes->allowed[at] ? routes->scopes + at * SCOPE_LEN : NULL;
+    ret_route->scope =
+        routes->allowed[at] ? find_scope(routes, entry->connection, agent_index) : NULL;
     return TH_ROUTE_FOUND;
 }
 

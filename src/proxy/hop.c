@@ -23,7 +23,8 @@ typedef enum th_hop_step state_fn(struct th_hop *hop);
 #define TO(symbol) (1u << TH_HOP_##symbol)
 static const uint16_t next_states[] = {
     [TH_HOP_READ_HEAD] = TO(GATE) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_GATE] = TO(CREDENTIAL) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_GATE] = TO(SCOPE) | TO(CREDENTIAL) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_SCOPE] = TO(CREDENTIAL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_CREDENTIAL] = TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_PROVE] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_ORIGIN] = TO(SEND) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
@@ -214,7 +215,7 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
 {
     hop->error = error;
     hop->detail = detail;
-    hop->refused_at_gate |= hop->state == TH_HOP_GATE;
+    hop->refused_at_gate |= hop->state == TH_HOP_GATE || hop->state == TH_HOP_SCOPE;
     th_proof_drop(hop);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;

@@ -9,7 +9,8 @@
  *
  * relay goes back to credential for the one retry after a 401, send and relay to origin for the one
  * retry after a pooled connection turned out to be dead, or the one with a destination's DPoP nonce.
- * Before origin comes prove where a DPoP key signs slowly.
+ * Between gate and credential comes scope where a connection has scopes_for. Before origin comes
+ * prove where a DPoP key signs slowly.
  *
  * A hop comes from its desk's list of free ones and goes back there; its pieces are reset, its arrays are not. Private
  * to the room. */
@@ -36,6 +37,7 @@
 #define TH_HOP_STATES(X)                                                                           \
     X(READ_HEAD, read_head, "read head")                                                           \
     X(GATE, gate, "gate")                                                                          \
+    X(SCOPE, scope, "scope")                                                                       \
     X(CREDENTIAL, credential, "credential")                                                        \
     X(PROVE, prove, "prove")                                                                       \
     X(ORIGIN, origin, "origin")                                                                    \
@@ -109,6 +111,9 @@ struct th_hop {
     struct th_buf held_copy;
 
     /* the credential */
+    const struct th_config_connection *asked; /* the variant whose scopes are asked for */
+    uint16_t scoping;                         /* what decided that: th_config_variant_index() */
+    uint8_t step_ups;
     struct th_cache_key key;
     struct th_broker_waiter waiter;
     struct th_credential *credential;
@@ -142,7 +147,9 @@ struct th_hop {
     bool fresh_only : 1; /* no pooled connection: one was dead */
     bool retried_401 : 1;
     bool retried_nonce : 1;
-    bool has_nonce : 1; /* the response brought one for the next proof */
+    bool retried_scope : 1;
+    bool scopes_open : 1; /* which scopes are asked for depends on the body */
+    bool has_nonce : 1;   /* the response brought one for the next proof */
     bool retried_dead : 1;
     bool client_keeps : 1; /* the client connection goes on after this hop */
     bool origin_keeps : 1;
@@ -225,6 +232,16 @@ bool th_hop_retry(struct th_hop *hop);
 /* hop_policy.c: which rule of the policy decides on what the gate has let through. 0, or the error that it is
  * refused with, and hop->detail. */
 int th_hop_ask_policy(struct th_hop *hop) TH_MUST;
+/* Whether it would let the same request ask for the scopes of that variant. */
+bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection *variant);
+
+/* hop_scope.c: which scopes the request asks for, as far as its head tells; else hop->scopes_open is set, and the
+ * state scope finds out. */
+void th_hop_choose_scopes(struct th_hop *hop);
+/* The same again, with more scopes. */
+void th_hop_step_up(struct th_hop *hop, unsigned step_ups);
+/* Room for `size` bytes of the request's body, of which none has been decoded. False: memory is short. */
+bool th_hop_make_room(struct th_hop *hop, size_t size);
 
 /* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
  * TH_E_AUDIT. */

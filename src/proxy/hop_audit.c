@@ -39,7 +39,7 @@ static void add_what(const struct th_hop *hop, struct texts *texts, struct th_au
     record->connection = connection->name;
     record->resource = connection->resource;
     record->audience = connection->audience;
-    record->scopes = connection->scope_text;
+    record->scopes = hop->asked != NULL ? hop->asked->scope_text : connection->scope_text;
 }
 
 /* What the exchange knew. Its legs are those of the hop that it was made for, and of no other. */

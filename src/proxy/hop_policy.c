@@ -86,24 +86,42 @@ static int refuse(struct th_hop *hop, int error, const char *detail)
     return error;
 }
 
-int th_hop_ask_policy(struct th_hop *hop)
+static int decide(struct th_hop *hop, const struct th_config_connection *variant,
+                  struct th_policy_verdict *ret_verdict)
 {
-    struct th_policy_verdict *verdict = &hop->verdict;
     struct th_policy_claims room;
-    bool lacks_token = hop->decision.action == TH_GATE_REFUSE;
-
-    if (!is_concerned(hop))
-        return 0;
     struct th_policy_request request = {.caller = hop->caller,
                                         .agent = hop->agent,
-                                        .connection = hop->decision.route.connection,
+                                        .connection = variant,
                                         .method = th_target_method(hop),
                                         .path = hop->url.path,
                                         .wall_ms = th_clock_wall_ms(hop->desk->worker->clock)};
     int error = read_claims(hop, &room, &request.claims);
+    if (error == 0)
+        th_policy_decide(hop->use->snapshot->view, &request, ret_verdict);
+    return error;
+}
+
+bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection *variant)
+{
+    struct th_policy_verdict verdict;
+
+    return hop->use->snapshot->view->n_policy == 0 ||
+           (decide(hop, variant, &verdict) == 0 &&
+            (verdict.result == TH_POLICY_ALLOWED || verdict.result == TH_POLICY_UNCONCERNED));
+}
+
+int th_hop_ask_policy(struct th_hop *hop)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+    struct th_policy_verdict *verdict = &hop->verdict;
+    bool lacks_token = hop->decision.action == TH_GATE_REFUSE;
+
+    if (!is_concerned(hop))
+        return 0;
+    int error = decide(hop, hop->asked != NULL ? hop->asked : connection, verdict);
     if (error < 0)
         return refuse(hop, error, NULL);
-    th_policy_decide(hop->use->snapshot->view, &request, verdict);
     switch (verdict->result) {
     case TH_POLICY_AMBIGUOUS:
         return refuse(hop, TH_E_BAD_TARGET, two_ways);

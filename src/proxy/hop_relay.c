@@ -87,14 +87,15 @@ static void take_held(struct th_hop *hop)
     body->queued = held.len == 0 && body->out == TH_BODY_AS_IT_IS;
 }
 
-/* The rest of the session's chunk is too small to stream a body through: it gets a chunk of its own. */
-static bool make_room(struct th_hop *hop)
+bool th_hop_make_room(struct th_hop *hop, size_t size)
 {
     struct th_body *body = &hop->request_body;
+    struct th_chunk_pool *pool = &hop->desk->worker->chunks;
 
-    if (body->received || body->room_size >= BODY_ROOM_MIN || hop->request_chunk != NULL)
+    if (body->received || body->room_size >= size || hop->request_chunk != NULL)
         return true;
-    hop->request_chunk = th_chunk_get(&hop->desk->worker->chunks);
+    hop->request_chunk =
+        size <= TH_CHUNK_SIZE ? th_chunk_get(pool) : th_chunk_get_large(pool, size);
     if (hop->request_chunk == NULL)
         return false;
     struct th_chunk *in = hop->session->in;
@@ -112,10 +113,11 @@ enum th_hop_step th_hop_state_send(struct th_hop *hop)
     struct th_body *body = &hop->request_body;
     struct th_writer w;
 
-    if (hop->retried_401 || hop->retried_dead || hop->retried_nonce) {
+    if (hop->retried_401 || hop->retried_dead || hop->retried_nonce || hop->retried_scope) {
         take_held(hop);
     } else {
-        if (!make_room(hop))
+        /* The rest of the session's chunk may be too small to stream a body through. */
+        if (!th_hop_make_room(hop, BODY_ROOM_MIN))
             return th_hop_fail(hop, TH_E_NOMEM, NULL);
         int error = th_body_decode(body);
         if (error < 0)

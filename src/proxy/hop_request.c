@@ -144,8 +144,7 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
 {
     if (hop->decision.route.connection->type == TH_TYPE_STATIC)
         return begin_static(hop);
-    memcpy(hop->key.scope, hop->decision.route.scope, sizeof hop->key.scope);
-    return th_hop_move(hop, TH_HOP_CREDENTIAL);
+    return th_hop_move(hop, hop->scopes_open ? TH_HOP_SCOPE : TH_HOP_CREDENTIAL);
 }
 
 /* Whom the request acts as: the listener's agent, or that of the caller it proves to be. */
@@ -210,7 +209,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     th_gate_decide(snapshot->view, snapshot->routes, hop->desk->proxy->seen, hop->agent, head,
                    &hop->url, &hop->decision);
     note_subject(hop);
-    if (snapshot->view->n_policy > 0)
+    th_hop_choose_scopes(hop);
+    if (snapshot->view->n_policy > 0 && !hop->scopes_open)
         error = th_hop_ask_policy(hop);
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
@@ -279,7 +279,7 @@ static int ask_broker(struct th_hop *hop)
 {
     struct th_broker_request request = {.config = hop->use->snapshot->config,
                                         .agent = hop->agent,
-                                        .connection = hop->decision.route.connection,
+                                        .connection = hop->asked,
                                         .subject_token = hop->decision.subject_token,
                                         .key = hop->key,
                                         .shares = th_admit_shares,

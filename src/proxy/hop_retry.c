@@ -3,6 +3,7 @@
 
 #include "hop.h"
 #include "proof.h"
+#include "tokenhop/gate/scoping.h"
 
 bool th_hop_can_be_sent_again(const struct th_hop *hop)
 {
@@ -94,6 +95,30 @@ static bool retry_with_nonce(struct th_hop *hop)
     return true;
 }
 
+/* The destination wants scopes that were not asked for, and that the connection lists: one more exchange, if
+ * the policy lets them be asked for and the request can be sent again. What was got before stays: it serves other
+ * requests. */
+static bool retry_with_scopes(struct th_hop *hop)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+
+    if (hop->response.status != 403 || hop->asked == NULL || hop->retried_scope ||
+        !th_hop_can_be_sent_again(hop))
+        return false;
+    unsigned step_ups = th_scoping_step_up(connection, hop->asked, &hop->response);
+    size_t index = th_config_variant_index(connection, hop->scoping, step_ups);
+    if (step_ups == 0 || !th_hop_policy_permits(hop, th_config_variant(connection, index)))
+        return false;
+    hop->retried_scope = true;
+    th_metrics_count(hop->desk->metrics, TH_METRIC_STEP_UPS);
+    th_hop_drop_origin(hop, skip_body(hop));
+    th_hop_drop_credential(hop);
+    th_hop_step_up(hop, step_ups);
+    hop->response_scanned = 0;
+    th_hop_move(hop, TH_HOP_CREDENTIAL);
+    return true;
+}
+
 /* A refusal that another try may mend. */
 bool th_hop_retry(struct th_hop *hop)
 {
@@ -102,5 +127,5 @@ bool th_hop_retry(struct th_hop *hop)
     th_proof_note_nonce(hop);
     if (th_proof_is_refused(hop, &by_nonce))
         return by_nonce && retry_with_nonce(hop);
-    return retry_after_401(hop);
+    return retry_after_401(hop) || retry_with_scopes(hop);
 }

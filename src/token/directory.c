@@ -28,10 +28,12 @@ static int compare_scope(const void *scope, const void *place)
 static void fill(struct th_directory *directory, const struct th_config_connection *connection)
 {
     for (size_t i = 0; i < connection->n_agents; i++) {
-        struct th_directory_place *place = &directory->places[directory->n++];
-        place->agent = connection->agents[i];
-        place->connection = connection;
-        th_broker_scope(place->agent, connection, place->scope);
+        for (size_t v = 0; v <= connection->n_variants; v++) {
+            struct th_directory_place *place = &directory->places[directory->n++];
+            place->agent = connection->agents[i];
+            place->connection = th_config_variant(connection, v);
+            th_broker_scope(place->agent, place->connection, place->scope);
+        }
     }
 }
 
@@ -40,7 +42,7 @@ int th_directory_new(struct th_config *config, struct th_directory **ret_directo
     const struct th_config_view *view = th_config_get(config);
     size_t n = 0;
     for (size_t i = 0; i < view->n_connections; i++)
-        n += view->connections[i].n_agents;
+        n += view->connections[i].n_agents * (view->connections[i].n_variants + 1);
     if (n > (SIZE_MAX - sizeof(struct th_directory)) / sizeof(struct th_directory_place))
         return TH_E_NOMEM;
     struct th_directory *directory =

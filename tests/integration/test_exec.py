@@ -212,11 +212,8 @@ def test_exec_roots_of_ones_own(command, authority, tmp_path):
     _, more = command.seen("--roots", str(other.ca_file), code=code, SSL_CERT_FILE=str(SYSTEM_ROOTS))
     assert read(tmp_path, more["pem"]) == {other.der, authority.der}
     command.write(bare_config())
-    # roots alone, of a proxy that speaks TLS; what has roots of its own does not know them
-    code = "more['pem'] = pathlib.Path(os.environ['NODE_EXTRA_CA_CERTS']).read_text()"
-    seen, more = command.seen("--roots", str(other.ca_file), code=code)
+    seen = command.seen("--roots", str(other.ca_file))  # roots alone, of a proxy that speaks TLS
     assert set(TRUST) <= set(seen) and "trustStore" in seen["JAVA_TOOL_OPTIONS"]
-    assert read(tmp_path, more["pem"]) == {other.der}
     command.write(config_of())
     for bad, why in (("/none.pem", "No such file"), (str(command.folder / "tokenhop.jsonc"), "no certificates")):
         refused = command.run("--roots", bad, "--", "true", status=1).stderr
@@ -373,9 +370,7 @@ def test_exec_host_of_elsewhere(bare):
     assert bare.seen("--host", "tokenhop.internal")["http_proxy"] == "http://tokenhop.internal:8080"
     assert bare.seen("--host", "[fd00::1]")["http_proxy"] == "http://[fd00::1]:8080"
     assert "-Dhttp.proxyHost=fd00::1 " in bare.seen("--host", "[fd00::1]")["JAVA_TOOL_OPTIONS"]
-    assert bare.seen("--host", "tokenhop:81")["http_proxy"] == "http://tokenhop:81"
-    assert bare.seen("--host", "[fd00::1]:81")["http_proxy"] == "http://[fd00::1]:81"
-    for bad in ("", "a/b", "a b", "u@h", "[]", "[::1", "[::1]81", "a:", "a:0", "a:70000", "a:b", "a\n", "x" * 300):
+    for bad in ("", "a/b", "a b", "u@h", "[]", "a\n", "x" * 300):
         assert "--host" in bare.run("--host", bad, "--", "true", status=2).stderr
 
 
@@ -389,16 +384,6 @@ def test_exec_unix_listener(bare):
     del config["listeners"][0]
     bare.write(config)
     assert "curl --unix-socket" in bare.run("--", "true", status=2).stderr
-
-
-def test_exec_socket_of_a_supervisor(bare):
-    """Where that listens is not in the configuration."""
-    config = bare_config()
-    config["listeners"][0]["address"] = "systemd:agents"
-    bare.write(config)
-    assert "--host HOST:PORT" in bare.run("--", "true", status=2).stderr
-    assert "--host HOST:PORT" in bare.run("--host", "tokenhop", "--", "true", status=2).stderr
-    assert bare.seen("--host", "10.0.0.1:3128")["http_proxy"] == "http://10.0.0.1:3128"
 
 
 def test_exec_withholds_secrets(bare):

@@ -307,6 +307,13 @@ struct th_config_parameter {
     enum th_parameter_leg leg;
 };
 
+/* Which requests ask for other scopes. Lists that are empty say nothing; else one of each must hold. */
+struct th_config_scoping {
+    const struct th_str *methods, *paths, *rpc_methods, *tools;
+    size_t n_methods, n_paths, n_rpc_methods, n_tools;
+    struct th_str scope_text; /* of its variant */
+};
+
 struct th_config_connection {
     struct th_str name;
     uint32_t index; /* place in the file */
@@ -327,8 +334,16 @@ struct th_config_connection {
     size_t n_more_resources;
     const struct th_str *scopes;
     size_t n_scopes;
-    struct th_str scope_text;            /* joined by the separator */
-    struct th_str second_leg_scope_text; /* empty: not sent */
+    struct th_str scope_text;                 /* joined by the separator */
+    struct th_str second_leg_scope_text;      /* empty: not sent */
+    const struct th_config_scoping *scopings; /* the first whose conditions hold decides */
+    size_t n_scopings;
+    const struct th_str *step_up_scopes;
+    size_t n_step_up_scopes; /* at most TH_STEP_UP_MAX */
+    /* The same connection with each other set of scopes that a request may ask for: th_config_variant(). Of
+     * a variant itself: none. */
+    struct th_config_connection *variants;
+    size_t n_variants;
     char scope_separator;
     bool second_leg_resource; /* sends `resource` there too */
     bool reuse_id_jag;        /* what leg 1 yielded serves leg 2 again while it is valid */
@@ -363,6 +378,22 @@ struct th_config_connection {
         ca_file; /* trusted in place of the system's and of origin.ca_file; empty: these */
     struct th_str crl_file; /* what of it is revoked; empty: as origin.crl_file says */
 };
+
+#define TH_STEP_UP_MAX 4
+
+/* The place of a variant: of what is asked for by scopings[scoping - 1] (0: the connection's own scopes), and
+ * the step-up scopes whose bits are set. 0 is the connection itself, n is variants[n - 1]. */
+static inline size_t th_config_variant_index(const struct th_config_connection *connection,
+                                             size_t scoping, unsigned step_ups)
+{
+    return (scoping << connection->n_step_up_scopes) + step_ups;
+}
+
+static inline const struct th_config_connection *th_config_variant(
+    const struct th_config_connection *connection, size_t index)
+{
+    return index == 0 ? connection : &connection->variants[index - 1];
+}
 
 /* Whether the agent is known by the certificate that TLS shows (RFC 8705, 2). */
 static inline bool th_config_auth_is_by_certificate(const struct th_config_auth *auth)

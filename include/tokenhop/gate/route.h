@@ -17,8 +17,9 @@ struct th_route {
     const struct th_config_pattern *pattern; /* the connection's that won */
     enum th_scheme scheme;                   /* how the origin is spoken to */
     uint16_t port;
-    const uint8_t
-        *scope; /* 16 bytes: the agent's half of the cache's key; NULL: the agent may not use it */
+    /* 16 bytes each, of the connection and then of its variants: the agent's half of the cache's key; NULL: the
+     * agent may not use it */
+    const uint8_t *scope;
 };
 
 /* `config` is held while the routes live. */
@@ -72,6 +73,8 @@ bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path,
 bool th_route_pattern_is_at(const struct th_config_pattern *pattern, const struct th_url *url);
 /* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
+/* Whether a path is that of a pattern or below it, on whole segments. */
+bool th_route_path_matches(struct th_str pattern, struct th_str path);
 /* Whether the pattern is at that origin, tells its paths apart, and the origin may read the URL's in
  * another way than th_route_pattern_matches() does. */
 bool th_route_pattern_is_ambiguous(const struct th_config_pattern *pattern,

@@ -11,7 +11,7 @@ struct th_directory;
 struct th_directory_place {
     uint8_t scope[16]; /* th_broker_scope() of both */
     const struct th_config_agent *agent;
-    const struct th_config_connection *connection;
+    const struct th_config_connection *connection; /* or a variant of it */
 };
 
 /* Holds the configuration. */

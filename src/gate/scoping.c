@@ -1,0 +1,109 @@
+#include "tokenhop/gate/scoping.h"
+
+#include "tokenhop/gate/route.h"
+#include "tokenhop/http/challenge.h"
+
+#define SCOPES_NAMED_MAX 512 /* bytes of a challenge's scope parameter */
+
+/* --- the choice --- */
+
+static bool contains(const struct th_str *texts, size_t n, struct th_str text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (th_str_equal(texts[i], text))
+            return true;
+    return n == 0;
+}
+
+static bool is_below(const struct th_config_scoping *scoping, struct th_str path)
+{
+    for (size_t i = 0; i < scoping->n_paths; i++)
+        if (th_route_path_matches(scoping->paths[i], path))
+            return true;
+    return scoping->n_paths == 0;
+}
+
+static bool asks_call(const struct th_config_scoping *scoping)
+{
+    return scoping->n_rpc_methods + scoping->n_tools > 0;
+}
+
+static bool is_call(const struct th_config_scoping *scoping, const struct th_rpc_call *call)
+{
+    if (!asks_call(scoping))
+        return true;
+    return call->method[0] != '\0' &&
+           contains(scoping->rpc_methods, scoping->n_rpc_methods, th_str_of(call->method)) &&
+           contains(scoping->tools, scoping->n_tools, th_str_of(call->tool));
+}
+
+int th_scoping_choose(const struct th_config_connection *connection,
+                      const struct th_scoping_request *request, size_t *ret_scoping)
+{
+    *ret_scoping = 0;
+    for (size_t i = 0; i < connection->n_scopings; i++) {
+        const struct th_config_scoping *scoping = &connection->scopings[i];
+        if (!contains(scoping->methods, scoping->n_methods, request->method) ||
+            !is_below(scoping, request->path))
+            continue;
+        if (asks_call(scoping) && request->call == NULL)
+            return TH_AGAIN;
+        if (!is_call(scoping, request->call))
+            continue;
+        *ret_scoping = i + 1;
+        return 0;
+    }
+    return 0;
+}
+
+/* --- step-up --- */
+
+static bool asks_for(const struct th_config_connection *variant, struct th_str scope)
+{
+    return variant->n_scopes > 0 && contains(variant->scopes, variant->n_scopes, scope);
+}
+
+/* Of the scopes that stand in the text, parted by spaces. */
+static unsigned find_lacking(const struct th_config_connection *connection,
+                             const struct th_config_connection *variant, struct th_str named)
+{
+    unsigned step_ups = 0;
+
+    while (named.len > 0) {
+        const char *end = memchr(named.ptr, ' ', named.len);
+        struct th_str scope = {named.ptr, end != NULL ? (size_t)(end - named.ptr) : named.len};
+        size_t i = 0;
+        while (i < connection->n_step_up_scopes &&
+               !th_str_equal(connection->step_up_scopes[i], scope))
+            i++;
+        if (scope.len > 0 && !asks_for(variant, scope)) {
+            if (i == connection->n_step_up_scopes)
+                return 0;
+            step_ups |= 1u << i;
+        }
+        size_t taken = end != NULL ? scope.len + 1 : scope.len;
+        named = (struct th_str){named.ptr + taken, named.len - taken};
+    }
+    return step_ups;
+}
+
+unsigned th_scoping_step_up(const struct th_config_connection *connection,
+                            const struct th_config_connection *variant,
+                            const struct th_head *response)
+{
+    char room[SCOPES_NAMED_MAX];
+
+    if (connection->n_step_up_scopes == 0)
+        return 0;
+    for (uint16_t i = 0; i < response->n_fields; i++) {
+        const struct th_field *field = &response->fields[i];
+        struct th_str named;
+        if (field->id == TH_HEADER_WWW_AUTHENTICATE &&
+            th_challenge_has(field->value, TH_STR("Bearer"), TH_STR("error"),
+                             TH_STR("insufficient_scope")) &&
+            th_challenge_get(field->value, TH_STR("Bearer"), TH_STR("scope"), room, sizeof room,
+                             &named))
+            return find_lacking(connection, variant, named);
+    }
+    return 0;
+}

@@ -1,0 +1,124 @@
+/* The state between gate and credential: which of its connection's scopes a request asks for. Where that depends
+ * on what a JSON-RPC call calls, its body is waited for, and looked at where it lies. */
+#include <string.h>
+
+#include "hop.h"
+#include "jsonrpc.h"
+#include "target.h"
+#include "tokenhop/base/mem.h"
+#include "tokenhop/gate/scoping.h"
+
+static void ask_for(struct th_hop *hop, size_t scoping, unsigned step_ups)
+{
+    const struct th_route *route = &hop->decision.route;
+    size_t index = th_config_variant_index(route->connection, scoping, step_ups);
+
+    hop->scoping = (uint16_t)scoping;
+    hop->asked = th_config_variant(route->connection, index);
+    memcpy(hop->key.scope, route->scope + index * sizeof hop->key.scope, sizeof hop->key.scope);
+}
+
+static int choose(const struct th_hop *hop, const struct th_rpc_call *call, size_t *ret_scoping)
+{
+    struct th_scoping_request request = {
+        .method = th_target_method(hop), .path = hop->url.path, .call = call};
+
+    return th_scoping_choose(hop->decision.route.connection, &request, ret_scoping);
+}
+
+void th_hop_choose_scopes(struct th_hop *hop)
+{
+    size_t scoping;
+
+    if (hop->decision.route.scope == NULL) /* no connection, or one that is not for this agent */
+        return;
+    hop->scopes_open =
+        choose(hop, NULL, &scoping) == TH_AGAIN && hop->decision.action == TH_GATE_CREDENTIAL;
+    ask_for(hop, scoping, 0);
+}
+
+void th_hop_step_up(struct th_hop *hop, unsigned step_ups)
+{
+    ask_for(hop, hop->scoping, step_ups);
+}
+
+/* How much of the body may be waited for; 0: it is not looked at. Who expects 100 Continue sends none before the
+ * destination has said it. */
+static size_t wanted_room(const struct th_hop *hop)
+{
+    const struct th_body *body = &hop->request_body;
+    size_t max = hop->use->snapshot->view->limits.replay_body;
+
+    if (!th_jsonrpc_may_be(&hop->request) || hop->request.expect_continue || max == 0)
+        return 0;
+    if (body->framing == TH_FRAMING_CHUNKED)
+        return max;
+    return body->framing == TH_FRAMING_LENGTH && body->remaining <= max ? (size_t)body->remaining
+                                                                        : 0;
+}
+
+/* Of a chunked body that is looked at but not taken. */
+static int read_chunked(const struct th_body *body, struct th_rpc_call *ret_call)
+{
+    char *copy = th_malloc(body->raw_len + 1);
+    struct th_chunked chunked;
+    size_t taken, len;
+
+    if (copy == NULL)
+        return 0;
+    memcpy(copy, body->raw, body->raw_len);
+    th_chunked_init(&chunked);
+    int result = th_chunked_decode(&chunked, copy, body->raw_len, &taken, &len);
+    if (result == TH_CHUNKED_DONE)
+        (void)th_jsonrpc_read_call((struct th_str){copy, len}, ret_call);
+    th_wipe(copy, body->raw_len);
+    th_free(copy);
+    return result == 0 ? TH_AGAIN : 0; /* what is malformed is refused when it is taken */
+}
+
+/* TH_AGAIN: the body is not whole. 0: *ret_call is what it calls, if anything. */
+static int read_call(struct th_hop *hop, struct th_rpc_call *ret_call)
+{
+    const struct th_body *body = &hop->request_body;
+    size_t size = wanted_room(hop);
+
+    *ret_call = (struct th_rpc_call){{0}, {0}};
+    if (size == 0 || !th_hop_make_room(hop, size))
+        return 0;
+    bool may_come =
+        !hop->session->half_closed && body->raw + body->raw_len < body->room + body->room_size;
+    int error;
+    if (body->framing == TH_FRAMING_CHUNKED) {
+        error = read_chunked(body, ret_call);
+    } else {
+        error = body->raw_len >= body->remaining ? 0 : TH_AGAIN;
+        if (error == 0)
+            (void)th_jsonrpc_read_call((struct th_str){body->raw, (size_t)body->remaining},
+                                       ret_call);
+    }
+    return may_come ? error : 0;
+}
+
+enum th_hop_step th_hop_state_scope(struct th_hop *hop)
+{
+    struct th_rpc_call call;
+    size_t scoping;
+
+    while (read_call(hop, &call) == TH_AGAIN) {
+        if (!hop->session->stream.readable)
+            return th_hop_wait(hop, TH_WAIT_REQUEST_BODY);
+        if (!th_session_read_ahead(hop->session)) {
+            th_session_close(hop->session);
+            return TH_HOP_WAIT;
+        }
+    }
+    int error = choose(hop, &call, &scoping);
+    if (error < 0)
+        return th_hop_fail(hop, error, NULL);
+    ask_for(hop, scoping, 0);
+    if (hop->use->snapshot->view->n_policy > 0)
+        error = th_hop_ask_policy(hop);
+    if (error < 0)
+        return th_hop_fail(hop, error, hop->detail);
+    return th_hop_move(hop, TH_HOP_CREDENTIAL);
+}
