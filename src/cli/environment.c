@@ -62,14 +62,18 @@ static int add_node_options(struct th_buf *value, struct th_trust *trust, struct
     return 0;
 }
 
-/* "localhost,.example.com" as patterns: "localhost|*.example.com". Empty means none, and not the JVM's
- * own list, in which loopback is. */
+/* "localhost,.example.com" as patterns: "localhost|*.example.com". Those with a port are left out, which the
+ * JVM's have none of. Empty means none, and not the JVM's own list, in which loopback is. */
 static void add_non_proxy_hosts(struct th_buf *value, const char *direct)
 {
     th_buf_add_str(value, TH_STR(" -Dhttp.nonProxyHosts="));
     for (size_t n; *direct != '\0'; direct += n + (direct[n] == ',')) {
         n = strcspn(direct, ",");
-        bool is_v6 = memchr(direct, ':', n) != NULL;
+        const char *colon = memchr(direct, ':', n);
+        bool is_v6 =
+            colon != NULL && memchr(colon + 1, ':', (size_t)(direct + n - colon) - 1) != NULL;
+        if (n == 0 || direct[0] == '[' || (colon != NULL && !is_v6))
+            continue;
         if (value->ptr[value->len - 1] != '=')
             th_buf_add_char(value, '|');
         if (direct[0] == '.')

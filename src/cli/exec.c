@@ -290,11 +290,17 @@ static bool has_loopback(const struct th_config_view *view)
 
 /* An agent's own helpers are on loopback, and no proxy could tell whose they are; but where a connection
  * is, nothing must go around it. */
-static void choose_direct(const struct order *order, bool connection_is_there,
-                          struct th_buf *direct)
+static void choose_direct(const struct order *order, const struct th_proxy_place *place,
+                          bool connection_is_there, struct th_buf *direct)
 {
+    bool is_v6 = strchr(place->host, ':') != NULL;
+
     if (!connection_is_there)
         th_buf_add_str(direct, TH_STR("localhost,127.0.0.1,::1"));
+    /* A library that asks the proxy by itself (axios) calls it by http.request, which in newer Nodes goes to
+     * the proxy as well, with a request for the proxy. Not all take an IPv6 address with a port. */
+    if (!is_v6 && (connection_is_there || !is_loopback(th_str_of(place->host))))
+        th_buf_printf(direct, "%s%s:%u", direct->len > 0 ? "," : "", place->host, place->port);
     if (order->more_direct != NULL && order->more_direct[0] != '\0') {
         if (direct->len > 0)
             th_buf_add_char(direct, ',');
@@ -436,7 +442,7 @@ static int prepare(const struct order *order, const struct th_config_view *view,
         status = make_url(place, caller, password);
     if (status >= 0)
         return status;
-    choose_direct(order, has_loopback(view), texts);
+    choose_direct(order, place, has_loopback(view), texts);
     size_t withheld_at = texts->len;
     for (const struct th_config_variable *at = view->secret_variables; at != NULL; at = at->next) {
         th_buf_add_str(texts, at->name);

@@ -84,11 +84,12 @@ class Agent:
     """Runs programs by `tokenhop exec` for a running tokenhop."""
 
     def __init__(self, hop, sandbox, bases):
-        self.hop, self.sandbox, self.bases = hop, sandbox, bases
+        self.hop, self.sandbox, self.bases, self.options = hop, sandbox, bases, ()
         self.token = sandbox.mint()
 
     def command(self, *command):
-        return [str(word) for word in (harness.binary("tokenhop"), "exec", "-q", "-c", self.hop.file, "--", *command)]
+        words = (harness.binary("tokenhop"), "exec", "-q", "-c", self.hop.file, *self.options, "--", *command)
+        return [str(word) for word in words]
 
     def run(self, *command, seconds=60):
         done = subprocess.run(
@@ -103,10 +104,12 @@ class Agent:
 
 
 @contextlib.contextmanager
-def started(sandbox, folder, bases, ca_file):
+def started(sandbox, folder, bases, ca_file, change=None):
     sandbox.reset()
     config = harness.base_config(sandbox)
     change_config(config, sandbox, bases, ca_file)
+    if change is not None:
+        change(config)
     hop = harness.Tokenhop(config, folder, env=names_known())
     hop.write()
     made = subprocess.run(
@@ -117,11 +120,14 @@ def started(sandbox, folder, bases, ca_file):
         yield Agent(hop, sandbox, bases)
 
 
+def agent2_bases(named):
+    known = named.info["agents"]["agent2"]
+    return [f"http://{AGENT2}:{known['port']}", f"https://{AGENT2}:{known['tls_port']}"]
+
+
 @pytest.fixture
 def agent(named, tmp_path):
-    known = named.info["agents"]["agent2"]
-    bases = [f"http://{AGENT2}:{known['port']}", f"https://{AGENT2}:{known['tls_port']}"]
-    with started(named, tmp_path, bases, known["ca_file"]) as made:
+    with started(named, tmp_path, agent2_bases(named), named.info["agents"]["agent2"]["ca_file"]) as made:
         yield made
 
 

@@ -252,9 +252,10 @@ def test_exec_no_proxy(bare):
         config["connections"][0]["url"] = f"http://{host}/"
         bare.write(config)
         seen = bare.seen()
-        assert {seen[name] for name in DIRECT} == {""}, host
+        # nothing but the proxy itself, which whoever asks it need not be asked about
+        assert {seen[name] for name in DIRECT} == {"127.0.0.1:8080"}, host
         assert seen["JAVA_TOOL_OPTIONS"].endswith(" -Dhttp.nonProxyHosts=")
-    java = bare.seen("--no-proxy", ".internal,10.0.0.1")["JAVA_TOOL_OPTIONS"]
+    java = bare.seen("--no-proxy", ".internal,x:80,10.0.0.1")["JAVA_TOOL_OPTIONS"]
     assert java.endswith(" -Dhttp.nonProxyHosts=*.internal|10.0.0.1")
 
 
@@ -276,6 +277,7 @@ def test_exec_address_of_the_listener(bare, address, place):
     bare.write(config)
     seen = bare.seen()
     assert seen["http_proxy"] == f"http://{place}"
+    assert seen["no_proxy"].endswith(",10.1.2.3:8080" if place == "10.1.2.3:8080" else ",::1")
     host = place.rsplit(":", 1)[0].strip("[]")
     assert f"-Dhttp.proxyHost={host} " in seen["JAVA_TOOL_OPTIONS"]
 
