@@ -298,12 +298,15 @@ static void begin_ticket(struct th_tls *tls)
     tls->corked = SSL_new_session_ticket(tls->ssl) == 1;
 }
 
-/* To make the ticket OpenSSL has also got itself a buffer for reading, which would stay until the next read. */
+/* To make the ticket OpenSSL has also got itself a buffer for reading, which would stay until the next read.
+ * What of a record was not taken yet lies in there, and OpenSSL before 3.0.14 does not look for that itself
+ * (CVE-2024-4741). */
 static void uncork(struct th_tls *tls)
 {
     tls->corked = false;
     (void)th_tls_flush(tls);
-    (void)SSL_free_buffers(tls->ssl); /* not where something is in them */
+    if (!SSL_has_pending(tls->ssl))
+        (void)SSL_free_buffers(tls->ssl);
 }
 
 static ssize_t fail_write(struct th_stream *stream, struct th_tls *tls)
