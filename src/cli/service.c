@@ -225,7 +225,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
             error = TH_E_NOMEM;
     }
     struct th_proxy_desk_options desk_options = {place->worker, place->broker_desk,
-                                                 place->access_log, place->audit_log};
+                                                 place->access_log, place->audit_log,
+                                                 th_exchanger_documents(place->exchanger)};
     if (error == 0)
         error = th_proxy_desk_new(service->proxy, &desk_options, &place->desk);
     if (error == 0)

@@ -92,6 +92,11 @@ void th_show_proof(const struct th_config_caller *caller)
     case TH_CALLER_BEARER:
         fputs(", by a token", stdout);
         return;
+    case TH_CALLER_KUBERNETES:
+        printf(", by a token of the service account %.*s/%.*s",
+               TH_STR_ARGS(caller->workload.namespace_name),
+               TH_STR_ARGS(caller->workload.service_account));
+        return;
     case TH_CALLER_UNIX:
         printf(", %s %u of a unix socket", caller->is_group ? "gid" : "uid",
                (unsigned)caller->unix_id);

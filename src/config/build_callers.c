@@ -39,11 +39,71 @@ static void build_peer(struct th_loader *l, const struct th_raw_caller *raw, uin
         caller->unix_id = (uint32_t)(caller->is_group ? peer->gid : peer->uid);
 }
 
+/* By its name, or by what it says of itself. */
+static const struct th_config_authorization_server *find_issuer(struct th_loader *l,
+                                                                struct th_str text, uint32_t place)
+{
+    const struct th_config_view *view = &l->config->view;
+    for (size_t i = 0; text.len > 0 && i < view->n_servers; i++) {
+        if (th_str_equal(view->servers[i].issuer, text))
+            return &view->servers[i];
+    }
+    return th_build_find_server(l, text, place);
+}
+
+/* RFC 1123 names and the dots between them: what an account's name is made of. */
+static void check_account_name(struct th_loader *l, struct th_str name, uint32_t place)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-.", name.ptr[i]) != NULL)
+            continue;
+        th_loader_report(l, place, NULL,
+                         "names in Kubernetes are of small letters, digits, '-' and '.'");
+        return;
+    }
+}
+
+/* The same account of the same cluster has the same digest. */
+static void digest_workload(struct th_loader *l, struct th_config_caller *caller)
+{
+    const struct th_config_workload *workload = &caller->workload;
+    const struct th_str parts[] = {workload->issuer->issuer, workload->audience,
+                                   workload->namespace_name, workload->service_account};
+    struct th_buf text;
+    th_buf_init(&text, 8192);
+    for (size_t i = 0; i < TH_COUNT_OF(parts); i++) {
+        th_buf_add_str(&text, parts[i]);
+        th_buf_add_char(&text, '\0');
+    }
+    if (text.failed ||
+        EVP_Digest(text.ptr, text.len, caller->digest, NULL, EVP_sha256(), NULL) != 1)
+        l->nomem = true;
+    th_buf_fini(&text);
+}
+
+static void build_workload(struct th_loader *l, const struct th_raw_kubernetes *raw, uint32_t place,
+                           struct th_config_caller *caller)
+{
+    struct th_config_workload *workload = &caller->workload;
+    check_account_name(l, raw->namespace_name, th_loader_member(l, place, "namespace"));
+    check_account_name(l, raw->service_account, th_loader_member(l, place, "service_account"));
+    *workload = (struct th_config_workload){
+        .issuer = find_issuer(l, raw->issuer, th_loader_member(l, place, "issuer")),
+        .audience = raw->audience,
+        .namespace_name = raw->namespace_name,
+        .service_account = raw->service_account,
+    };
+    if (workload->issuer != NULL && workload->issuer->issuer.ptr != NULL)
+        digest_workload(l, caller);
+}
+
 static enum th_caller_proof proof_of(const struct th_loader *l, const struct th_raw_caller *raw)
 {
     uint32_t place = raw->head.place;
     if (th_loader_member(l, place, "unix") != place)
         return TH_CALLER_UNIX;
+    if (th_loader_member(l, place, "kubernetes") != place)
+        return TH_CALLER_KUBERNETES;
     return th_loader_member(l, place, "basic") != place ? TH_CALLER_BASIC : TH_CALLER_BEARER;
 }
 
@@ -52,6 +112,11 @@ static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
 {
     if (caller->proof == TH_CALLER_UNIX) {
         build_peer(l, raw, th_loader_member(l, raw->head.place, "unix"), caller);
+        return;
+    }
+    if (caller->proof == TH_CALLER_KUBERNETES) {
+        build_workload(l, &raw->kubernetes, th_loader_member(l, raw->head.place, "kubernetes"),
+                       caller);
         return;
     }
     const char *key = caller->proof == TH_CALLER_BASIC ? "basic" : "bearer";

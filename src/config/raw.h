@@ -87,12 +87,20 @@ struct th_raw_unix {
     struct th_str group;
 };
 
+struct th_raw_kubernetes {
+    struct th_str issuer;
+    struct th_str audience;
+    struct th_str namespace_name;
+    struct th_str service_account;
+};
+
 struct th_raw_caller {
     struct th_raw_head head;
     struct th_str agent;
     struct th_raw_basic basic;
     struct th_raw_bearer bearer;
     struct th_raw_unix peer;
+    struct th_raw_kubernetes kubernetes;
     struct th_config_share limits;
 };
 

@@ -55,6 +55,36 @@ static const struct th_config_key unix_keys[] = {
 static const struct th_section unix_section = {SECTION("unix", struct th_raw_unix, unix_keys),
                                                .exactly_one = {"uid", "user", "gid", "group"}};
 
+static const struct th_config_key kubernetes_keys[] = {
+    {.name = "issuer",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_kubernetes, issuer),
+     .required = true,
+     .doc = "The cluster's issuer: the name of one of authorization_servers, or its issuer as it "
+            "is there. Its keys are at its jwks_uri, or where its metadata says."},
+    {.name = "audience",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_kubernetes, audience),
+     .default_text = "tokenhop",
+     .max = 256,
+     .doc = "The audience that the token must be meant for, as the pod's volume asks for it "
+            "(serviceAccountToken.audience)."},
+    {.name = "namespace",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_kubernetes, namespace_name),
+     .required = true,
+     .max = 63,
+     .doc = "The namespace of the service account."},
+    {.name = "service_account",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_kubernetes, service_account),
+     .required = true,
+     .max = 253,
+     .doc = "Its name."},
+};
+static const struct th_section kubernetes_section = {
+    SECTION("kubernetes", struct th_raw_kubernetes, kubernetes_keys)};
+
 static const struct th_config_key caller_keys[] = {
     {.name = "name",
      .type = TH_KEY_NAME,
@@ -73,6 +103,10 @@ static const struct th_config_key caller_keys[] = {
     {.name = "bearer",
      OBJECT(struct th_raw_caller, bearer, bearer_section),
      .doc = "Proved by a token in Proxy-Authorization (RFC 6750)."},
+    {.name = "kubernetes",
+     OBJECT(struct th_raw_caller, kubernetes, kubernetes_section),
+     .doc = "Proved by a Kubernetes service account token in Proxy-Authorization (Bearer), which "
+            "is verified by the keys that the cluster publishes."},
     {.name = "unix",
      OBJECT(struct th_raw_caller, peer, unix_section),
      .doc = "Known by the process at the other end of a unix socket, as the kernel tells it. A "
@@ -82,6 +116,6 @@ static const struct th_config_key caller_keys[] = {
      OBJECT(struct th_raw_caller, limits, th_section_own_share),
      .doc = "What this caller may have, in place of limits.per_caller."},
 };
-const struct th_section th_section_caller = {SECTION("caller", struct th_raw_caller, caller_keys),
-                                             .has_head = true,
-                                             .exactly_one = {"basic", "bearer", "unix"}};
+const struct th_section th_section_caller = {
+    SECTION("caller", struct th_raw_caller, caller_keys), .has_head = true,
+    .exactly_one = {"basic", "bearer", "kubernetes", "unix"}};

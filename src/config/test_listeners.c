@@ -137,6 +137,30 @@ static void proxies_before_it(void **state)
     th_config_unref(config);
 }
 
+#define ACCOUNT(name, issuer, more)                                                                \
+    "{\"name\": \"" name "\", \"agent\": \"a\", \"kubernetes\": {\"issuer\": \"" issuer            \
+    "\", \"namespace\": \"ns\", \"service_account\": \"sa.1\"" more "}}"
+
+static void callers_by_their_account(void **state)
+{
+    static const uint8_t none[32];
+    struct th_config *config = load(CALLERS(ACCOUNT("one", "org", "") "," ACCOUNT(
+        "two", "https://x.okta.com", ", \"audience\": \"other\"")));
+    const struct th_config_view *view = th_config_get(config);
+    assert_int_equal(view->n_callers, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct th_config_caller *caller = &view->callers[i];
+        assert_int_equal(caller->proof, TH_CALLER_KUBERNETES);
+        assert_ptr_equal(caller->workload.issuer, &view->servers[0]);
+        assert_true(th_str_equal(caller->workload.namespace_name, TH_STR("ns")));
+        assert_true(th_str_equal(caller->workload.service_account, TH_STR("sa.1")));
+        assert_true(memcmp(caller->digest, none, sizeof none) != 0);
+    }
+    assert_true(th_str_equal(view->callers[0].workload.audience, TH_STR("tokenhop")));
+    assert_true(memcmp(view->callers[0].digest, view->callers[1].digest, sizeof none) != 0);
+    th_config_unref(config);
+}
+
 struct row {
     const char *listener;
     struct test_mistake mistake;
@@ -177,6 +201,19 @@ static const struct row rows[] = {
     {"\"address\": \"systemd:a\", \"agent\": \"a\"}, {\"name\": \"two\", \"address\": "
      "\"systemd:a\", \"agent\": \"a\"",
      {"", "$.listeners[1].address", "same address", "another"}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" ACCOUNT("x", "orgg", "") "]", "$.callers[0].kubernetes.issuer",
+      "there is no authorization server", "org"}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" ACCOUNT("x", "https://y.okta.com", "") "]", "$.callers[0].kubernetes.issuer",
+      "there is no authorization server", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [{\"name\": \"x\", \"agent\": \"a\", \"kubernetes\": {\"issuer\": \"org\", "
+      "\"namespace\": \"n:s\", \"service_account\": \"a\"}}]",
+      "$.callers[0].kubernetes.namespace", "small letters", ""}},
+    {"\"address\": \"unix:a\"",
+     {"\"callers\": [" ACCOUNT("x", "org", "") "," ACCOUNT("y", "https://x.okta.com", "") "]",
+      "$.callers[1]", "cannot be told apart", ""}},
     {AT_TCP ", \"proxy_protocol\": {}",
      {"", "$.listeners[0].proxy_protocol", "\"from\" is missing", ""}},
     {AT_TCP ", \"proxy_protocol\": {\"from\": []}",
@@ -241,8 +278,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_unix_socket),     cmocka_unit_test(callers_by_their_process),
-        cmocka_unit_test(proxies_before_it), cmocka_unit_test(what_is_handed_over),
+        cmocka_unit_test(a_unix_socket),
+        cmocka_unit_test(callers_by_their_process),
+        cmocka_unit_test(callers_by_their_account),
+        cmocka_unit_test(proxies_before_it),
+        cmocka_unit_test(what_is_handed_over),
         cmocka_unit_test(mistakes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -14,6 +14,11 @@ int th_exchanger_share(struct th_exchanger *exchanger, struct th_documents *docu
     return 0;
 }
 
+struct th_document_desk *th_exchanger_documents(struct th_exchanger *exchanger)
+{
+    return exchanger->documents;
+}
+
 void th_exchanger_share_dpop_keys(struct th_exchanger *exchanger, struct th_dpop_keys *keys)
 {
     th_dpop_keys_unref(exchanger->dpop_keys);

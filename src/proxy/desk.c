@@ -159,6 +159,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     desk->proxy = proxy;
     desk->worker = options->worker;
     desk->broker = options->broker;
+    desk->documents = options->documents;
     desk->access_log = options->access_log;
     desk->audit_log = options->audit_log;
     desk->metrics = options->worker->metrics;

@@ -69,6 +69,7 @@ struct th_proxy_desk {
     struct th_proxy *proxy;
     struct th_worker *worker;
     struct th_broker_desk *broker;
+    struct th_document_desk *documents; /* NULL: no key of a caller's token can be had */
     struct th_access_log *access_log;
     struct th_audit_log *audit_log;
     struct th_metrics_shard *metrics;

@@ -92,6 +92,7 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_REQUEST_TAKEN:
     case TH_WAIT_RESPONSE_TAKEN:
         return timeouts->body_ms;
+    case TH_WAIT_CALLER:
     case TH_WAIT_CREDENTIAL:
     case TH_WAIT_PROOF:
         return timeouts->exchange_ms;
@@ -150,6 +151,8 @@ static void time_out(struct th_hop *hop)
                                "the TLS handshake was not done within timeouts.connect"},
         [TH_WAIT_REQUEST_BODY] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_REQUEST_TAKEN] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
+        [TH_WAIT_CALLER] = {TH_E_EXCHANGE_DOWN, NOT_COUNTED,
+                            "the keys that the caller's token is verified by did not come in time"},
         [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, NOT_COUNTED}, /* the broker has */
         [TH_WAIT_PROOF] = {TH_E_OVERLOADED, NOT_COUNTED, "the DPoP proof was not made in time"},
         [TH_WAIT_FIRST_BYTE] = {TH_E_ORIGIN_FIRST_BYTE, TH_METRIC_TIMEOUTS_FIRST_BYTE},
@@ -217,6 +220,7 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
     hop->detail = detail;
     hop->refused_at_gate |= hop->state == TH_HOP_GATE || hop->state == TH_HOP_SCOPE;
     th_proof_drop(hop);
+    th_workload_leave(&hop->workload);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;
     if (hop->state == TH_HOP_ANSWER || hop->head_sent || !th_outgoing_is_empty(&hop->to_client)) {
@@ -339,6 +343,7 @@ void th_hop_release(struct th_hop *hop)
     /* Where the client left early the rest of the response is still to come (R4). */
     th_hop_drop_origin(hop, hop->origin_keeps && hop->response_complete);
     th_proof_drop(hop);
+    th_workload_leave(&hop->workload);
     th_hop_drop_credential(hop);
     th_outgoing_clear(&hop->to_client, worker);
     th_outgoing_clear(&hop->to_origin, worker);

@@ -28,6 +28,7 @@
 #include "tokenhop/gate/policy.h"
 #include "tokenhop/http/http1.h"
 #include "tokenhop/net/dial.h"
+#include "tokenhop/oauth/workload.h"
 #include "tokenhop/observe/access.h"
 #include "tokenhop/observe/log.h"
 #include "tokenhop/observe/span.h"
@@ -65,6 +66,7 @@ enum th_hop_wait {
     TH_WAIT_REQUEST_HEAD,  /* bytes of the client */
     TH_WAIT_REQUEST_BODY,  /* bytes of the client */
     TH_WAIT_REQUEST_TAKEN, /* the origin takes none */
+    TH_WAIT_CALLER,        /* the keys that its token is verified by */
     TH_WAIT_CREDENTIAL,
     TH_WAIT_PROOF,          /* made on a helper thread */
     TH_WAIT_ORIGIN,         /* the dialer keeps its own deadline */
@@ -92,6 +94,7 @@ struct th_hop {
     struct th_snapshot_use *use;
     const struct th_config_agent *agent;
     const struct th_config_caller *caller; /* who it proved to be; NULL: the listener asks nobody */
+    struct th_workload_waiter workload;    /* while it is not known who that is */
     struct th_caller_proof_shown shown;    /* by which */
     struct th_timer timer;
     uint64_t progress;  /* bytes moved when the timer was set */
@@ -242,6 +245,11 @@ void th_hop_choose_scopes(struct th_hop *hop);
 void th_hop_step_up(struct th_hop *hop, unsigned step_ups);
 /* Room for `size` bytes of the request's body, of which none has been decoded. False: memory is short. */
 bool th_hop_make_room(struct th_hop *hop, size_t size);
+
+/* hop_caller.c: whom the request acts as: the listener's agent, or that of the caller it proves to be. 0; TH_AGAIN:
+ * it is woken when that can be told; or the error, and hop->detail. */
+int th_hop_tell_caller(struct th_hop *hop) TH_MUST;
+bool th_hop_awaits_caller(const struct th_hop *hop);
 
 /* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
  * TH_E_AUDIT. */

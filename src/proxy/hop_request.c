@@ -147,37 +147,6 @@ static enum th_hop_step begin_credential(struct th_hop *hop)
     return th_hop_move(hop, hop->scopes_open ? TH_HOP_SCOPE : TH_HOP_CREDENTIAL);
 }
 
-/* Whom the request acts as: the listener's agent, or that of the caller it proves to be. */
-static int tell_caller(struct th_hop *hop)
-{
-    const struct th_config_view *config = hop->use->snapshot->view;
-    const struct th_tunnel *tunnel = hop->session->tunnel;
-    const struct th_caller_facts facts = th_session_facts(hop->session);
-    int error = 0;
-
-    if (hop->agent != NULL)
-        return 0;
-    if (!hop->session->listener->asks_callers) {
-        hop->detail = "this listener is no longer configured";
-        return TH_E_DRAINING;
-    }
-    if (tunnel == NULL) {
-        error =
-            th_caller_tell(config, &hop->request, &facts, &hop->caller, &hop->shown, &hop->detail);
-    } else {
-        hop->caller = th_caller_find(config, &facts, &tunnel->shown);
-        hop->detail = "who opened this tunnel is not among the callers any more";
-        error = hop->caller != NULL ? 0 : TH_E_CALLER;
-    }
-    if (error < 0) {
-        th_metrics_count(hop->desk->metrics, TH_METRIC_CALLERS_REFUSED);
-        return error;
-    }
-    hop->agent = hop->caller->agent;
-    hop->detail = NULL; /* it told why not */
-    return 0;
-}
-
 static enum th_hop_step refuse_connect(struct th_hop *hop)
 {
     hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
@@ -189,7 +158,16 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     const struct th_snapshot *snapshot = hop->use->snapshot;
     const struct th_head *head = &hop->request;
 
-    int error = tell_caller(hop);
+    if (th_hop_awaits_caller(hop)) { /* woken by the client */
+        if (!th_session_read_ahead(hop->session)) {
+            th_session_close(hop->session);
+            return TH_HOP_WAIT;
+        }
+        return th_hop_wait(hop, TH_WAIT_CALLER);
+    }
+    int error = th_hop_tell_caller(hop);
+    if (error == TH_AGAIN)
+        return th_hop_wait(hop, TH_WAIT_CALLER);
     if (error == 0)
         error = th_admit_request(hop);
     if (error < 0 && head->method == TH_METHOD_CONNECT)

@@ -68,9 +68,20 @@ struct th_config_share {
 
 /* How a caller proves who it is. */
 enum th_caller_proof {
-    TH_CALLER_BASIC,  /* Proxy-Authorization, RFC 7617 */
-    TH_CALLER_BEARER, /* likewise, RFC 6750 */
-    TH_CALLER_UNIX    /* the process at the other end of a unix socket */
+    TH_CALLER_BASIC,      /* Proxy-Authorization, RFC 7617 */
+    TH_CALLER_BEARER,     /* likewise, RFC 6750 */
+    TH_CALLER_KUBERNETES, /* likewise, by a service account token */
+    TH_CALLER_UNIX        /* the process at the other end of a unix socket */
+};
+
+struct th_config_authorization_server;
+
+/* A workload that its platform vouches for: a Kubernetes service account. */
+struct th_config_workload {
+    const struct th_config_authorization_server *issuer; /* of the cluster */
+    struct th_str audience;                              /* that tokens for us are meant for */
+    struct th_str namespace_name;
+    struct th_str service_account;
 };
 
 /* Who may connect where a listener names no agent, and whom it acts as. */
@@ -86,6 +97,7 @@ struct th_config_caller {
     /* Of TH_CALLER_UNIX: a user's, or else a group's. */
     bool is_group;
     uint32_t unix_id;
+    struct th_config_workload workload; /* of TH_CALLER_KUBERNETES */
     struct th_config_share limits; /* whole: what its entry does not say is limits.per_caller's */
 };
 

@@ -16,7 +16,8 @@ struct th_caller_facts {
  * it, not itself; of what is known of the connection, nothing. */
 struct th_caller_proof_shown {
     enum th_caller_proof proof;
-    uint8_t digest[32]; /* of a field */
+    int64_t until_wall_ms; /* 0: as long as the caller is one */
+    uint8_t digest[32];    /* of a field */
 };
 
 /* By Proxy-Authorization, or where there is none by what is known of the connection: 0, or TH_E_CALLER and

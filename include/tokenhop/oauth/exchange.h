@@ -129,6 +129,8 @@ void th_exchanger_keep_delegations(struct th_exchanger *exchanger);
 /* Keeps with these what first legs yield, where a connection says so; a reference is taken. It began
  * without. Before anything is started. */
 void th_exchanger_share_grants(struct th_exchanger *exchanger, struct th_grants *grants);
+/* Its hold on them; borrowed, for whoever is on the same worker and goes before it. */
+struct th_document_desk *th_exchanger_documents(struct th_exchanger *exchanger);
 struct th_exchanger *th_exchanger_free(struct th_exchanger *exchanger); /* cancels what runs */
 
 /* 0 and `fn` later (never from inside this call); or at once TH_E_SUBJECT_* with reterr filled, TH_E_NOMEM. */

@@ -22,6 +22,7 @@ struct th_proxy_desk;
 struct th_access_log;
 struct th_audit_log;
 struct th_activation;
+struct th_document_desk;
 
 /* Holds the configuration; makes routes and what workers share. */
 int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy) TH_MUST;
@@ -37,6 +38,8 @@ struct th_proxy_desk_options {
     struct th_broker_desk *broker;    /* the caller's; outlives the desk */
     struct th_access_log *access_log; /* the caller's; may be NULL */
     struct th_audit_log *audit_log;   /* likewise */
+    struct th_document_desk
+        *documents; /* key sets that callers' tokens are verified by; likewise */
 };
 /* Any thread, before the worker runs. */
 int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options *options,
