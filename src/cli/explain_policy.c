@@ -166,8 +166,9 @@ static void show_miss(const struct th_policy_rule *rule, const struct th_policy_
         else
             fputs("the subject token's claims decide", stdout);
         break;
-    case TH_POLICY_PATH_IN_TWO_WAYS:
-        fputs("the destination may read the path in two ways, and one of them is the rule's",
+    case TH_POLICY_IN_TWO_WAYS:
+        fputs("the destination may read the method or path in two ways, and one of them is the "
+              "rule's",
               stdout);
         break;
     case TH_POLICY_MATCHES:
@@ -222,7 +223,7 @@ static bool show_rules(const struct th_config_view *view, const struct th_policy
         enum th_policy_miss miss = th_policy_judge(view, rule, request);
         bool is_open = depends(view, rule, request, claims);
         is_decided = !is_open && !rule->is_dry &&
-                     (miss == TH_POLICY_MATCHES || miss == TH_POLICY_PATH_IN_TWO_WAYS);
+                     (miss == TH_POLICY_MATCHES || miss == TH_POLICY_IN_TWO_WAYS);
         concerned |= !rule->is_dry && miss != TH_POLICY_OTHER_CONNECTION;
         any_open |= is_open && !rule->is_dry;
         show_rule(view, rule, request, is_decided, claims);

@@ -158,7 +158,7 @@ static void build_paths(struct th_loader *l, const struct th_raw_policy_rule *ra
     for (size_t i = 0; i < rule->n_paths; i++)
         raise_encodings((char *)(uintptr_t)rule->paths[i].ptr);
     for (size_t i = 0; i < rule->n_paths; i++) {
-        if (memchr(rule->paths[i].ptr, ';', rule->paths[i].len) != NULL)
+        if (strchr(rule->paths[i].ptr, ';') != NULL || strstr(rule->paths[i].ptr, "%3B") != NULL)
             th_loader_report(l, th_loader_item(l, raw->head.place, "paths", i),
                              "leave out ';' and what follows it in the segment",
                              "some destinations take what follows ';' for a parameter, and no part "

@@ -89,6 +89,7 @@ static const struct test_mistake mistakes[] = {
      "leave it out"},
     {ALLOW ", \"paths\": [@\"a2a\"]}", P0 ".paths[0]", "'/'", ""},
     {ALLOW ", \"paths\": [@\"/a/../b\"]}", P0 ".paths[0]", "", ""},
+    {ALLOW ", \"paths\": [@\"/a2a%3bx\"]}", P0 ".paths[0]", "parameter", "leave out ';'"},
     {ALLOW ", \"paths\": [@\"/a2a;x=1\"]}", P0 ".paths[0]", "parameter", "leave out ';'"},
     {ALLOW ", \"time\": @{\"zone\": \"UTC\"}}", P0 ".time",
      "one of the keys \"from\", \"to\" and \"days\"", ""},

@@ -12,19 +12,32 @@ static bool has_text(const struct th_str *texts, size_t n, struct th_str text)
     return false;
 }
 
-/* As the request has it, and as a destination may read it: decoded, or decoded and without the parameters
- * that some strip from segments (RFC 3986, 3.3). All must agree, or a rule could be walked around. */
+/* Case counts (RFC 9110, 9.1), but some destinations raise letters: what only they would take for a method that
+ * the rule names must not walk around it. */
+static enum th_policy_miss judge_method(const struct th_policy_rule *rule, struct th_str method)
+{
+    if (rule->n_methods == 0 || has_text(rule->methods, rule->n_methods, method))
+        return TH_POLICY_MATCHES;
+    for (size_t i = 0; i < rule->n_methods; i++)
+        if (th_str_equal_nocase(rule->methods[i], method))
+            return TH_POLICY_IN_TWO_WAYS;
+    return TH_POLICY_OTHER_METHOD;
+}
+
+/* As the request has it, and as a destination may read it: decoded, or also without the parameters that some
+ * strip from segments (RFC 3986, 3.3) and in letters of any case. All must agree, or a rule could be walked
+ * around. */
 static enum th_policy_miss judge_path(const struct th_policy_rule *rule, struct th_str path)
 {
-    bool as_is = rule->n_paths == 0, decoded = as_is, bare = as_is;
+    bool as_is = rule->n_paths == 0, decoded = as_is, lenient = as_is;
 
     for (size_t i = 0; i < rule->n_paths; i++) {
         as_is |= th_policy_path_covers(rule->paths[i], path);
         decoded |= th_route_path_matches_decoded(rule->paths[i], path, false);
-        bare |= th_route_path_matches_decoded(rule->paths[i], path, true);
+        lenient |= th_route_path_matches_decoded(rule->paths[i], path, true);
     }
-    if (as_is != decoded || as_is != bare)
-        return TH_POLICY_PATH_IN_TWO_WAYS;
+    if (as_is != decoded || as_is != lenient)
+        return TH_POLICY_IN_TWO_WAYS;
     return as_is ? TH_POLICY_MATCHES : TH_POLICY_OTHER_PATH;
 }
 
@@ -74,11 +87,14 @@ enum th_policy_miss th_policy_judge(const struct th_config_view *view,
         return TH_POLICY_OTHER_CALLER;
     if (!th_policy_set_has(rule->agents, (size_t)(request->agent - view->agents)))
         return TH_POLICY_OTHER_AGENT;
-    if (rule->n_methods > 0 && !has_text(rule->methods, rule->n_methods, request->method))
-        return TH_POLICY_OTHER_METHOD;
+    enum th_policy_miss miss = judge_method(rule, request->method);
+    if (miss == TH_POLICY_OTHER_METHOD)
+        return miss;
     enum th_policy_miss path = judge_path(rule, request->path);
-    if (path != TH_POLICY_MATCHES)
+    if (path == TH_POLICY_OTHER_PATH)
         return path;
+    if (miss != TH_POLICY_MATCHES || path != TH_POLICY_MATCHES)
+        return TH_POLICY_IN_TWO_WAYS;
     if (!asks_scopes(rule, request->connection))
         return TH_POLICY_OTHER_SCOPES;
     if (!is_in_time(rule, request->wall_ms))
@@ -100,7 +116,7 @@ static enum th_policy_result decide(const struct th_config_view *view,
         if (rule->is_dry && !with_dry)
             continue;
         enum th_policy_miss miss = th_policy_judge(view, rule, request);
-        if (miss == TH_POLICY_PATH_IN_TWO_WAYS) {
+        if (miss == TH_POLICY_IN_TWO_WAYS) {
             *ret_rule = rule;
             return TH_POLICY_AMBIGUOUS;
         }

@@ -224,20 +224,27 @@ static const char *skip_parameters(const char *p, const char *end)
     return slash != NULL ? slash : end;
 }
 
-bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path,
-                                   bool without_parameters)
+static int fold(int c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path, bool leniently)
 {
     if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')
         pattern.len--;
     const char *a = pattern.ptr, *a_end = a + pattern.len;
     const char *b = path.ptr, *b_end = b + path.len;
     while (a < a_end) {
-        if (without_parameters)
+        if (leniently)
             b = skip_parameters(b, b_end);
-        if (b == b_end || take_decoded(&a, a_end) != take_decoded(&b, b_end))
+        if (b == b_end)
+            return false;
+        int wanted = take_decoded(&a, a_end), is = take_decoded(&b, b_end);
+        if (wanted != is && !(leniently && fold(wanted) == fold(is)))
             return false;
     }
-    if (without_parameters)
+    if (leniently)
         b = skip_parameters(b, b_end);
     return b == b_end || *b == '/';
 }

@@ -30,7 +30,7 @@ static const struct th_str rule_paths[] = {TH_STR("/"),    TH_STR("/a"),     TH_
                                            TH_STR("/a/b"), TH_STR("/a/b/c"), TH_STR("/b")};
 static const struct th_str paths[] = {TH_STR("/"),   TH_STR("/a"),       TH_STR("/a/b"),
                                       TH_STR("/ab"), TH_STR("/a/b/c/d"), TH_STR("/b/a"),
-                                      TH_STR("/A")};
+                                      TH_STR("/c")};
 static const struct th_str issuers[] = {TH_STR("https://i1"), TH_STR("https://i2")};
 static const struct th_str names[] = {TH_STR("x"), TH_STR("y"), TH_STR("z")};
 

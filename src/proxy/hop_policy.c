@@ -4,8 +4,8 @@
 
 static const char by_default[] = "no rule of the policy allows this request";
 static const char two_ways[] =
-    "a rule of the policy looks at the path, which the destination may read in another way (encoded "
-    "letters, parameters)";
+    "a rule of the policy looks at the method and path, which the destination may read in another "
+    "way (letters in another case or encoded, parameters)";
 
 /* What is known of the subject token. NULL, and no error: no rule asks. */
 static int read_claims(struct th_hop *hop, struct th_policy_claims *room,

@@ -44,7 +44,7 @@ enum th_policy_result {
     TH_POLICY_UNCONCERNED, /* no rule is for this connection: allowed */
     TH_POLICY_ALLOWED,
     TH_POLICY_DENIED,
-    TH_POLICY_AMBIGUOUS /* the destination may see another path than a rule does: to be refused */
+    TH_POLICY_AMBIGUOUS /* the destination may see another method or path than a rule does: to be refused */
 };
 
 struct th_policy_verdict {
@@ -69,7 +69,7 @@ enum th_policy_miss {
     TH_POLICY_OTHER_SCOPES,
     TH_POLICY_OTHER_TIME,
     TH_POLICY_OTHER_CLAIMS,
-    TH_POLICY_PATH_IN_TWO_WAYS /* it is neither: the whole request is to be refused */
+    TH_POLICY_IN_TWO_WAYS /* it is neither: the whole request is to be refused */
 };
 enum th_policy_miss th_policy_judge(const struct th_config_view *view,
                                     const struct th_policy_rule *rule,

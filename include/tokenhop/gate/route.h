@@ -64,10 +64,9 @@ bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_u
  * else is. */
 bool th_route_has_secure_origin(const struct th_routes *routes, const struct th_url *authority);
 
-/* Whether a path matches a pattern's, itself or below it on whole segments, once both are decoded; and, as some
- * origins read it, without parameters of segments (";v=1"). */
-bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path,
-                                   bool without_parameters);
+/* Whether a path matches a pattern's, itself or below it on whole segments, once both are decoded; and leniently:
+ * as some origins read it, without parameters of segments (";v=1") and whatever the case of letters. */
+bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path, bool leniently);
 
 /* Whether a pattern is at the URL's origin (its scheme, host and port), whatever the path. */
 bool th_route_pattern_is_at(const struct th_config_pattern *pattern, const struct th_url *url);
