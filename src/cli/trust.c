@@ -222,13 +222,15 @@ static int make_pem(struct th_trust *trust, const char *base, enum kind kind, co
     }
     if (base != NULL)
         error = read_certificates(base, mend, &own, reterr);
-    else if (kind == KIND_BUNDLE)
+    else if (kind == KIND_BUNDLE || trust->roots_file != NULL)
         error = read_roots(trust, reterr);
     if (base == NULL)
         (void)snprintf(name, sizeof name, "%s.pem", kind_names[kind]);
     else
         (void)snprintf(name, sizeof name, "%s-%u.pem", kind_names[kind], number);
-    const STACK_OF(X509) *roots = base != NULL ? own : kind == KIND_EXTRA ? NULL : trust->roots;
+    const STACK_OF(X509) *roots = base != NULL ? own : NULL;
+    if (base == NULL && (kind == KIND_BUNDLE || trust->roots_file != NULL))
+        roots = trust->roots;
     if (error == 0)
         error = write_pem(trust, name, base, kind, roots, ret_path, reterr);
     sk_X509_pop_free(own, X509_free);

@@ -30,7 +30,8 @@ void th_trust_fini(struct th_trust *trust);
  * gives the same file. *ret_path belongs to `trust`. */
 int th_trust_make_bundle(struct th_trust *trust, const char *base, const char **ret_path,
                          struct th_errinfo *reterr) TH_MUST;
-/* A PEM file of the authority, and of the certificates in `base` unless that is NULL. */
+/* A PEM file of the authority, and of the certificates in `base`; NULL: of the roots that were named, as
+ * a runtime with roots of its own does not know them. */
 int th_trust_make_extra(struct th_trust *trust, const char *base, const char **ret_path,
                         struct th_errinfo *reterr) TH_MUST;
 /* The bundle of the system's roots as a folder, a file a certificate, named by its subject's hash. */

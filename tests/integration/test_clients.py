@@ -166,14 +166,14 @@ def check_events(lines, agent):
 
 
 @pytest.mark.parametrize("client", PYTHON)
-def test_python(agent, client):
+def test_r25_python(agent, client):
     lines = agent.lines("/usr/bin/python3", "-B", "python_client.py", client)
     check_steps(lines, agent)
     check_events(lines, agent)
 
 
 @pytest.mark.parametrize("client", NODE)
-def test_node(agent, client):
+def test_r25_node(agent, client):
     assert (HERE.parent / "node_modules").is_dir(), "run tests/integration/install-node first"
     lines = agent.lines(shutil.which("node"), "node_client.mjs", client)
     check_steps(lines, agent)
@@ -210,13 +210,13 @@ def go_program():
     return program
 
 
-def test_go(agent):
+def test_r25_go(agent):
     lines = agent.lines(go_program())
     check_steps(lines, agent)
     check_events(lines, agent)
 
 
-def test_java(agent):
+def test_r25_java(agent):
     """Both clients of the JDK, in one JVM."""
     lines = agent.lines("java", "-XX:TieredStopAtLevel=1", "JavaClient.java")  # it does not run for long
     for client in ("HttpClient", "HttpURLConnection"):
@@ -246,7 +246,7 @@ def test_curl(agent):
     check_steps(lines, agent)
 
 
-def test_curl_sees_events_as_they_come(agent):
+def test_r25_curl_sees_events_as_they_come(agent):
     lines = []
     for base in agent.bases:
         call = agent.command("curl", "-sSN", "-H", f"Authorization: Bearer {agent.token}", f"{base}/a2a/sse?n=4&ms=200")
@@ -288,7 +288,7 @@ def test_without_proxy_nobody_is_found(agent):
     assert answer.status_code == 401
 
 
-def test_public_card_without_token(agent):
+def test_r18_public_card_without_token(agent):
     """R18: a client reads the card before it has a token; nothing is exchanged for it."""
     base, sandbox, hop = agent.bases[0], agent.sandbox, agent.hop
     for path in ("/.well-known/agent-card.json", "/.well-known/oauth-protected-resource"):

@@ -212,8 +212,11 @@ def test_exec_roots_of_ones_own(command, authority, tmp_path):
     _, more = command.seen("--roots", str(other.ca_file), code=code, SSL_CERT_FILE=str(SYSTEM_ROOTS))
     assert read(tmp_path, more["pem"]) == {other.der, authority.der}
     command.write(bare_config())
-    seen = command.seen("--roots", str(other.ca_file))  # roots alone, of a proxy that speaks TLS
+    # roots alone, of a proxy that speaks TLS; what has roots of its own does not know them
+    code = "more['pem'] = pathlib.Path(os.environ['NODE_EXTRA_CA_CERTS']).read_text()"
+    seen, more = command.seen("--roots", str(other.ca_file), code=code)
     assert set(TRUST) <= set(seen) and "trustStore" in seen["JAVA_TOOL_OPTIONS"]
+    assert read(tmp_path, more["pem"]) == {other.der}
     command.write(config_of())
     for bad, why in (("/none.pem", "No such file"), (str(command.folder / "tokenhop.jsonc"), "no certificates")):
         refused = command.run("--roots", bad, "--", "true", status=1).stderr
