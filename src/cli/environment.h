@@ -6,23 +6,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "place.h"
 #include "tokenhop/base/error.h"
-#include "tokenhop/base/secret.h"
-#include "tokenhop/base/str.h"
 #include "trust.h"
-
-/* Where the proxy is, and how it is asked. */
-struct th_proxy_place {
-    char host[256]; /* without brackets */
-    unsigned port;
-    bool is_https;
-    /* "http://user:password@host:port": what a child's variables have. */
-    struct th_secret *url;
-    bool has_password;
-    const char *direct; /* hosts that are called without it, by commas; may be empty */
-    /* Variables that the agent does not get: each ends with NUL, and after the last is one more. */
-    const char *withheld;
-};
 
 struct th_environment {
     char **list; /* for execve(); ends with NULL */

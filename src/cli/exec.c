@@ -1,8 +1,4 @@
 /* tokenhop exec: an agent, with what its runtime must know of the proxy in its environment. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +14,9 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/load.h"
-#include "tokenhop/config/nearest.h"
 #include "tokenhop/net/address.h"
 
-#define CONNECT_WAIT_MS 500
 #define PASSWORD_MAX 512
-#define URL_MAX 4096
 #define TEXTS_MAX ((size_t)1 << 20) /* of names */
 
 static const char usage[] =
@@ -41,7 +34,7 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE     the configuration of the tokenhop that runs, or will\n"
     "      --listener NAME   which of its listeners (default: the only one of mode forward)\n"
-    "      --host NAME       how the proxy is called from where COMMAND runs (default: the listener's address)\n"
+    "      --host HOST[:PORT]  how the proxy is called from where COMMAND runs (default: as it listens)\n"
     "      --caller NAME     as which of its callers, where the listener asks: its password, from the file\n"
     "                        or variable that the configuration says, becomes part of the proxy's URL\n"
     "                        and can be read by whoever can read COMMAND's environment\n"
@@ -186,88 +179,6 @@ static int choose_caller(const struct order *order, const struct th_config_view 
     return read_password(*ret_caller, ret_password);
 }
 
-/* --- the proxy's URL --- */
-
-static bool is_host(struct th_str host)
-{
-    for (size_t i = 0; i < host.len; i++)
-        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:",
-                   host.ptr[i]) == NULL)
-            return false;
-    return true;
-}
-
-/* An address that everybody listens on is called at loopback. */
-static int place_proxy(const struct order *order, const struct th_config_listener *listener,
-                       struct th_proxy_place *place)
-{
-    const struct sockaddr_in *v4 = (const void *)&listener->address;
-    const struct sockaddr_in6 *v6 = (const void *)&listener->address;
-
-    if (listener->address.ss_family == AF_INET) {
-        struct in_addr address = v4->sin_addr;
-        if (address.s_addr == htonl(INADDR_ANY))
-            address.s_addr = htonl(INADDR_LOOPBACK);
-        inet_ntop(AF_INET, &address, place->host, sizeof place->host);
-        place->port = ntohs(v4->sin_port);
-    } else if (listener->address.ss_family == AF_INET6) {
-        bool is_any = IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
-        inet_ntop(AF_INET6, is_any ? &in6addr_loopback : &v6->sin6_addr, place->host,
-                  sizeof place->host);
-        place->port = ntohs(v6->sin6_port);
-    } else {
-        return th_options_refuse(
-            "exec", "no variable can name a proxy on a unix socket, and few clients can be told of "
-                    "one (curl --unix-socket); choose a listener with a port");
-    }
-    if (order->host == NULL)
-        return -1;
-    size_t len = strlen(order->host);
-    bool is_bracketed = len > 2 && order->host[0] == '[' && order->host[len - 1] == ']';
-    struct th_str host = {order->host + is_bracketed, len - 2 * (size_t)is_bracketed};
-    if (host.len == 0 || host.len >= sizeof place->host || !is_host(host))
-        return th_options_refuse("exec",
-                                 "--host must be a host's name or address, and nothing else");
-    (void)snprintf(place->host, sizeof place->host, "%.*s", TH_STR_ARGS(host));
-    return -1;
-}
-
-/* Everything but what RFC 3986, 2.3, says need not be encoded. */
-static void add_encoded(struct th_buf *buf, struct th_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                        (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
-        if (is_plain)
-            th_buf_add_char(buf, (char)c);
-        else
-            th_buf_printf(buf, "%%%02X", c);
-    }
-}
-
-static int make_url(struct th_proxy_place *place, const struct th_config_caller *caller,
-                    const struct th_secret *password)
-{
-    struct th_buf url;
-
-    th_buf_init_secret(&url, URL_MAX);
-    th_buf_add_str(&url, th_str_of(place->is_https ? "https://" : "http://"));
-    if (password != NULL) {
-        add_encoded(&url, caller->user);
-        th_buf_add_char(&url, ':');
-        add_encoded(&url, th_secret_expose(password));
-        th_buf_add_char(&url, '@');
-    }
-    th_buf_printf(&url, strchr(place->host, ':') != NULL ? "[%s]:%u" : "%s:%u", place->host,
-                  place->port);
-    if (!url.failed)
-        place->url = th_secret_new(url.ptr, url.len);
-    th_buf_fini(&url);
-    place->has_password = password != NULL;
-    return place->url != NULL ? -1 : TH_EXIT_NOT_SO;
-}
-
 /* --- what is called without it --- */
 
 static bool is_loopback(struct th_str host)
@@ -310,27 +221,6 @@ static void choose_direct(const struct order *order, const struct th_proxy_place
 }
 
 /* --- notes --- */
-
-static bool is_accepting(const struct th_proxy_place *place)
-{
-    struct th_address address;
-    int err = 0;
-    socklen_t len = sizeof err;
-
-    if (th_address_parse(th_str_of(place->host), (uint16_t)place->port, &address) < 0)
-        return true; /* not known */
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return true;
-    bool fine = connect(fd, &address.any, th_address_len(&address)) == 0;
-    if (!fine && errno == EINPROGRESS) {
-        struct pollfd writable = {.fd = fd, .events = POLLOUT};
-        fine = poll(&writable, 1, CONNECT_WAIT_MS) == 1 &&
-               getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == 0;
-    }
-    (void)close(fd);
-    return fine;
-}
 
 static bool has_https(const struct th_config_view *view)
 {
@@ -380,7 +270,7 @@ static void note_all(const struct order *order, const struct th_config_view *vie
     bool has_authority = view->interception.cert_file.len > 0;
     const char *java = getenv("JAVA_TOOL_OPTIONS");
 
-    if (!is_accepting(place))
+    if (!th_place_is_accepting(place))
         note(order, "nobody accepts connections at %s port %u yet; start it by tokenhop run -c %s",
              place->host, place->port, order->config);
     if (!has_authority && has_https(view))
@@ -434,12 +324,18 @@ static int prepare(const struct order *order, const struct th_config_view *view,
     TH_CLEANUP(th_secret_unrefp) struct th_secret *password = NULL;
     const struct th_config_listener *listener = choose_listener(order, view);
     const struct th_config_caller *caller = NULL;
+    struct th_errinfo info = {0};
 
-    int status = listener != NULL ? place_proxy(order, listener, place) : TH_EXIT_USAGE;
+    int status = listener != NULL ? -1 : TH_EXIT_USAGE;
+    if (status < 0 && th_place_find(listener, order->host, place, &info) < 0) {
+        th_options_print_error("exec", &info);
+        status = TH_EXIT_USAGE;
+    }
     if (status < 0)
         status = choose_caller(order, view, listener, &caller, &password);
-    if (status < 0)
-        status = make_url(place, caller, password);
+    if (status < 0 &&
+        th_place_make_url(place, caller != NULL ? caller->user : TH_STR_NONE, password) < 0)
+        status = TH_EXIT_NOT_SO;
     if (status >= 0)
         return status;
     choose_direct(order, place, has_loopback(view), texts);

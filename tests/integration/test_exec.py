@@ -375,7 +375,9 @@ def test_exec_host_of_elsewhere(bare):
     assert bare.seen("--host", "tokenhop.internal")["http_proxy"] == "http://tokenhop.internal:8080"
     assert bare.seen("--host", "[fd00::1]")["http_proxy"] == "http://[fd00::1]:8080"
     assert "-Dhttp.proxyHost=fd00::1 " in bare.seen("--host", "[fd00::1]")["JAVA_TOOL_OPTIONS"]
-    for bad in ("", "a/b", "a b", "u@h", "[]", "a\n", "x" * 300):
+    assert bare.seen("--host", "tokenhop:81")["http_proxy"] == "http://tokenhop:81"
+    assert bare.seen("--host", "[fd00::1]:81")["http_proxy"] == "http://[fd00::1]:81"
+    for bad in ("", "a/b", "a b", "u@h", "[]", "[::1", "[::1]81", "a:", "a:0", "a:70000", "a:b", "a\n", "x" * 300):
         assert "--host" in bare.run("--host", bad, "--", "true", status=2).stderr
 
 
@@ -389,6 +391,16 @@ def test_exec_unix_listener(bare):
     del config["listeners"][0]
     bare.write(config)
     assert "curl --unix-socket" in bare.run("--", "true", status=2).stderr
+
+
+def test_exec_socket_of_a_supervisor(bare):
+    """Where that listens is not in the configuration."""
+    config = bare_config()
+    config["listeners"][0]["address"] = "systemd:agents"
+    bare.write(config)
+    assert "--host HOST:PORT" in bare.run("--", "true", status=2).stderr
+    assert "--host HOST:PORT" in bare.run("--host", "tokenhop", "--", "true", status=2).stderr
+    assert bare.seen("--host", "10.0.0.1:3128")["http_proxy"] == "http://10.0.0.1:3128"
 
 
 def test_exec_withholds_secrets(bare):
