@@ -41,7 +41,7 @@ static void build(struct th_loader *l)
     static void (*const steps[])(struct th_loader *) = {
         th_build_rest,         th_build_admin,     th_build_servers,     th_build_agents,
         th_build_callers,      th_build_listeners, th_build_connections, th_build_policy,
-        th_build_interception, th_build_telemetry,
+        th_build_interception, th_build_telemetry, th_build_parents,
     };
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && !l->nomem; i++)
         steps[i](l);

@@ -75,6 +75,7 @@ void th_build_admin(struct th_loader *loader);
 void th_build_telemetry(struct th_loader *loader);
 void th_build_rest(struct th_loader *loader);
 void th_build_policy(struct th_loader *loader);       /* after the connections and callers */
+void th_build_parents(struct th_loader *loader);      /* after the listeners */
 void th_build_interception(struct th_loader *loader); /* after the connections */
 
 /* Finds what a reference names; reports it with the nearest name when there is none. `kind` is

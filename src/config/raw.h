@@ -255,6 +255,16 @@ struct th_raw_egress {
     struct th_raw_list connect_ports;
 };
 
+struct th_raw_parent {
+    struct th_raw_head head;
+    struct th_raw_list destinations;
+    struct th_str proxy;
+    unsigned carries;
+    struct th_raw_basic basic;
+    struct th_str ca_file;
+    bool allow_cleartext;
+};
+
 struct th_raw_interception {
     struct th_str cert_file;
     struct th_str key_file;
@@ -300,6 +310,7 @@ struct th_raw_root {
     struct th_raw_objects callers;
     struct th_raw_objects policy; /* raw_policy.h */
     unsigned policy_mode;         /* 1: a dry run */
+    struct th_raw_objects parents;
     struct th_raw_telemetry telemetry;
 };
 

@@ -568,6 +568,13 @@ static const struct th_config_key root_keys[] = {
      .doc =
          "Who may connect to a listener that names no agent, how that is proved, and which agent "
          "it acts as. Every request proves it anew; one that does not gets 407."},
+    {.name = "parents",
+     .shape = TH_KEY_LIST,
+     OBJECTS(struct th_raw_root, parents, th_section_parent),
+     .default_text = "",
+     .doc = "Other proxies that destinations and authorization servers are reached through. The "
+            "first that is for a destination counts; what none is for is reached directly. The "
+            "environment never names one."},
     POLICY_KEYS,
     {.name = "interception",
      OBJECT(struct th_raw_root, interception, interception_section),

@@ -70,6 +70,8 @@ extern const struct th_section th_section_caller;
 /* table_limits.c */
 extern const struct th_section th_section_limits;
 extern const struct th_section th_section_own_share;
+/* table_parent.c */
+extern const struct th_section th_section_parent;
 /* table_process.c */
 extern const struct th_section th_section_process;
 /* table_policy.c */

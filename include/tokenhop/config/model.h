@@ -438,6 +438,38 @@ struct th_config_egress {
     size_t n_connect_ports;
 };
 
+/* What of tokenhop's own connections goes through another proxy. */
+enum th_parent_carries {
+    TH_PARENT_CARRIES_ALL,
+    TH_PARENT_CARRIES_ORIGINS,
+    TH_PARENT_CARRIES_SERVERS /* what is asked of authorization servers */
+};
+
+/* Destinations that a parent proxy is for: hosts, or, where `host` is empty, addresses in URLs. */
+struct th_config_parent_for {
+    struct th_str scheme; /* "http" or "https"; empty: either */
+    struct th_str host;   /* without the "*." when wildcard */
+    bool wildcard;        /* what is below `host`, however deep */
+    uint16_t port;        /* 0: any */
+    struct th_config_network network;
+};
+
+/* Another proxy on the way to destinations, or that there is none (parent.h). */
+struct th_config_parent {
+    uint32_t index;     /* place in the file */
+    bool is_direct;     /* no proxy: the rest is empty */
+    bool is_https;      /* it is spoken to by TLS */
+    struct th_str url;  /* as configured, for messages */
+    struct th_str host; /* lower case; IPv6 without brackets */
+    uint16_t port;
+    const struct th_config_parent_for *destinations; /* n 0: all */
+    size_t n_destinations;
+    enum th_parent_carries carries;
+    struct th_str ca_file;           /* trusted in place of the system's; empty: these */
+    struct th_file_mark ca_mark;     /* of it, before it was looked at */
+    struct th_secret *authorization; /* the whole field value; NULL: none */
+};
+
 struct th_config_origin {
     int64_t idle_timeout_ms;
     uint64_t max_idle;      /* idle origin connections that a worker keeps */
@@ -564,6 +596,8 @@ struct th_config_view {
     const struct th_config_unmatched_rule *unmatched_rules;
     size_t n_unmatched_rules;
     struct th_config_egress egress;
+    const struct th_config_parent *parents;
+    size_t n_parents;
     struct th_config_origin origin;
     struct th_config_cache cache;
     struct th_config_timeouts timeouts;
