@@ -16,6 +16,7 @@
 #include "tokenhop/net/init.h"
 #include "tokenhop/oauth/exchange.h"
 #include "tokenhop/oauth/jose.h"
+#include "tokenhop/oauth/parents.h"
 #include "tokenhop/oauth/plan.h"
 #include "tokenhop/token/inject.h"
 
@@ -441,6 +442,8 @@ static int make_worker(struct run *run)
         error = th_worker_new(&options, &run->worker);
     if (error == 0)
         error = th_fetcher_new_curl(run->worker, &run->fetcher);
+    if (error == 0)
+        th_fetcher_set_proxies(run->fetcher, th_oauth_choose_parent, &run->config);
     if (error == 0)
         error = th_exchanger_new(run->worker, run->fetcher, NULL, &run->exchanger);
     return error;

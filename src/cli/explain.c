@@ -8,6 +8,7 @@
 #include "tokenhop/base/check.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/nearest.h"
+#include "tokenhop/config/parent.h"
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/gate/gate.h"
 #include "tokenhop/proxy/proxy.h"
@@ -111,6 +112,7 @@ struct destination {
     bool matched;
     bool bears_credential;
     bool allow_cleartext;
+    const struct th_config_parent *parent; /* on the way there; NULL: none */
 };
 
 static struct destination destination_of(const struct question *q,
@@ -171,7 +173,7 @@ static int judge_literal(const struct question *q, const struct destination *to)
         return refuse(error, "addresses of this kind are not connected to",
                       "name it in egress.allow, if it is meant");
     if (to->bears_credential && to->scheme == TH_SCHEME_HTTP && !to->allow_cleartext &&
-        !th_address_is_loopback(&address))
+        (to->parent != NULL || !th_address_is_loopback(&address)))
         return refuse(TH_E_CLEARTEXT_DENIED, NULL,
                       "write https:// in the connection, or set \"allow_cleartext\": true there");
     return TH_EXIT_FINE;
@@ -187,6 +189,24 @@ static void describe_name(const struct destination *to)
              "connection");
 }
 
+/* A proxy on the way resolves names by itself: what is left to judge. */
+static int show_parent(const struct question *q, const struct destination *to)
+{
+    th_show_value("  through the parent proxy: ", to->parent->url);
+    printf("  asked of it: %s\n", to->scheme == TH_SCHEME_HTTPS
+                                      ? "CONNECT, and TLS with the origin inside"
+                                      : "the whole URL, in cleartext beyond it");
+    if (q->url.host_is_literal)
+        return judge_literal(q, to);
+    if (th_config_parent_refuses(q->url.host))
+        return refuse(TH_E_EGRESS_DENIED, "it is the name of a metadata service", NULL);
+    puts("  address: resolved and judged by the parent proxy, not here");
+    if (to->bears_credential && to->scheme == TH_SCHEME_HTTP && !to->allow_cleartext)
+        return refuse(TH_E_CLEARTEXT_DENIED, NULL,
+                      "write https:// in the connection, or set \"allow_cleartext\": true there");
+    return TH_EXIT_FINE;
+}
+
 static int show_destination(const struct question *q, const struct th_gate_decision *decision)
 {
     struct destination to = destination_of(q, decision);
@@ -198,6 +218,10 @@ static int show_destination(const struct question *q, const struct th_gate_decis
     puts(to.scheme == q->url.scheme     ? ""
          : to.scheme == TH_SCHEME_HTTPS ? ", carried over TLS"
                                         : ", in cleartext");
+    to.parent = th_config_find_parent(q->view, TH_PARENT_CARRIES_ORIGINS,
+                                      to.scheme == TH_SCHEME_HTTPS, q->url.host, to.port);
+    if (to.parent != NULL)
+        return show_parent(q, &to);
     if (q->url.host_is_literal)
         return judge_literal(q, &to);
     describe_name(&to);
@@ -358,7 +382,7 @@ static int show_carried(const struct question *q, const struct th_config_caller 
     }
     int status = show_destination(q, decision);
     if (status == TH_EXIT_FINE && decision->action == TH_GATE_CREDENTIAL)
-        th_explain_legs(agent, asked);
+        th_explain_legs(q->view, agent, asked);
     return status;
 }
 

@@ -8,7 +8,7 @@
 #include "tokenhop/gate/scoping.h"
 
 /* explain_legs.c */
-void th_explain_legs(const struct th_config_agent *agent,
+void th_explain_legs(const struct th_config_view *view, const struct th_config_agent *agent,
                      const struct th_config_connection *connection);
 
 /* explain_scopes.c: shows them; the variant of the connection that asks for them. */

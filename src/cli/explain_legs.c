@@ -3,6 +3,8 @@
 
 #include "explain.h"
 #include "show.h"
+#include "tokenhop/config/parent.h"
+#include "tokenhop/http/url.h"
 #include "tokenhop/oauth/plan.h"
 
 /* What stands for a token; NULL: the parameter is none, or it is not sent. */
@@ -64,8 +66,21 @@ static void show_parameter(const struct th_leg_parameter *parameter,
         show_named(name, th_str_of(text));
 }
 
-static void show_leg(const struct th_plan_legs *legs, size_t index,
-                     const struct th_config_agent *agent,
+/* The proxy on the way to a server, if there is one. */
+static void show_way(const struct th_config_view *view, struct th_str endpoint)
+{
+    struct th_url url;
+
+    if (endpoint.len == 0 || th_url_parse(endpoint, &url) < 0)
+        return;
+    const struct th_config_parent *parent = th_config_find_parent(
+        view, TH_PARENT_CARRIES_SERVERS, url.scheme == TH_SCHEME_HTTPS, url.host, url.port);
+    if (parent != NULL)
+        th_show_value("      through the parent proxy: ", parent->url);
+}
+
+static void show_leg(const struct th_config_view *view, const struct th_plan_legs *legs,
+                     size_t index, const struct th_config_agent *agent,
                      const struct th_config_connection *connection)
 {
     const struct th_plan_leg *leg = legs->items[index];
@@ -79,6 +94,7 @@ static void show_leg(const struct th_plan_legs *legs, size_t index,
     th_show_value("POST ", server->token_endpoint.len > 0
                                ? server->token_endpoint
                                : TH_STR("(the token_endpoint of the server's metadata)"));
+    show_way(view, server->token_endpoint);
     for (size_t p = 0; p < leg->n_parameters; p++)
         show_parameter(&leg->parameters[p], agent, connection);
     for (size_t p = 0; p < connection->n_parameters; p++) {
@@ -94,7 +110,7 @@ static void show_leg(const struct th_plan_legs *legs, size_t index,
         puts("      yields the actor token");
 }
 
-void th_explain_legs(const struct th_config_agent *agent,
+void th_explain_legs(const struct th_config_view *view, const struct th_config_agent *agent,
                      const struct th_config_connection *connection)
 {
     const struct th_plan *plan = th_plan_get(connection->type);
@@ -108,7 +124,7 @@ void th_explain_legs(const struct th_config_agent *agent,
     printf("  legs, unless the cache has the credential (%s)\n", plan->name);
     th_plan_select(connection, &legs);
     for (size_t i = 0; i < legs.n; i++)
-        show_leg(&legs, i, agent, connection);
+        show_leg(view, &legs, i, agent, connection);
     if (plan->revokes_rejected)
         th_show_value("    after a 401 of the destination, the token is revoked first: POST ",
                       th_plan_leg_server(plan->revocation, agent, connection)->revocation_endpoint);

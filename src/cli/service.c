@@ -12,6 +12,7 @@
 #include "tokenhop/net/fetch.h"
 #include "tokenhop/net/helpers.h"
 #include "tokenhop/net/init.h"
+#include "tokenhop/oauth/parents.h"
 #include "tokenhop/observe/access.h"
 #include "tokenhop/observe/audit.h"
 #include "tokenhop/observe/metrics.h"
@@ -34,8 +35,9 @@ struct place {
     struct th_access_log *access_log;
     struct th_audit_log *audit_log;
     struct th_proxy_desk *desk;
-    /* The certificates that the fetcher trusts are those of `trusted`. `newest`: the configuration
-     * whose they shall be; the job is with the worker exactly while it is not NULL. */
+    /* The certificates that the fetcher trusts are those of `trusted`, and so are the proxies.
+     * `newest`: the configuration whose they shall be; the job is with the worker exactly while it
+     * is not NULL. */
     struct th_job renewal;
     _Atomic(struct th_config *) newest;
     struct th_config *trusted;
@@ -197,6 +199,8 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
     if (error == 0)
         error = th_fetcher_new_curl(place->worker, &place->fetcher);
     if (error == 0)
+        th_fetcher_set_proxies(place->fetcher, th_oauth_choose_parent, &place->trusted);
+    if (error == 0)
         error =
             th_exchanger_new(place->worker, place->fetcher, service->breakers, &place->exchanger);
     if (error == 0)
@@ -351,12 +355,28 @@ static const struct th_config_authorization_server *find_by_ca(const struct th_c
     return NULL;
 }
 
+static const struct th_config_parent *find_parent_by_ca(const struct th_config_view *config,
+                                                        struct th_str ca_file)
+{
+    for (size_t i = 0; i < config->n_parents; i++)
+        if (th_str_equal(config->parents[i].ca_file, ca_file))
+            return &config->parents[i];
+    return NULL;
+}
+
 static void forget_outdated(struct th_fetcher *fetcher, const struct th_config_view *before,
                             const struct th_config_view *after)
 {
     for (size_t i = 0; i < before->n_servers; i++) {
         const struct th_config_authorization_server *old = &before->servers[i];
         const struct th_config_authorization_server *new = find_by_ca(after, old->ca_file);
+        if (old->ca_file.len > 0 &&
+            (new == NULL || !th_file_mark_is_alike(&old->ca_mark, &new->ca_mark)))
+            th_fetcher_forget_ca(fetcher, old->ca_file);
+    }
+    for (size_t i = 0; i < before->n_parents; i++) {
+        const struct th_config_parent *old = &before->parents[i];
+        const struct th_config_parent *new = find_parent_by_ca(after, old->ca_file);
         if (old->ca_file.len > 0 &&
             (new == NULL || !th_file_mark_is_alike(&old->ca_mark, &new->ca_mark)))
             th_fetcher_forget_ca(fetcher, old->ca_file);

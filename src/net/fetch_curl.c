@@ -23,11 +23,13 @@ struct curl_fetcher {
     struct th_fetcher ops;
     uint32_t magic;
     struct th_worker *worker;
-    struct th_list trusts;    /* struct th_trust.link */
-    struct th_list outdated;  /* of these, those that serve only the fetches they have */
-    struct th_soon sweep;     /* frees them, outside of their own callbacks */
-    struct th_list pools;     /* struct th_fetch_pool.link, the last used at the end */
-    struct th_list under_way; /* struct th_fetch.link */
+    struct th_list trusts;      /* struct th_trust.link */
+    struct th_list outdated;    /* of these, those that serve only the fetches they have */
+    struct th_soon sweep;       /* frees them, outside of their own callbacks */
+    struct th_list pools;       /* struct th_fetch_pool.link, the last used at the end */
+    struct th_list under_way;   /* struct th_fetch.link */
+    th_fetch_choose_fn *choose; /* NULL: nothing goes through a proxy */
+    void *choose_arg;
     CURL *idle[MAX_IDLE_HANDLES];
     size_t n_idle;
 };
@@ -81,7 +83,10 @@ static void drop_pool(struct th_fetch *fetch)
 
     if (fetch->pool == NULL)
         return;
-    if (--fetch->pool->trust->n_fetches == 0 && !th_list_is_empty(&fetcher->outdated))
+    fetch->pool->trust->n_fetches--;
+    if (fetch->pool->proxy_trust != NULL)
+        fetch->pool->proxy_trust->n_fetches--;
+    if (!th_list_is_empty(&fetcher->outdated))
         th_worker_soon(fetcher->worker, &fetcher->sweep);
     th_fetch_pool_give(fetch->pool);
     fetch->pool = NULL;
@@ -94,6 +99,8 @@ static void free_fetch(struct th_fetch *fetch)
     th_buf_fini(&fetch->answer);
     th_buf_fini(&fetch->body);
     wipe_list(fetch->headers);
+    wipe_list(fetch->proxy_headers);
+    th_free(fetch->proxy);
     curl_slist_free_all(fetch->pin);
     th_free(fetch->host);
     th_free(fetch->url);
@@ -180,102 +187,16 @@ static void on_done(CURL *easy, CURLcode result)
 
 /* The steps from start to the transfer. */
 
-static int add_header(struct th_fetch *fetch, const char *name, struct th_str value)
+static int choose_proxy(struct th_fetch *fetch, struct th_fetch_proxy *ret_proxy)
 {
-    struct th_buf line;
-    struct curl_slist *longer = NULL;
+    const struct curl_fetcher *fetcher = fetch->fetcher;
 
-    if (value.ptr == NULL)
+    *ret_proxy = (struct th_fetch_proxy){0};
+    if (fetcher->choose == NULL)
         return 0;
-    /* A line break would make another field of it. */
-    for (size_t i = 0; i < value.len; i++)
-        if ((unsigned char)value.ptr[i] < ' ' || value.ptr[i] == 0x7f)
-            return TH_E_BAD_REQUEST;
-    th_buf_init_secret(&line, 64 * 1024);
-    th_buf_add_str(&line, th_str_of(name));
-    th_buf_add(&line, ": ", 2);
-    th_buf_add_str(&line, value);
-    if (!line.failed)
-        longer = curl_slist_append(fetch->headers, line.ptr);
-    th_buf_fini(&line);
-    if (longer == NULL)
-        return TH_E_NOMEM;
-    fetch->headers = longer;
-    return 0;
-}
-
-static int add_headers(struct th_fetch *fetch, const struct th_fetch_request *request)
-{
-    struct curl_slist *longer;
-    int r = add_header(fetch, "Accept", TH_STR("application/json"));
-
-    if (r == 0 && fetch->is_post)
-        r = add_header(fetch, "Content-Type", request->content_type);
-    if (r == 0)
-        r = add_header(fetch, "Authorization", request->authorization);
-    if (r == 0)
-        r = add_header(fetch, "DPoP", request->dpop);
-    if (r != 0)
-        return r;
-    longer = curl_slist_append(fetch->headers, "Expect:"); /* no 100-continue */
-    if (longer == NULL)
-        return TH_E_NOMEM;
-    fetch->headers = longer;
-    return 0;
-}
-
-static int take_part(CURLU *url, CURLUPart part, char **ret_text)
-{
-    return curl_url_get(url, part, ret_text, CURLU_DEFAULT_PORT) == CURLUE_OK ? 0 : TH_E_BAD_TARGET;
-}
-
-static int read_parts(struct th_fetch *fetch, CURLU *url)
-{
-    char *scheme = NULL;
-    char *host = NULL;
-    char *port = NULL;
-    uint64_t number = 0;
-    int r = take_part(url, CURLUPART_SCHEME, &scheme);
-
-    if (r == 0)
-        r = take_part(url, CURLUPART_HOST, &host);
-    if (r == 0)
-        r = take_part(url, CURLUPART_PORT, &port);
-    if (r == 0 && strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0)
-        r = TH_E_BAD_TARGET;
-    if (r == 0)
-        r = th_str_to_u64(th_str_of(port), 65535, &number);
-    if (r == 0) {
-        size_t len = strlen(host);
-        bool brackets = len > 2 && host[0] == '[';
-        fetch->https = strcmp(scheme, "https") == 0;
-        fetch->port = (uint16_t)number;
-        fetch->host = th_strndup(brackets ? host + 1 : host, brackets ? len - 2 : len);
-        r = fetch->host != NULL ? 0 : TH_E_NOMEM;
-    }
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(port);
-    return r;
-}
-
-static int read_url(struct th_fetch *fetch, struct th_str text)
-{
-    CURLU *url;
-    int r;
-
-    if (text.len == 0 || memchr(text.ptr, '\0', text.len) != NULL)
-        return TH_E_BAD_TARGET;
-    fetch->url = th_strndup(text.ptr, text.len);
-    url = curl_url();
-    if (fetch->url == NULL || url == NULL)
-        r = TH_E_NOMEM;
-    else if (curl_url_set(url, CURLUPART_URL, fetch->url, CURLU_DISALLOW_USER) != CURLUE_OK)
-        r = TH_E_BAD_TARGET;
-    else
-        r = read_parts(fetch, url);
-    curl_url_cleanup(url);
-    return r;
+    fetcher->choose(fetcher->choose_arg, fetch->https, th_str_of(fetch->host), fetch->port,
+                    ret_proxy);
+    return ret_proxy->host.len > 0 ? th_fetch_use_proxy(fetch, ret_proxy) : 0;
 }
 
 static void run_transfer(struct th_fetch *fetch)
@@ -291,12 +212,38 @@ static void run_transfer(struct th_fetch *fetch)
     fetch->added = true;
 }
 
+static void on_trusted(struct th_trust_wait *wait, int error);
+
+/* The proxy's authorities, and then the server's. */
+static void want_trusts(struct th_fetch *fetch)
+{
+    struct th_fetch_pool *pool = fetch->pool;
+    int r = 0;
+
+    if (fetch->proxy_is_https && !fetch->proxy_is_trusted) {
+        fetch->proxy_is_trusted = true;
+        r = th_trust_want(pool->proxy_trust, &fetch->trust_wait, on_trusted);
+        if (r == TH_AGAIN)
+            return;
+    }
+    if (r == 0 && fetch->https && !fetch->is_trusted) {
+        fetch->is_trusted = true;
+        r = th_trust_want(pool->trust, &fetch->trust_wait, on_trusted);
+        if (r == TH_AGAIN)
+            return;
+    }
+    if (r == 0)
+        run_transfer(fetch);
+    else
+        on_trusted(&fetch->trust_wait, r);
+}
+
 static void on_trusted(struct th_trust_wait *wait, int error)
 {
     struct th_fetch *fetch = TH_CONTAINER_OF(wait, struct th_fetch, trust_wait);
 
     if (error == 0)
-        run_transfer(fetch);
+        want_trusts(fetch);
     else
         finish(fetch, error == TH_E_CONFIG ? TH_E_EXCHANGE_FAILED : error,
                "the CA file cannot be used", NULL);
@@ -321,31 +268,46 @@ static int find_trust(struct curl_fetcher *fetcher, struct th_str ca_file,
     return r;
 }
 
-static int find_pool(struct th_fetch *fetch, const struct th_fetch_request *request)
+static int find_pool(struct th_fetch *fetch, const struct th_fetch_request *request,
+                     const struct th_fetch_proxy *proxy)
 {
     struct curl_fetcher *fetcher = fetch->fetcher;
-    struct th_trust *trust;
+    struct th_fetch_way way = {.identity = request->identity,
+                               .proxy = fetch->proxy,
+                               .proxy_authorization = proxy->authorization};
     struct th_fetch_pool *pool = NULL;
-    int r = find_trust(fetcher, request->ca_file, &trust);
+    int r = find_trust(fetcher, request->ca_file, &way.trust);
 
+    if (r == 0 && fetch->proxy_is_https)
+        r = find_trust(fetcher, proxy->ca_file, &way.proxy_trust);
     if (r != 0)
         return r;
     th_fetch_pool_sweep(&fetcher->pools, fetcher->worker->now_ms);
     TH_LIST_EACH(it, &fetcher->pools) {
         struct th_fetch_pool *other = TH_LIST_ENTRY(it, struct th_fetch_pool, link);
-        if (other->trust == trust && th_identity_equal(other->identity, request->identity))
+        if (th_fetch_pool_is_of(other, &way))
             pool = other;
     }
     if (pool == NULL)
-        r = th_fetch_pool_new(fetcher->worker, trust, request->identity, on_done, &pool);
+        r = th_fetch_pool_new(fetcher->worker, &way, on_done, &pool);
     if (r != 0)
         return r;
     th_list_remove(&pool->link);
     th_list_push_back(&fetcher->pools, &pool->link);
     th_fetch_pool_take(pool);
-    trust->n_fetches++;
+    way.trust->n_fetches++;
+    if (way.proxy_trust != NULL)
+        way.proxy_trust->n_fetches++;
     fetch->pool = pool;
     return 0;
+}
+
+void th_fetcher_set_proxies(struct th_fetcher *ops, th_fetch_choose_fn *fn, void *arg)
+{
+    struct curl_fetcher *fetcher = fetcher_of(ops);
+
+    fetcher->choose = fn;
+    fetcher->choose_arg = arg;
 }
 
 static void on_sweep(struct th_soon *soon)
@@ -402,7 +364,7 @@ static void use_addresses(struct th_fetch *fetch, const struct th_addresses *add
     int r = 0;
 
     for (size_t i = 0; i < addresses->count; i++)
-        if (cleartext_ok || th_address_is_loopback(&addresses->items[i]))
+        if (cleartext_ok || (fetch->proxy == NULL && th_address_is_loopback(&addresses->items[i])))
             usable.items[usable.count++] = addresses->items[i];
     if (usable.count == 0) {
         finish(fetch, TH_E_CLEARTEXT_DENIED, "http:// beyond loopback needs allow_cleartext", NULL);
@@ -410,11 +372,10 @@ static void use_addresses(struct th_fetch *fetch, const struct th_addresses *add
     }
     if (th_address_parse(th_str_of(fetch->host), fetch->port, &literal) != 0)
         r = pin_addresses(fetch, &usable);
-    if (r == 0 && fetch->https)
-        r = th_trust_want(fetch->pool->trust, &fetch->trust_wait, on_trusted);
-    if (r == TH_AGAIN)
-        return;
-    on_trusted(&fetch->trust_wait, r);
+    if (r == 0)
+        want_trusts(fetch);
+    else
+        on_trusted(&fetch->trust_wait, r);
 }
 
 static void on_resolved(struct th_resolve *resolve, int error, const struct th_addresses *addresses)
@@ -431,6 +392,7 @@ static void on_resolved(struct th_resolve *resolve, int error, const struct th_a
 
 static int fill_fetch(struct th_fetch *fetch, const struct th_fetch_request *request)
 {
+    struct th_fetch_proxy proxy = {0};
     int r;
 
     fetch->is_post = request->body.ptr != NULL;
@@ -445,13 +407,15 @@ static int fill_fetch(struct th_fetch *fetch, const struct th_fetch_request *req
         th_buf_add_str(&fetch->body, request->body);
     if (fetch->body.failed)
         return request->body.len >= MAX_BODY ? TH_E_BAD_REQUEST : TH_E_NOMEM;
-    r = read_url(fetch, request->url);
+    r = th_fetch_read_url(fetch, request->url);
     if (r == 0 && request->identity != NULL && !fetch->https)
         r = TH_E_BAD_TARGET;
     if (r == 0)
-        r = add_headers(fetch, request);
+        r = th_fetch_add_headers(fetch, request);
     if (r == 0)
-        r = find_pool(fetch, request);
+        r = choose_proxy(fetch, &proxy);
+    if (r == 0)
+        r = find_pool(fetch, request, &proxy);
     return r;
 }
 

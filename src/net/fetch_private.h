@@ -32,7 +32,11 @@ struct th_fetch {
     bool allow_cleartext;
     bool is_post;
     uint16_t port;
-    char *host; /* without brackets */
+    char *host;  /* without brackets: of who is connected to, the proxy if there is one */
+    char *proxy; /* its URL; NULL: none */
+    bool proxy_is_https;
+    bool proxy_is_trusted, is_trusted; /* its authorities were asked for, and the server's */
+    struct curl_slist *proxy_headers;  /* for it alone */
     char *url;
     struct th_buf body; /* of the request */
     size_t max_bytes;
@@ -54,5 +58,11 @@ CURL *th_fetch_easy_new(void) TH_MUST;
 int th_fetch_easy_prepare(struct th_fetch *fetch) TH_MUST;
 /* Lets go of all that was this fetch's. */
 void th_fetch_easy_clear(CURL *easy);
+
+/* fetch_request.c: to be done once each. TH_E_BAD_TARGET, TH_E_BAD_REQUEST, TH_E_NOMEM. */
+int th_fetch_read_url(struct th_fetch *fetch, struct th_str text) TH_MUST;
+int th_fetch_add_headers(struct th_fetch *fetch, const struct th_fetch_request *request) TH_MUST;
+/* After the URL was read. */
+int th_fetch_use_proxy(struct th_fetch *fetch, const struct th_fetch_proxy *proxy) TH_MUST;
 
 #endif

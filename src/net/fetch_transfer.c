@@ -41,7 +41,9 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 
 static bool is_cleartext_denied(struct th_fetch *fetch, const struct th_address *address)
 {
-    if (fetch->https || fetch->allow_cleartext || th_address_is_loopback(address))
+    /* Where the proxy is says nothing of where the server is. */
+    if (fetch->https || fetch->allow_cleartext ||
+        (fetch->proxy == NULL && th_address_is_loopback(address)))
         return false;
     fetch->error = TH_E_CLEARTEXT_DENIED;
     fetch->detail = "http:// beyond loopback needs allow_cleartext";
@@ -78,12 +80,23 @@ static int on_before_sending(void *arg, char *peer, char *own, int peer_port, in
     return CURL_PREREQFUNC_OK;
 }
 
+/* libcurl makes a context for the TLS with the proxy and one for that with the server inside of it, and
+ * does not tell which this is: the former alone has a highest version set (see set_proxy()). */
+static bool is_for_proxy(const struct th_fetch *fetch, SSL_CTX *context)
+{
+    return fetch->proxy_is_https && SSL_CTX_get_max_proto_version(context) == TLS1_3_VERSION;
+}
+
 static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
     struct th_fetch *fetch = arg;
 
     const struct th_identity *identity = fetch->pool->identity;
 
+    if (is_for_proxy(fetch, context)) {
+        SSL_CTX_set1_cert_store(context, fetch->pool->proxy_trust->store);
+        return CURLE_OK;
+    }
     SSL_CTX_set1_cert_store(context, fetch->pool->trust->store);
     if (identity == NULL)
         return CURLE_OK;
@@ -108,6 +121,14 @@ static CURLcode set_restraints(CURL *easy)
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_PROXY, ""); /* "" and not NULL: that one would ask the environment */
     SET(CURLOPT_NOPROXY, "*");
+    SET(CURLOPT_HEADEROPT,
+        (long)CURLHEADER_SEPARATE); /* what is for a server is not for its proxy */
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_PROXY_SSLVERSION, (long)(CURL_SSLVERSION_TLSv1_2 | CURL_SSLVERSION_MAX_TLSv1_3));
+    SET(CURLOPT_PROXY_CAINFO, NULL);
+    SET(CURLOPT_PROXY_CAPATH, NULL);
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -153,6 +174,17 @@ CURL *th_fetch_easy_new(void)
     return easy;
 }
 
+/* For every fetch anew: an easy handle serves others afterwards. */
+static CURLcode set_proxy(CURL *easy, const struct th_fetch *fetch)
+{
+    CURLcode r = CURLE_OK;
+
+    SET(CURLOPT_PROXY, fetch->proxy != NULL ? fetch->proxy : "");
+    SET(CURLOPT_NOPROXY, fetch->proxy != NULL ? "" : "*");
+    SET(CURLOPT_PROXYHEADER, fetch->proxy_headers);
+    return r;
+}
+
 int th_fetch_easy_prepare(struct th_fetch *fetch)
 {
     CURL *easy = fetch->easy;
@@ -168,6 +200,8 @@ int th_fetch_easy_prepare(struct th_fetch *fetch)
     SET(CURLOPT_URL, fetch->url);
     SET(CURLOPT_HTTPHEADER, fetch->headers);
     SET(CURLOPT_RESOLVE, fetch->pin);
+    if (r == CURLE_OK)
+        r = set_proxy(easy, fetch);
     /* A length that is too large is refused before any of it is read. */
     SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)fetch->max_bytes);
     if (fetch->is_post) {
@@ -183,6 +217,9 @@ int th_fetch_easy_prepare(struct th_fetch *fetch)
 void th_fetch_easy_clear(CURL *easy)
 {
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXYHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_RESOLVE, NULL);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);

@@ -22,6 +22,7 @@
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/error.h"
 #include "tokenhop/base/identity.h"
+#include "tokenhop/base/secret.h"
 #include "tokenhop/base/str.h"
 
 struct th_fetcher;
@@ -54,6 +55,18 @@ struct th_fetch_response {
     struct th_str body; /* a secret: wiped by the fetcher after fn returns */
 };
 
+/* A proxy on the way to a server. */
+struct th_fetch_proxy {
+    struct th_str host; /* without brackets; of length 0: none */
+    uint16_t port;
+    bool is_https; /* it is spoken to by TLS, verified by `ca_file` (as above) */
+    struct th_str ca_file;
+    struct th_secret *authorization; /* a whole field value for it alone; NULL: none */
+};
+/* Which one for that server. What it fills in is used before anything else happens. */
+typedef void th_fetch_choose_fn(void *arg, bool is_https, struct th_str host, uint16_t port,
+                                struct th_fetch_proxy *ret_proxy);
+
 /* `error` is 0 whenever a complete response came, whatever its status. Else response is NULL and
  * error is TH_E_EXCHANGE_DOWN (not reached, broken off), TH_E_EXCHANGE_TIMEOUT,
  * TH_E_EXCHANGE_FAILED (answer too large, not HTTP, TLS not verified), TH_E_CLEARTEXT_DENIED.
@@ -71,6 +84,9 @@ struct th_fetcher {
 struct th_worker;
 /* The real one. */
 int th_fetcher_new_curl(struct th_worker *worker, struct th_fetcher **ret_fetcher) TH_MUST;
+/* Of the real one: fetches that start from now on go through the proxies that `fn` chooses; without,
+ * through none. Cleartext through a proxy is cleartext beyond it, also where that is on loopback. */
+void th_fetcher_set_proxies(struct th_fetcher *fetcher, th_fetch_choose_fn *fn, void *arg);
 /* Of the real one: the certificates of that file were written anew. Fetches that start from now on read
  * them again, and use no connection that was verified by the old ones. */
 void th_fetcher_forget_ca(struct th_fetcher *fetcher, struct th_str ca_file);
