@@ -87,6 +87,7 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_ORIGIN:       /* the dialer's */
         return -1;
     case TH_WAIT_HANDSHAKE:
+    case TH_WAIT_PARENT:
         return left_ms > 0 ? left_ms : 0;
     case TH_WAIT_REQUEST_BODY:
     case TH_WAIT_REQUEST_TAKEN:
@@ -149,6 +150,8 @@ static void time_out(struct th_hop *hop)
     } rows[] = {
         [TH_WAIT_HANDSHAKE] = {TH_E_ORIGIN_CONNECT_TIMEOUT, TH_METRIC_TIMEOUTS_CONNECT,
                                "the TLS handshake was not done within timeouts.connect"},
+        [TH_WAIT_PARENT] = {TH_E_ORIGIN_CONNECT_TIMEOUT, TH_METRIC_TIMEOUTS_CONNECT,
+                            "the parent proxy did not answer a CONNECT within timeouts.connect"},
         [TH_WAIT_REQUEST_BODY] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_REQUEST_TAKEN] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_CALLER] = {TH_E_EXCHANGE_DOWN, NOT_COUNTED,

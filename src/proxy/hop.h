@@ -71,6 +71,7 @@ enum th_hop_wait {
     TH_WAIT_PROOF,          /* made on a helper thread */
     TH_WAIT_ORIGIN,         /* the dialer keeps its own deadline */
     TH_WAIT_HANDSHAKE,      /* of TLS with the origin: what the dialer has left of that time */
+    TH_WAIT_PARENT,         /* of its answer to a CONNECT: likewise */
     TH_WAIT_FIRST_BYTE,     /* of the response */
     TH_WAIT_RESPONSE_BODY,  /* bytes of the origin */
     TH_WAIT_RESPONSE_TAKEN, /* the client takes none */
@@ -129,7 +130,9 @@ struct th_hop {
 
     /* the origin */
     struct th_dial dial;
-    int64_t connect_deadline_ms; /* of dialing and the TLS handshake together */
+    int64_t connect_deadline_ms;           /* of dialing and the TLS handshake together */
+    const struct th_config_parent *parent; /* on the way there; NULL: none */
+    uint8_t parent_stage;                  /* enum th_parent_stage */
     struct th_origin *origin;
     size_t response_scanned;
     struct th_head response;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "hop.h"
+#include "parent.h"
 #include "proof.h"
 #include "rewrite.h"
 #include "tokenhop/net/tls.h"
@@ -372,7 +373,8 @@ static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wa
         return relay_interim(hop);
     if (th_hop_retry(hop))
         return PUMP_MOVED;
-    return begin_response(hop);
+    error = th_parent_judge(hop);
+    return error < 0 ? fail(hop, error) : begin_response(hop);
 }
 
 /* A body that goes by pipe needs no room; a client that takes it slowly would hold one for long. */

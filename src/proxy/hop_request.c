@@ -3,6 +3,7 @@
 
 #include "admit.h"
 #include "hop.h"
+#include "parent.h"
 #include "proof.h"
 #include "target.h"
 #include "tokenhop/gate/egress.h"
@@ -31,9 +32,8 @@ static bool grow_chunk(struct th_hop *hop, size_t size)
     return true;
 }
 
-/* Via bears our own name each time a request has passed here. An agent may copy the field into
- * calls of its own, so a few are no loop; a loop has no end. */
-static bool is_looping(const struct th_hop *hop)
+/* How often it has passed here, by our own name in Via. */
+static unsigned count_passes(const struct th_hop *hop)
 {
     struct th_str name = th_str_of(hop->desk->proxy->via_name);
     unsigned passed = 0;
@@ -44,7 +44,14 @@ static bool is_looping(const struct th_hop *hop)
             memmem(field->value.ptr, field->value.len, name.ptr, name.len) != NULL)
             passed++;
     }
-    return passed > 4;
+    return passed;
+}
+
+/* An agent may copy the field into calls of its own, so a few are no loop; a loop has no end. Nobody copies
+ * it into a CONNECT: that was asked of a parent proxy, which leads back here. */
+static bool is_looping(const struct th_hop *hop)
+{
+    return count_passes(hop) > (hop->request.method == TH_METHOD_CONNECT ? 0 : 4);
 }
 
 static void begin_body(struct th_hop *hop)
@@ -176,8 +183,12 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         return th_hop_fail(hop, error, hop->detail);
     if (head->method == TH_METHOD_CONNECT && hop->session->listener->mode != TH_LISTENER_FORWARD)
         return refuse_connect(hop);
-    if (head->method == TH_METHOD_CONNECT)
+    if (head->method == TH_METHOD_CONNECT && !is_looping(hop))
         return th_tunnel_open(hop);
+    if (head->method == TH_METHOD_CONNECT) {
+        hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
+        return th_hop_fail(hop, TH_E_LOOP, NULL);
+    }
     error = th_target_read(hop);
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
@@ -324,6 +335,9 @@ static struct th_origin_key key_of(const struct th_hop *hop)
         key.scheme = hop->decision.route.scheme;
         key.port = hop->decision.route.port;
     }
+    if (hop->is_tunnel)
+        key.scheme = TH_SCHEME_HTTPS; /* whatever is spoken inside: the gate judged it as that */
+    th_parent_fill_key(hop, &key);
     return key;
 }
 
@@ -358,6 +372,8 @@ static enum th_hop_step origin_failed(struct th_hop *hop, int error)
     th_metrics_count(hop->desk->metrics, TH_METRIC_ORIGIN_FAILED);
     if (hop->origin != NULL)
         (void)th_stream_tls_error(&hop->origin->stream, &reason);
+    if (hop->parent != NULL && hop->parent_stage != TH_PARENT_OPEN)
+        reason = th_parent_tell_failure(hop, error, reason);
     return th_hop_fail(hop, error, reason);
 }
 
@@ -366,7 +382,7 @@ static int start_tls(struct th_hop *hop)
 {
     struct th_origin *origin = hop->origin;
 
-    if (origin->scheme != TH_SCHEME_HTTPS)
+    if (origin->scheme != TH_SCHEME_HTTPS || hop->is_tunnel)
         return 0;
     origin->tls = th_snapshot_tls(hop->use->snapshot, origin->connection);
     if (TH_CHECK_FAILS(origin->tls != NULL))
@@ -388,7 +404,7 @@ static void on_dialed(struct th_dial *dial, int error, int fd, const struct th_a
     }
     if (error == 0) {
         use_origin(hop, origin);
-        error = start_tls(hop);
+        error = origin->parent != NULL ? th_parent_begin(hop) : start_tls(hop);
     } else if (error == TH_E_ORIGIN_CONNECT_TIMEOUT) {
         th_metrics_count(hop->desk->metrics, TH_METRIC_TIMEOUTS_CONNECT);
     }
@@ -405,8 +421,8 @@ static enum th_hop_step dial(struct th_hop *hop)
     hop->connect_deadline_ms = hop->desk->worker->now_ms + connect_ms;
     hop->connect_started_us = th_clock_precise_us();
     struct th_dial_request request = {
-        .host = key.host,
-        .port = key.port,
+        .host = key.parent != NULL ? key.parent->host : key.host,
+        .port = key.parent != NULL ? key.parent->port : key.port,
         .deadline_ms = hop->connect_deadline_ms,
         .permit = permit,
         .permit_arg = hop,
@@ -419,6 +435,37 @@ static enum th_hop_step dial(struct th_hop *hop)
     return th_hop_wait(hop, TH_WAIT_ORIGIN);
 }
 
+/* The parent has been reached: 0 once the way to the origin is open as well, and TLS with it is done. */
+static int go_on_with_parent(struct th_hop *hop)
+{
+    int error = th_parent_go_on(hop);
+
+    if (error == TH_PARENT_OPENED)
+        error = start_tls(hop);
+    return error == 0 && hop->origin->stream.handshaking ? TH_AGAIN : error;
+}
+
+static enum th_hop_step wait_for_origin(struct th_hop *hop)
+{
+    if (!th_session_read_ahead(hop->session)) {
+        th_session_close(hop->session);
+        return TH_HOP_WAIT;
+    }
+    return th_hop_wait(hop, hop->dialing                           ? TH_WAIT_ORIGIN
+                            : hop->parent_stage == TH_PARENT_ASKED ? TH_WAIT_PARENT
+                                                                   : TH_WAIT_HANDSHAKE);
+}
+
+static enum th_hop_step refuse_way(struct th_hop *hop, int error)
+{
+    if (error != TH_E_CLEARTEXT_DENIED)
+        th_metrics_count(hop->desk->metrics, TH_METRIC_EGRESS_REFUSED);
+    return th_hop_fail(hop, error,
+                       error == TH_E_CLEARTEXT_DENIED
+                           ? "what goes through a parent proxy is in cleartext beyond it"
+                           : NULL);
+}
+
 enum th_hop_step th_hop_state_origin(struct th_hop *hop)
 {
     if (th_target_is_question(hop)) /* the data plane goes there itself */
@@ -429,20 +476,24 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
     if (hop->origin != NULL && !hop->origin->stream.handshaking) {
         const char *reason;
         int error = th_stream_tls_error(&hop->origin->stream, &reason);
+        if (error == 0)
+            error = go_on_with_parent(hop);
+        if (error == TH_AGAIN)
+            return wait_for_origin(hop);
         if (error < 0)
             return origin_failed(hop, error);
         th_metrics_observe_us(hop->desk->metrics, TH_HISTOGRAM_CONNECT,
                               th_clock_precise_us() - hop->connect_started_us);
         return th_hop_move(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
     }
-    if (hop->dialing || hop->origin != NULL) { /* just dialed, or woken by the client */
-        if (!th_session_read_ahead(hop->session)) {
-            th_session_close(hop->session);
-            return TH_HOP_WAIT;
-        }
-        return th_hop_wait(hop, hop->dialing ? TH_WAIT_ORIGIN : TH_WAIT_HANDSHAKE);
-    }
+    if (hop->dialing || hop->origin != NULL) /* just dialed, or woken by the client */
+        return wait_for_origin(hop);
+    hop->parent_stage = TH_PARENT_NONE;
     struct th_origin_key key = key_of(hop);
+    hop->parent = key.parent;
+    int error = th_parent_permit(hop->use->snapshot->view, &key);
+    if (error < 0)
+        return refuse_way(hop, error);
     if (!hop->fresh_only) {
         struct th_origin *origin = th_origin_take(&hop->desk->origins, &key, hop);
         if (origin != NULL) {

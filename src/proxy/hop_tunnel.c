@@ -95,6 +95,11 @@ static void begin(struct th_hop *hop)
     hop->client_keeps = hop->origin_keeps = false;
     hop->client_ended = hop->session->half_closed;
     th_outgoing_add(&hop->to_client, established, sizeof established - 1);
+    if (hop->origin->in != NULL) { /* came behind a parent's own 200 */
+        th_outgoing_add(&hop->to_client, th_chunk_head(hop->origin->in),
+                        th_chunk_len(hop->origin->in));
+        hop->origin_in += th_chunk_len(hop->origin->in);
+    }
     th_outgoing_add(&hop->to_origin, body->raw, body->raw_len);
     hop->client_in += body->raw_len;
     /* What the record needs of the head stays when its chunk goes. */

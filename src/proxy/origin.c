@@ -5,6 +5,7 @@
 
 #include "desk.h"
 #include "hop.h"
+#include "parent.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 #include "tokenhop/gate/egress.h"
@@ -16,14 +17,16 @@ static uint64_t hash_key(const struct th_origin_pool *pool, const struct th_orig
 {
     struct th_hash_key salted = pool->hash_key;
 
-    salted.k0 ^= (uintptr_t)key->connection;
-    salted.k1 ^= (uint64_t)key->port << 2 | (uint64_t)key->scheme << 1 | key->for_credential;
+    salted.k0 ^= (uintptr_t)key->connection ^ (uint64_t)(uintptr_t)key->parent << 16;
+    salted.k1 ^= (uint64_t)key->by_connect << 32 | (uint64_t)key->port << 2 |
+                 (uint64_t)key->scheme << 1 | key->for_credential;
     return th_hash_bytes(&salted, key->host.ptr, key->host.len);
 }
 
 static bool matches(const struct th_origin *origin, const struct th_origin_key *key)
 {
-    return origin->connection == key->connection && origin->port == key->port &&
+    return origin->connection == key->connection && origin->parent == key->parent &&
+           origin->by_connect == key->by_connect && origin->port == key->port &&
            origin->scheme == key->scheme && origin->for_credential == key->for_credential &&
            th_str_equal((struct th_str){origin->host, origin->host_len}, key->host);
 }
@@ -67,12 +70,14 @@ int th_origin_permit(const struct th_config_view *config, const struct th_origin
                      const struct th_address *address)
 {
     const struct th_config_connection *connection = key->connection;
-    int error = th_egress_permit(config, connection != NULL, address);
+    bool has_parent = key->parent != NULL;
+    int error = th_egress_permit(config, connection != NULL || has_parent, address);
 
     if (error < 0)
         return error;
+    /* Beyond a parent it is cleartext wherever the parent is. */
     return key->for_credential && key->scheme == TH_SCHEME_HTTP && !connection->allow_cleartext &&
-                   !th_address_is_loopback(address)
+                   (has_parent || !th_address_is_loopback(address))
                ? TH_E_CLEARTEXT_DENIED
                : 0;
 }
@@ -94,10 +99,17 @@ static bool adopt(struct th_origin *origin)
         if (key.connection == NULL)
             return false;
     }
+    key.by_connect = origin->by_connect;
+    key.parent = th_parent_of_key(snapshot->view, &key);
+    if (!th_config_parent_is_alike(origin->parent, key.parent) ||
+        origin->parent_tls != th_snapshot_parent_tls(snapshot, key.parent) ||
+        th_parent_permit(snapshot->view, &key) < 0)
+        return false;
     if (th_origin_permit(snapshot->view, &key, &origin->address) < 0 ||
         (origin->tls != NULL && origin->tls != th_snapshot_tls(snapshot, key.connection)))
         return false;
     origin->connection = key.connection;
+    origin->parent = key.parent;
     origin->hash = hash_key(&desk->origins, &key);
     th_snapshot_use_take(desk->current);
     th_snapshot_use_give(origin->use);
@@ -193,6 +205,8 @@ int th_origin_new(struct th_proxy_desk *desk, const struct th_origin_key *key,
     origin->desk = desk;
     origin->hop = hop;
     origin->connection = key->connection;
+    origin->parent = key->parent;
+    origin->by_connect = key->by_connect;
     origin->scheme = (uint8_t)key->scheme;
     origin->for_credential = key->for_credential;
     origin->port = key->port;

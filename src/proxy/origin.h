@@ -12,6 +12,7 @@
 struct th_hop;
 struct th_proxy_desk;
 struct th_config_connection;
+struct th_config_parent;
 
 /* Which origin connections may serve which hops: those of one resource connection (so that what its
  * egress rules allow holds for all of them), or the unmatched ones (NULL). */
@@ -23,14 +24,18 @@ struct th_origin_key {
      * for that, which in cleartext is loopback unless allowed. */
     bool for_credential;
     struct th_str host;
+    /* The proxy that it goes through; NULL: none. `by_connect`: through a tunnel of it, which leads to
+     * this origin alone, as ever for https; else it is asked for each URL. */
+    const struct th_config_parent *parent;
+    bool by_connect;
 };
 
 struct th_snapshot_use;
 struct th_config_view;
 
-/* Whether connections of that key may go to the address: 0, TH_E_EGRESS_DENIED, TH_E_LOOP, or
- * TH_E_CLEARTEXT_DENIED. Asked before one is made, and again when it is to serve another
- * configuration (R8). */
+/* Whether connections of that key may go to the address (of the parent, where there is one): 0,
+ * TH_E_EGRESS_DENIED, TH_E_LOOP, or TH_E_CLEARTEXT_DENIED. Asked before one is made, and again when
+ * it is to serve another configuration (R8). */
 int th_origin_permit(const struct th_config_view *config, const struct th_origin_key *key,
                      const struct th_address *address) TH_MUST;
 
@@ -46,6 +51,9 @@ struct th_origin {
     struct th_snapshot_use *use; /* holds `connection` and `tls` */
     struct th_tls_context *tls;  /* what it was verified by; NULL: in cleartext */
     const struct th_config_connection *connection;
+    const struct th_config_parent *parent; /* NULL: none */
+    struct th_tls_context *parent_tls;     /* what that one was verified by; NULL: in cleartext */
+    bool by_connect;
     uint64_t hash;
     int64_t idle_since_ms;
     struct th_address address;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "parent.h"
 #include "proof.h"
 #include "upgrade.h"
 
@@ -92,18 +93,35 @@ static bool asks_whole_server(const struct th_hop *hop)
             hop->url.path_query.ptr >= target.ptr + target.len);
 }
 
+/* RFC 9112, 3.2: the path for the origin itself, the whole URL for a proxy. */
+static void add_request_line(const struct th_hop *hop, struct th_str authority, struct th_writer *w)
+{
+    bool to_proxy = th_parent_is_asked(hop->origin), whole_server = asks_whole_server(hop);
+
+    th_writer_add(w, hop->request.method_text);
+    th_writer_add(w, TH_STR(" "));
+    if (to_proxy) {
+        th_writer_add(w, TH_STR("http://"));
+        th_writer_add(w, authority);
+    }
+    if (!whole_server)
+        th_writer_add(w, hop->url.path_query);
+    else if (!to_proxy)
+        th_writer_add(w, TH_STR("*"));
+    th_writer_add(w, TH_STR(" HTTP/1.1\r\nHost: "));
+    th_writer_add(w, authority);
+    th_writer_add(w, TH_STR("\r\n"));
+    if (to_proxy)
+        th_parent_add_authorization(hop->origin->parent, w);
+}
+
 void th_rewrite_request(const struct th_hop *hop, struct th_writer *w)
 {
     const struct th_head *head = &hop->request;
     char host[TH_URL_HOST_MAX + 16];
-
-    th_writer_add(w, head->method_text);
-    th_writer_add(w, TH_STR(" "));
-    th_writer_add(w, asks_whole_server(hop) ? TH_STR("*") : hop->url.path_query);
-    th_writer_add(w, TH_STR(" HTTP/1.1\r\nHost: "));
     size_t host_len = th_url_write_authority(&hop->url, host, sizeof host);
-    th_writer_add(w, (struct th_str){host, host_len});
-    th_writer_add(w, TH_STR("\r\n"));
+
+    add_request_line(hop, (struct th_str){host, host_len}, w);
     for (uint16_t i = 0; i < head->n_fields; i++)
         if (!is_dropped_from_request(hop, &head->fields[i]))
             add_field(w, &head->fields[i]);

@@ -132,8 +132,49 @@ static int make_tls(struct th_snapshot *snapshot, const struct th_snapshot *befo
     return error;
 }
 
+/* Of the one before, where that is still what it was made of. */
+static struct th_tls_context *find_parent_tls(const struct th_snapshot *before,
+                                              const struct th_tls_settings *settings)
+{
+    for (size_t i = 0; before != NULL && before->parent_tls != NULL && i < before->view->n_parents;
+         i++) {
+        struct th_tls_context *own = before->parent_tls[i];
+        if (own != NULL && th_tls_context_is_current_with(own, settings))
+            return own;
+    }
+    return NULL;
+}
+
+static int make_parent_tls(struct th_snapshot *snapshot, const struct th_snapshot *before)
+{
+    const struct th_config_view *view = snapshot->view;
+    int error = 0;
+
+    for (size_t i = 0; error == 0 && i < view->n_parents; i++) {
+        const struct th_config_parent *parent = &view->parents[i];
+        const struct th_tls_settings settings = {.ca_file = parent->ca_file,
+                                                 .without_system = parent->ca_file.len > 0};
+        if (!parent->is_https)
+            continue;
+        if (snapshot->parent_tls == NULL)
+            snapshot->parent_tls = th_calloc(view->n_parents, sizeof(struct th_tls_context *));
+        if (snapshot->parent_tls == NULL)
+            return TH_E_NOMEM;
+        struct th_tls_context *found = find_parent_tls(before, &settings);
+        if (found != NULL)
+            snapshot->parent_tls[i] = th_tls_context_ref(found);
+        else
+            error =
+                th_tls_context_new_with(&settings, snapshot->tls, &snapshot->parent_tls[i], NULL);
+    }
+    return error;
+}
+
 static void free_tls(struct th_snapshot *snapshot)
 {
+    for (size_t i = 0; snapshot->parent_tls != NULL && i < snapshot->view->n_parents; i++)
+        th_tls_context_unref(snapshot->parent_tls[i]);
+    th_free(snapshot->parent_tls);
     for (size_t i = 0; snapshot->own_tls != NULL && i < snapshot->view->n_connections; i++)
         th_tls_context_unref(snapshot->own_tls[i]);
     th_free(snapshot->own_tls);
@@ -169,6 +210,8 @@ int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
         error = make_credentials(snapshot);
     if (error == 0)
         error = make_tls(snapshot, before);
+    if (error == 0)
+        error = make_parent_tls(snapshot, before);
     if (error == 0)
         error = make_interceptor(snapshot, before);
     if (error < 0) {

@@ -32,6 +32,8 @@ struct th_snapshot {
     struct th_tls_context *tls; /* to origins; NULL where no https:// URL can be reached */
     /* By the connection's index: of its own; NULL: `tls`. The whole is NULL where there are none. */
     struct th_tls_context **own_tls;
+    /* By a parent's index; NULL for one in cleartext, and as a whole where all are. */
+    struct th_tls_context **parent_tls;
     struct th_interceptor *interceptor; /* NULL: none is configured */
 };
 
@@ -43,6 +45,13 @@ static inline struct th_tls_context *th_snapshot_tls(const struct th_snapshot *s
         snapshot->own_tls[connection->index] != NULL)
         return snapshot->own_tls[connection->index];
     return snapshot->tls;
+}
+
+/* What that parent proxy is verified by; NULL: it is spoken to in cleartext, or there is none. */
+static inline struct th_tls_context *th_snapshot_parent_tls(const struct th_snapshot *snapshot,
+                                                            const struct th_config_parent *parent)
+{
+    return parent != NULL && parent->is_https ? snapshot->parent_tls[parent->index] : NULL;
 }
 
 /* The connection of the same name there; NULL: none. */
