@@ -144,6 +144,9 @@ static CURLcode set_restraints(CURL *easy)
     /* The certificates come by on_tls_context() alone. */
     SET(CURLOPT_CAINFO, NULL);
     SET(CURLOPT_CAPATH, NULL);
+    /* libcurl keeps the store of the first context of a multi handle and gives it to the next ones, after
+     * on_tls_context(): the one for the proxy would be the server's as well. */
+    SET(CURLOPT_CA_CACHE_TIMEOUT, 0L);
     SET(CURLOPT_MAXAGE_CONN, (long)MAX_AGE_S);
     SET(CURLOPT_USERAGENT, "tokenhop/" TH_VERSION);
     return r;
