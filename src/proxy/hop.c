@@ -313,10 +313,14 @@ static void leave_rest(struct th_hop *hop)
         return;
     }
     th_chunk_clear(in);
-    if (hop->request_chunk != NULL) {
+    if (hop->request_chunk == NULL) {
+        in->start = (uint32_t)(body->raw - in->data);
+    } else if (body->raw_len <= in->size) {
         memcpy(in->data, body->raw, body->raw_len);
-        in->start = 0;
-    } else {
+    } else { /* it was made larger, for a body that was waited for */
+        th_chunk_put(&hop->desk->worker->chunks, in);
+        in = session->in = th_take(&hop->request_chunk);
+        th_chunk_clear(in);
         in->start = (uint32_t)(body->raw - in->data);
     }
     in->end = in->start + (uint32_t)body->raw_len;
