@@ -105,6 +105,8 @@ static bool retry_with_scopes(struct th_hop *hop)
     if (hop->response.status != 403 || hop->asked == NULL || hop->retried_scope ||
         !th_hop_can_be_sent_again(hop))
         return false;
+    if (hop->credential == NULL) /* what goes without one gets none on the destination's word */
+        return false;
     unsigned step_ups = th_scoping_step_up(connection, hop->asked, &hop->response);
     size_t index = th_config_variant_index(connection, hop->scoping, step_ups);
     if (step_ups == 0 || !th_hop_policy_permits(hop, th_config_variant(connection, index)))
