@@ -54,7 +54,7 @@ REFUSED = [
     (["policy_mode"], "off"),
     (["listeners"], []),
     (["listeners"], None),
-    (["listeners", 0, "mode"], "transparent"),
+    (["listeners", 0, "mode"], "transparant"),
     (["authorization_servers", "a b"], {"issuer": "https://example.okta.com"}),
     (["authorization_servers", "org", "issuer"], "example.okta.com"),
     (["agents", "agent1", "auth", "key_file"], None),

@@ -49,7 +49,7 @@ static bool listener_stays(const struct th_config_listener *before,
            (th_str_equal(before->address_text, after->address_text) &&
             before->mode == after->mode && before->is_https == after->is_https &&
             before->original == after->original && before->socket_mode == after->socket_mode &&
-            before->socket_group == after->socket_group);
+            before->socket_group == after->socket_group && before->by_tproxy == after->by_tproxy);
 }
 
 /* What is taken away or added waits for the next start; it is open, or not, as it was. */

@@ -132,6 +132,44 @@ static void check_listener(struct th_loader *l, const struct th_config_listener 
                          "the admin listener has the same address");
 }
 
+static void refuse_key(struct th_loader *l, uint32_t place, const char *key, bool is_transparent)
+{
+    uint32_t member = th_loader_member(l, place, key);
+
+    if (member != place)
+        th_loader_report_key(
+            l, member, "leave it out",
+            is_transparent ? "\"%s\" says nothing about a listener of the mode \"transparent\""
+                           : "\"%s\" is for listeners of the mode \"transparent\"",
+            key);
+}
+
+/* What comes to a transparent listener was meant for somebody else: neither is its beginning ours, nor
+ * does anything in it say who sends it. */
+static void check_transparent(struct th_loader *l, const struct th_raw_listener *raw,
+                              const struct th_config_listener *listener)
+{
+    static const char *const others[] = {"scheme", "original", "tls", "proxy_protocol"};
+    static const char *const own[] = {"redirected_by", "original_destination"};
+    uint32_t place = raw->head.place;
+
+    if (listener->mode != TH_LISTENER_TRANSPARENT) {
+        for (size_t i = 0; i < TH_COUNT_OF(own); i++)
+            refuse_key(l, place, own[i], false);
+        return;
+    }
+    for (size_t i = 0; i < TH_COUNT_OF(others); i++)
+        refuse_key(l, place, others[i], true);
+    if (listener->path.len > 0)
+        th_loader_report(l, th_loader_member(l, place, "address"),
+                         "give it an address and a port, to which connections can be redirected",
+                         "no connection is redirected to a unix socket");
+    if (raw->agent.ptr == NULL)
+        th_loader_report(l, place, "name the agent that its callers act as",
+                         "a transparent listener must name an \"agent\": who is redirected sends "
+                         "nothing that proves who it is");
+}
+
 void th_build_listeners(struct th_loader *loader)
 {
     const struct th_raw_listener *raw = loader->raw.listeners.items;
@@ -145,15 +183,18 @@ void th_build_listeners(struct th_loader *loader)
         listeners[i].mode = (enum th_listener_mode)raw->mode;
         listeners[i].is_https = raw->scheme != 0;
         listeners[i].original = (enum th_original)raw->original;
+        listeners[i].by_tproxy = raw->redirected_by != 0;
+        listeners[i].by_name = raw->original_destination != 0;
         if (raw->agent.ptr != NULL)
             listeners[i].agent =
                 th_build_find_agent(loader, raw->agent, th_loader_member(loader, place, "agent"));
-        else if (loader->raw.callers.n == 0)
+        else if (loader->raw.callers.n == 0 && listeners[i].mode != TH_LISTENER_TRANSPARENT)
             th_loader_report(loader, place,
                              "name the agent that its callers act as, or add callers",
                              "the listener has no \"agent\", and there are no callers that could "
                              "prove who they are");
         check_listener(loader, listeners, i, place);
+        check_transparent(loader, raw, &listeners[i]);
     }
     loader->config->view.listeners = listeners;
     loader->config->view.n_listeners = listeners != NULL ? n : 0;

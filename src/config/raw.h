@@ -43,6 +43,8 @@ struct th_raw_listener {
     unsigned mode;
     unsigned scheme; /* 1: https */
     unsigned original;
+    unsigned redirected_by;        /* 1: tproxy */
+    unsigned original_destination; /* 1: ignore */
     struct th_str agent;
 };
 

@@ -1,11 +1,12 @@
 /* The keys of listeners: where callers connect. */
 #include "table.h"
 
-static const struct th_config_key_choice listener_modes[] = {{"forward", TH_LISTENER_FORWARD},
-                                                             {"gateway", TH_LISTENER_GATEWAY},
-                                                             {"authz", TH_LISTENER_AUTHZ},
-                                                             {"transparent", TH_CHOICE_PLANNED},
-                                                             {NULL, 0}};
+static const struct th_config_key_choice listener_modes[] = {
+    {"forward", TH_LISTENER_FORWARD},
+    {"gateway", TH_LISTENER_GATEWAY},
+    {"authz", TH_LISTENER_AUTHZ},
+    {"transparent", TH_LISTENER_TRANSPARENT},
+    {NULL, 0}};
 
 static const struct th_config_key_choice schemes[] = {{"http", 0}, {"https", 1}, {NULL, 0}};
 
@@ -27,6 +28,11 @@ static const struct th_config_key proxy_protocol_keys[] = {
 };
 static const struct th_section proxy_protocol_section = {
     SECTION("proxy_protocol", struct th_raw_proxy_protocol, proxy_protocol_keys)};
+
+static const struct th_config_key_choice redirections[] = {
+    {"redirect", 0}, {"tproxy", 1}, {NULL, 0}};
+
+static const struct th_config_key_choice destinations[] = {{"check", 0}, {"ignore", 1}, {NULL, 0}};
 
 static const struct th_config_key listener_keys[] = {
     {.name = "name",
@@ -75,7 +81,9 @@ static const struct th_config_key listener_keys[] = {
          "requests as servers do: Host names the destination (a mesh's egress hop, a sidecar). "
          "\"authz\" carries nothing: a data plane asks what to send with a request, and gets 200 "
          "with the field, or the refusal (Envoy's ext_authz, nginx' auth_request, Traefik's "
-         "forwardAuth). Whoever can reach such a listener gets credentials: bind it to loopback."},
+         "forwardAuth). Whoever can reach such a listener gets credentials: bind it to loopback. "
+         "\"transparent\" takes connections that the kernel has redirected, from clients that know of "
+         "no proxy: Host or the TLS server name names the destination (docs/modes.md)."},
     {.name = "scheme",
      ENUM(struct th_raw_listener, scheme, schemes),
      .default_text = "https",
@@ -90,6 +98,21 @@ static const struct th_config_key listener_keys[] = {
          "request line and Host (Envoy); \"x-original\": in X-Original-Host, X-Original-URI and "
          "X-Original-Method (nginx, which must set all three); \"x-forwarded\": in "
          "X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-Method (Traefik)."},
+    {.name = "redirected_by",
+     ENUM(struct th_raw_listener, redirected_by, redirections),
+     .default_text = "redirect",
+     .needs_restart = true,
+     .doc =
+         "With \"transparent\": how connections come here. \"redirect\": by NAT, redirect of nftables "
+         "or REDIRECT of iptables. \"tproxy\": by the target of that name, which needs "
+         "CAP_NET_ADMIN; destinations with the listener's own port are not served then."},
+    {.name = "original_destination",
+     ENUM(struct th_raw_listener, original_destination, destinations),
+     .default_text = "check",
+     .doc = "With \"transparent\": what the address counts that the client had connected to. "
+            "\"check\": it must be one of those that the name in Host or the TLS server name has "
+            "here, and is the one that is connected to; else 403. \"ignore\": any address of the "
+            "name is connected to, for names whose addresses differ between the client and here."},
     {.name = "agent",
      .type = TH_KEY_REFERENCE,
      TEXT(struct th_raw_listener, agent),

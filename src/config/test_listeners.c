@@ -73,6 +73,23 @@ static void a_unix_socket(void **state)
     th_config_unref(config);
 }
 
+static void a_transparent_one(void **state)
+{
+    struct th_config *config =
+        load("\"address\": \"0.0.0.0:8080\", \"agent\": \"a\", \"mode\": \"transparent\"", "");
+    const struct th_config_listener *listener = th_config_get(config)->listeners;
+    assert_int_equal(listener->mode, TH_LISTENER_TRANSPARENT);
+    assert_false(listener->by_tproxy || listener->by_name);
+    th_config_unref(config);
+
+    config = load("\"address\": \"0.0.0.0:8080\", \"agent\": \"a\", \"mode\": \"transparent\","
+                  "\"redirected_by\": \"tproxy\", \"original_destination\": \"ignore\"",
+                  "");
+    listener = th_config_get(config)->listeners;
+    assert_true(listener->by_tproxy && listener->by_name);
+    th_config_unref(config);
+}
+
 #define CALLERS(text) "\"address\": \"unix:a\"", "\"callers\": [" text "]"
 #define CALLER(name, peer) "{\"name\": \"" name "\", \"agent\": \"a\", \"unix\": " peer "}"
 
@@ -166,6 +183,7 @@ struct row {
     struct test_mistake mistake;
 };
 #define AT_UNIX "\"address\": \"unix:a\", \"agent\": \"a\""
+#define TRANSPARENT "\"address\": \"127.0.0.1:80\", \"mode\": \"transparent\""
 #define AT_TCP "\"address\": \"127.0.0.1:80\", \"agent\": \"a\""
 
 static const struct row rows[] = {
@@ -184,6 +202,24 @@ static const struct row rows[] = {
     {AT_UNIX ", \"socket_mode\": \"0444\"", {"", "$.listeners[0].socket_mode", "nobody", "0660"}},
     {AT_UNIX ", \"socket_group\": \"no-such-group\"",
      {"", "$.listeners[0].socket_group", "no group of that name", "number"}},
+    {TRANSPARENT, {"", "$.listeners[0]", "must name an \"agent\"", "name the agent"}},
+    {TRANSPARENT,
+     {"\"callers\": [" CALLER("x", "{\"uid\": 0}") "]", "$.listeners[0]",
+      "nothing that proves who it is", "name the agent"}},
+    {TRANSPARENT ", \"agent\": \"a\", \"scheme\": \"https\"",
+     {"", "$.listeners[0].scheme", "says nothing about", "leave it out"}},
+    {TRANSPARENT ", \"agent\": \"a\", \"original\": \"request\"",
+     {"", "$.listeners[0].original", "says nothing about", "leave it out"}},
+    {"\"address\": \"unix:a\", \"mode\": \"transparent\", \"agent\": \"a\"",
+     {"", "$.listeners[0].address", "redirected to a unix socket", "a port"}},
+    {AT_TCP ", \"redirected_by\": \"tproxy\"",
+     {"", "$.listeners[0].redirected_by", "of the mode \"transparent\"", "leave it out"}},
+    {AT_TCP ", \"original_destination\": \"check\"",
+     {"", "$.listeners[0].original_destination", "of the mode \"transparent\"", "leave it out"}},
+    {TRANSPARENT ", \"agent\": \"a\", \"redirected_by\": \"nat\"",
+     {"", "$.listeners[0].redirected_by", "none of the values", ""}},
+    {TRANSPARENT ", \"agent\": \"a\", \"original_destination\": \"igonre\"",
+     {"", "$.listeners[0].original_destination", "none of the values", "ignore"}},
     {AT_TCP ", \"socket_group\": \"root\"",
      {"", "$.listeners[0].socket_group", "only a unix socket", "leave"}},
     {AT_TCP ", \"socket_mode\": \"0600\"",
@@ -278,6 +314,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_transparent_one),
         cmocka_unit_test(a_unix_socket),
         cmocka_unit_test(callers_by_their_process),
         cmocka_unit_test(callers_by_their_account),

@@ -151,8 +151,8 @@ static const struct mistake_case cases[] = {
      "$.connections[0].subject.issuers[1]", "stands here twice", "remove one"},
     {LISTENER,
      "{\"name\": \"in\", \"address\": \"127.0.0.1:8080\", \"agent\": \"agent1\", "
-     "\"mode\": @\"transparent\"}",
-     "$.listeners[0].mode", "\"transparent\" is not supported", ""},
+     "\"mode\": @\"transparant\"}",
+     "$.listeners[0].mode", "none of the values", "did you mean \"transparent\"?"},
 
     /* kinds of values */
     {UNMATCHED, "\"unmatched\": @\"denny\"", "$.unmatched", "none of the values",

@@ -6,6 +6,7 @@
 
 #include "admit.h"
 #include "hop.h"
+#include "own_ends.h"
 #include "session.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
@@ -17,6 +18,15 @@
 
 /* --- what workers share --- */
 
+/* What a listener is, no reload changes. */
+static bool has_transparent(const struct th_config_view *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].mode == TH_LISTENER_TRANSPARENT)
+            return true;
+    return false;
+}
+
 int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
 {
     struct th_proxy *proxy = th_calloc(1, sizeof *proxy);
@@ -27,6 +37,8 @@ int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
     int error = th_snapshot_new(config, NULL, &proxy->snapshot);
     if (error == 0)
         error = th_seen_new(&proxy->seen);
+    if (error == 0 && has_transparent(proxy->snapshot->view))
+        error = th_own_ends_new(&proxy->own_ends);
     if (error < 0) {
         th_proxy_free(proxy);
         return error;
@@ -54,6 +66,7 @@ struct th_proxy *th_proxy_free(struct th_proxy *proxy)
     if (proxy == NULL)
         return NULL;
     th_proxy_close_shared(proxy);
+    th_own_ends_free(proxy->own_ends);
     th_seen_free(proxy->seen);
     th_snapshot_unref(proxy->snapshot);
     th_free(proxy);
@@ -89,6 +102,16 @@ int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
 
 /* --- one worker's desk --- */
 
+static uint16_t port_of(const struct th_config_listener *listener)
+{
+    struct th_address address;
+
+    return th_address_from_sockaddr((const struct sockaddr *)&listener->address,
+                                    listener->address_len, &address) == 0
+               ? th_address_port(&address)
+               : 0;
+}
+
 static void renew_listener(const struct th_config_view *config, struct th_desk_listener *listener)
 {
     listener->agent = NULL;
@@ -105,6 +128,9 @@ static void renew_listener(const struct th_config_view *config, struct th_desk_l
         listener->header_sources = config->listeners[i].header_sources;
         listener->n_header_sources = config->listeners[i].n_header_sources;
         listener->takes_unix_headers = config->listeners[i].takes_unix_headers;
+        listener->port = port_of(&config->listeners[i]);
+        listener->by_tproxy = config->listeners[i].by_tproxy;
+        listener->by_name = config->listeners[i].by_name;
         listener->asks_callers = listener->agent == NULL;
     }
 }
@@ -242,6 +268,8 @@ int th_proxy_desk_listen(struct th_proxy_desk *desk, struct th_errinfo *reterr)
         if (error == 0)
             error = th_listener_new(desk->worker, &address, BACKLOG, on_accept, &desk->listeners[i],
                                     &desk->listeners[i].listener, reterr);
+        if (error == 0 && desk->listeners[i].by_tproxy)
+            error = th_listener_set_transparent(desk->listeners[i].listener, reterr);
         if (error < 0)
             return error;
     }

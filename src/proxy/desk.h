@@ -28,8 +28,9 @@ struct th_proxy {
     struct th_metrics *metrics;   /* for the rows of connections; NULL: none */
     struct th_accounts *accounts; /* of callers and agents; NULL: none are kept */
     struct th_seen *seen;
-    atomic_size_t n_sessions; /* of all desks, for limits.connections */
-    atomic_size_t n_tunnels;  /* and for limits.tunnels */
+    atomic_size_t n_sessions;     /* of all desks, for limits.connections */
+    atomic_size_t n_tunnels;      /* and for limits.tunnels */
+    struct th_own_ends *own_ends; /* NULL where no listener is transparent */
     char via_name
         [TH_VIA_MAX]; /* "tokenhop-1a2b3c4d": tells our own Via from that of another tokenhop */
 };
@@ -44,6 +45,8 @@ struct th_desk_listener {
     enum th_listener_mode mode;
     enum th_scheme scheme; /* of a gateway's destinations */
     enum th_original original;
+    uint16_t port;
+    bool by_tproxy, by_name;                        /* of a transparent one: model.h of config */
     const struct th_config_network *header_sources; /* of proxies that tell who their client is */
     size_t n_header_sources;
     bool takes_unix_headers; /* likewise, over a unix socket */

@@ -164,6 +164,8 @@ struct th_hop {
     bool is_tunnel : 1; /* a plain one: the origin is dialed, and no request sent */
     bool upgrade : 1;   /* the request asks for another protocol, which is passed on (upgrade.h) */
     bool counted : 1;   /* among limits.tunnels, for what it may become */
+    bool
+        is_bare : 1; /* such a one that no request has asked for: nor is any answered (original.c) */
 
     /* the two sides of a plain tunnel, or of an upgraded connection: what each has sent last, and what has
      * been passed on of it */

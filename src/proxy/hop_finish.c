@@ -3,6 +3,7 @@
 #include "jsonrpc.h"
 #include "target.h"
 #include "tokenhop/http/problem.h"
+#include "tunnel.h"
 
 /* --- answer --- */
 
@@ -137,7 +138,9 @@ enum th_hop_step th_hop_state_answer(struct th_hop *hop)
         th_hop_drop_origin(hop, false);
         th_broker_leave(&hop->waiter);
         th_writer_init(&w, hop->desk->worker->scratch, TH_SCRATCH_SIZE);
-        if (hop->error != 0)
+        if (hop->is_bare)
+            th_original_write_alert(hop, &w);
+        else if (hop->error != 0)
             write_problem(hop, &w);
         else if (hop->request.method == TH_METHOD_CONNECT)
             write_established(hop, &w);
@@ -204,7 +207,7 @@ static void write_access(struct th_hop *hop, int64_t duration_us)
                                 ? th_url_write_authority(&hop->url, authority, sizeof authority)
                                 : 0},
         .path = hop->url.host.len > 0 ? hop->url.path : TH_STR_NONE,
-        .http_major = parsed ? 1 : 0,
+        .http_major = parsed && !hop->is_bare ? 1 : 0,
         .http_minor = parsed ? hop->request.minor : 0,
         .status = (unsigned)hop->status,
         .error = hop->error,

@@ -82,6 +82,18 @@ static enum th_hop_step accept_head(struct th_hop *hop)
     return th_hop_move(hop, TH_HOP_GATE);
 }
 
+/* A redirected TLS connection: there is no request, and the first bytes are the origin's. */
+static enum th_hop_step accept_bare(struct th_hop *hop)
+{
+    struct th_head *none = &hop->request;
+
+    hop->is_bare = true;
+    none->host = none->authorization = none->max_forwards = none->traceparent = -1;
+    hop->started_wall_ms = th_clock_wall_ms(hop->desk->worker->clock);
+    begin_body(hop);
+    return th_hop_move(hop, TH_HOP_GATE);
+}
+
 enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 {
     struct th_session *session = hop->session;
@@ -89,6 +101,8 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
     const struct th_config_limits *limits = &hop->use->snapshot->view->limits;
     const struct th_http1_limits head_limits = {limits->head, limits->fields};
 
+    if (session->tunnel != NULL && session->tunnel->stage == TH_TUNNEL_BARE)
+        return accept_bare(hop);
     for (;;) {
         struct th_chunk *in = session->in;
         int error = th_http1_parse_request(&hop->request, th_chunk_head(in), th_chunk_len(in),
@@ -181,6 +195,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
+    if (hop->is_bare)
+        return th_original_decide(hop);
     if (head->method == TH_METHOD_CONNECT && hop->session->listener->mode != TH_LISTENER_FORWARD)
         return refuse_connect(hop);
     if (head->method == TH_METHOD_CONNECT && !is_looping(hop))
@@ -325,10 +341,12 @@ static bool bears_credential(const struct th_hop *hop)
 
 static struct th_origin_key key_of(const struct th_hop *hop)
 {
-    struct th_origin_key key = {.scheme = hop->url.scheme,
+    /* What is in a plain tunnel is not ours to speak. */
+    struct th_origin_key key = {.scheme = hop->is_tunnel ? TH_SCHEME_HTTP : hop->url.scheme,
                                 .port = hop->url.port,
                                 .for_credential = bears_credential(hop),
-                                .host = hop->url.host};
+                                .host = hop->url.host,
+                                .only = th_original_only(hop)};
 
     if (hop->decision.action != TH_GATE_FORWARD) {
         key.connection = hop->decision.route.connection;
@@ -338,6 +356,9 @@ static struct th_origin_key key_of(const struct th_hop *hop)
     if (hop->is_tunnel)
         key.scheme = TH_SCHEME_HTTPS; /* whatever is spoken inside: the gate judged it as that */
     th_parent_fill_key(hop, &key);
+    if (key.parent !=
+        NULL) /* which finds the host by its name; where it goes is not for us to say */
+        key.only = NULL;
     return key;
 }
 
@@ -423,6 +444,7 @@ static enum th_hop_step dial(struct th_hop *hop)
     struct th_dial_request request = {
         .host = key.parent != NULL ? key.parent->host : key.host,
         .port = key.parent != NULL ? key.parent->port : key.port,
+        .only = key.only,
         .deadline_ms = hop->connect_deadline_ms,
         .permit = permit,
         .permit_arg = hop,

@@ -82,7 +82,7 @@ static enum flow move(struct direction *d, struct th_worker *worker)
     return FLOW_AGAIN;
 }
 
-/* The 200, and what the client has sent behind its CONNECT. */
+/* The 200, and what the client has sent behind its CONNECT; or that alone, where nobody has asked. */
 static void begin(struct th_hop *hop)
 {
     static const char established[] = "HTTP/1.1 200 Connection established\r\n\r\n";
@@ -90,11 +90,14 @@ static void begin(struct th_hop *hop)
     const struct th_tunnel *tunnel = hop->session->tunnel;
 
     hop->head_sent = true;
-    hop->status = 200;
+    if (!hop->is_bare) {
+        hop->status = 200;
+        hop->request.method_text = TH_STR("CONNECT");
+        th_outgoing_add(&hop->to_client, established, sizeof established - 1);
+    }
     hop->first_byte_us = th_clock_precise_us() - hop->started_us;
     hop->client_keeps = hop->origin_keeps = false;
     hop->client_ended = hop->session->half_closed;
-    th_outgoing_add(&hop->to_client, established, sizeof established - 1);
     if (hop->origin->in != NULL) { /* came behind a parent's own 200 */
         th_outgoing_add(&hop->to_client, th_chunk_head(hop->origin->in),
                         th_chunk_len(hop->origin->in));
@@ -106,7 +109,6 @@ static void begin(struct th_hop *hop)
     th_hop_ensure_trace(hop);
     hop->url.host = th_tunnel_host(tunnel);
     hop->url.path = TH_STR_NONE;
-    hop->request.method_text = TH_STR("CONNECT");
     th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS);
 }
 

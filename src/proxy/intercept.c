@@ -3,21 +3,9 @@
  * tunnel's own host, a certificate is got for it, and TLS ends here (R19). */
 #include <string.h>
 
-#include "tokenhop/intercept/hello.h"
 #include "tunnel.h"
 
 #define TLS_RECORD 0x16 /* ContentType of a ClientHello's record (RFC 8446, 5.1) */
-
-/* Alerts (RFC 8446, 6). */
-enum {
-    ALERT_BAD_CERTIFICATE = 42,
-    ALERT_CERTIFICATE_UNKNOWN = 46,
-    ALERT_UNKNOWN_CA = 48,
-    ALERT_ACCESS_DENIED = 49,
-    ALERT_DECODE_ERROR = 50,
-    ALERT_INTERNAL_ERROR = 80,
-    ALERT_UNRECOGNIZED_NAME = 112
-};
 
 static const char no_trust[] =
     "let the client trust interception.cert_file: NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, "
@@ -75,14 +63,15 @@ static void log_refusal(struct th_session *session, const char *reason, struct t
 
     th_metrics_count(desk->metrics, TH_METRIC_TLS_CLIENT_FAILED);
     TH_LOG(desk->worker->log, TH_LEVEL_WARN, "intercept.refused",
-           "TLS inside of a tunnel was refused", TH_LOG_STR("host", th_tunnel_host(tunnel)),
-           TH_LOG_UINT("port", tunnel->port), TH_LOG_STR("asked_for", name),
+           "TLS with a client was refused before it began",
+           TH_LOG_STR("host", th_tunnel_host(tunnel)), TH_LOG_UINT("port", tunnel->port),
+           TH_LOG_TEXT("listener", session->listener->name), TH_LOG_STR("asked_for", name),
            TH_LOG_TEXT("reason", reason));
 }
 
 /* Before TLS has begun on our side an alert goes in clear (RFC 8446, 6). */
-static enum th_intercept_step refuse(struct th_session *session, uint8_t alert, const char *reason,
-                                     struct th_str name)
+enum th_intercept_step th_intercept_refuse(struct th_session *session, uint8_t alert,
+                                           const char *reason, struct th_str name)
 {
     uint8_t record[] = {21, 3, 3, 0, 2, 2, alert};
     struct iovec iov = {record, sizeof record};
@@ -139,10 +128,10 @@ static void on_leaf(struct th_leaf_waiter *waiter, int error, struct th_leaf *le
 
     tunnel->leaf = leaf;
     if (leaf == NULL) { /* the tunnel ends with that where the client has left */
-        (void)refuse(session, ALERT_INTERNAL_ERROR,
-                     error == TH_E_CONFIG ? "the interception authority has expired"
-                                          : "a certificate could not be made",
-                     TH_STR_NONE);
+        (void)th_intercept_refuse(session, TH_ALERT_INTERNAL_ERROR,
+                                  error == TH_E_CONFIG ? "the interception authority has expired"
+                                                       : "a certificate could not be made",
+                                  TH_STR_NONE);
     }
     th_session_run(session);
 }
@@ -152,20 +141,30 @@ static enum th_intercept_step got_hello(struct th_session *session, const struct
     struct th_tunnel *tunnel = session->tunnel;
     struct th_str name = {hello->name, hello->name_len};
 
+    if (tunnel->redirected)
+        return th_original_got_hello(session, hello);
     if (!names_tunnel(hello, tunnel, is_literal(tunnel)))
-        return refuse(session, ALERT_UNRECOGNIZED_NAME,
-                      hello->has_name ? "the server name is not the one of the CONNECT"
-                                      : "no server name (SNI) was sent",
-                      name);
+        return th_intercept_refuse(session, TH_ALERT_UNRECOGNIZED_NAME,
+                                   hello->has_name ? "the server name is not the one of the CONNECT"
+                                                   : "no server name (SNI) was sent",
+                                   name);
+    tunnel->stage = TH_TUNNEL_NAMED;
+    return TH_INTERCEPT_OPEN;
+}
+
+static enum th_intercept_step get_leaf(struct th_session *session)
+{
+    struct th_tunnel *tunnel = session->tunnel;
+
     tunnel->stage = TH_TUNNEL_LEAF;
     int error = th_leaf_get(tunnel->interceptor, desk_of(session)->worker, th_tunnel_host(tunnel),
                             &tunnel->waiter, on_leaf, &tunnel->leaf);
     if (error == 0 || error == TH_AGAIN)
         return error == 0 ? TH_INTERCEPT_OPEN : TH_INTERCEPT_WAIT;
-    return refuse(session, ALERT_INTERNAL_ERROR,
-                  error == TH_E_CONFIG ? "the interception authority has expired"
-                                       : "a certificate could not be made",
-                  name);
+    return th_intercept_refuse(session, TH_ALERT_INTERNAL_ERROR,
+                               error == TH_E_CONFIG ? "the interception authority has expired"
+                                                    : "a certificate could not be made",
+                               TH_STR_NONE);
 }
 
 static enum th_intercept_step read_hello(struct th_session *session)
@@ -177,8 +176,8 @@ static enum th_intercept_step read_hello(struct th_session *session)
         if (error == 0)
             return got_hello(session, &hello);
         if (error != TH_AGAIN)
-            return refuse(session, ALERT_DECODE_ERROR, "the first TLS message is malformed",
-                          TH_STR_NONE);
+            return th_intercept_refuse(session, TH_ALERT_DECODE_ERROR,
+                                       "the first TLS message is malformed", TH_STR_NONE);
         ssize_t n = receive(session);
         if (n == 0)
             return TH_INTERCEPT_WAIT;
@@ -193,14 +192,13 @@ static enum th_intercept_step fail(struct th_session *session, const char *reaso
 {
     struct th_proxy_desk *desk = desk_of(session);
     int alert = th_stream_tls_alert(&session->stream);
-    bool untrusted = alert == ALERT_UNKNOWN_CA || alert == ALERT_BAD_CERTIFICATE ||
-                     alert == ALERT_CERTIFICATE_UNKNOWN;
+    bool untrusted = alert == TH_ALERT_UNKNOWN_CA || alert == TH_ALERT_BAD_CERTIFICATE ||
+                     alert == TH_ALERT_CERTIFICATE_UNKNOWN;
 
     th_metrics_count(desk->metrics, TH_METRIC_TLS_CLIENT_FAILED);
     if (untrusted)
         th_metrics_count(desk->metrics, TH_METRIC_TLS_CLIENT_UNTRUSTED);
-    TH_LOG(desk->worker->log, TH_LEVEL_WARN, "intercept.failed",
-           "TLS with a client failed inside of a tunnel",
+    TH_LOG(desk->worker->log, TH_LEVEL_WARN, "intercept.failed", "TLS with a client failed",
            TH_LOG_STR("host", th_tunnel_host(session->tunnel)),
            TH_LOG_TEXT("listener", session->listener->name), TH_LOG_INT("alert", alert),
            TH_LOG_TEXT("reason", reason), TH_LOG_TEXT("mend", untrusted ? no_trust : NULL));
@@ -262,34 +260,41 @@ static enum th_intercept_step look(struct th_session *session)
     }
     const char *bytes = th_chunk_head(session->in);
     size_t len = th_chunk_len(session->in);
-    if ((uint8_t)bytes[0] == TLS_RECORD) {
+    bool is_tls = (uint8_t)bytes[0] == TLS_RECORD;
+    if (tunnel->redirected && !th_original_is_served(session, is_tls))
+        return leave(session);
+    if (is_tls) {
         tunnel->stage = TH_TUNNEL_HELLO;
-        return tunnel->interceptor != NULL
+        return tunnel->interceptor != NULL || tunnel->redirected
                    ? TH_INTERCEPT_OPEN
-                   : refuse(session, ALERT_ACCESS_DENIED,
-                            "no connection has an https:// URL at this host and port", TH_STR_NONE);
+                   : th_intercept_refuse(session, TH_ALERT_ACCESS_DENIED,
+                                         "no connection has an https:// URL at this host and port",
+                                         TH_STR_NONE);
     }
     size_t known = len < sizeof preface - 1 ? len : sizeof preface - 1;
     if (known >= 3 && memcmp(bytes, preface, known) == 0)
         return refuse_http2(session);
-    th_metrics_count(desk_of(session)->metrics, TH_METRIC_TUNNELS_CLEAR);
+    if (!tunnel->redirected)
+        th_metrics_count(desk_of(session)->metrics, TH_METRIC_TUNNELS_CLEAR);
     tunnel->stage = TH_TUNNEL_OPEN;
     return TH_INTERCEPT_OPEN;
 }
 
 enum th_intercept_step th_intercept_run(struct th_session *session)
 {
-    struct th_tunnel *tunnel = session->tunnel;
     enum th_intercept_step step = TH_INTERCEPT_OPEN;
 
     set_timer(session);
     while (step == TH_INTERCEPT_OPEN) {
-        switch ((enum th_tunnel_stage)tunnel->stage) {
+        switch ((enum th_tunnel_stage)session->tunnel->stage) { /* another one once it is named */
         case TH_TUNNEL_SILENT:
             step = look(session);
             break;
         case TH_TUNNEL_HELLO:
             step = read_hello(session);
+            break;
+        case TH_TUNNEL_NAMED:
+            step = get_leaf(session);
             break;
         case TH_TUNNEL_LEAF:
             step = begin_handshake(session);
@@ -297,6 +302,7 @@ enum th_intercept_step th_intercept_run(struct th_session *session)
         case TH_TUNNEL_HANDSHAKE:
             step = go_on_handshake(session);
             break;
+        case TH_TUNNEL_BARE:
         case TH_TUNNEL_OPEN:
             return TH_INTERCEPT_OPEN;
         }

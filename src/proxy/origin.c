@@ -5,6 +5,7 @@
 
 #include "desk.h"
 #include "hop.h"
+#include "own_ends.h"
 #include "parent.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
@@ -28,7 +29,8 @@ static bool matches(const struct th_origin *origin, const struct th_origin_key *
     return origin->connection == key->connection && origin->parent == key->parent &&
            origin->by_connect == key->by_connect && origin->port == key->port &&
            origin->scheme == key->scheme && origin->for_credential == key->for_credential &&
-           th_str_equal((struct th_str){origin->host, origin->host_len}, key->host);
+           th_str_equal((struct th_str){origin->host, origin->host_len}, key->host) &&
+           (key->only == NULL || th_address_is_same_host(key->only, &origin->address));
 }
 
 static void forget_idle(struct th_origin *origin)
@@ -219,6 +221,12 @@ int th_origin_new(struct th_proxy_desk *desk, const struct th_origin_key *key,
         th_free(origin);
         return error;
     }
+    error = th_own_ends_add(desk->proxy->own_ends, fd, &origin->own_end);
+    if (error < 0) {
+        th_stream_close(&origin->stream);
+        th_free(origin);
+        return error;
+    }
     origin->use = use;
     th_snapshot_use_take(use);
     th_metrics_count(desk->metrics, TH_METRIC_ORIGIN_OPENED);
@@ -275,6 +283,7 @@ static struct th_origin *end(struct th_origin *origin, void (*end_stream)(struct
         forget_idle(origin);
     origin->hop = NULL;
     end_stream(&origin->stream);
+    th_own_ends_remove(origin->desk->proxy->own_ends, origin->own_end);
     origin->in = th_chunk_put(&origin->desk->worker->chunks, origin->in);
     th_metrics_add(origin->desk->metrics, TH_METRIC_ORIGIN_OPEN, -1);
     th_snapshot_use_give(origin->use);

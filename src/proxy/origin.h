@@ -28,6 +28,8 @@ struct th_origin_key {
      * this origin alone, as ever for https; else it is asked for each URL. */
     const struct th_config_parent *parent;
     bool by_connect;
+    const struct th_address
+        *only; /* to that address alone, on the port; NULL: to any of the host's */
 };
 
 struct th_snapshot_use;
@@ -54,6 +56,7 @@ struct th_origin {
     const struct th_config_parent *parent; /* NULL: none */
     struct th_tls_context *parent_tls;     /* what that one was verified by; NULL: in cleartext */
     bool by_connect;
+    struct th_own_end *own_end;
     uint64_t hash;
     int64_t idle_since_ms;
     struct th_address address;

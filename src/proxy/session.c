@@ -321,4 +321,6 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     th_metrics_count(desk->metrics, TH_METRIC_CONNECTIONS_ACCEPTED);
     th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, 1);
     set_timer(session, th_desk_config(desk)->timeouts.head_ms);
+    if (listener->mode == TH_LISTENER_TRANSPARENT)
+        th_original_begin(session);
 }

@@ -125,6 +125,8 @@ int th_target_read(struct th_hop *hop)
         return read_host_and_path(hop);
     case TH_LISTENER_AUTHZ:
         return read_question(hop);
+    case TH_LISTENER_TRANSPARENT: /* always in a tunnel */
+        break;
     }
     return TH_E_INTERNAL;
 }

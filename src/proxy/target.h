@@ -7,6 +7,7 @@
 /* To hop->url, and hop->detail where it is refused: TH_E_BAD_TARGET, TH_E_METHOD, TH_E_MISDIRECTED.
  *
  *   forward  the request line has the whole URL; inside of a CONNECT tunnel, see tunnel.h
+ *   transparent  see tunnel.h
  *   gateway  the request line has the path, Host the rest; the scheme is the listener's
  *   authz    a data plane asks what to send with another request: that one's host and path are in
  *            this one's own, or in fields that the data plane sets (never in both: what a caller

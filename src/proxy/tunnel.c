@@ -24,11 +24,12 @@ static int count(struct th_proxy_desk *desk, uint64_t max)
 
 int th_tunnel_count(struct th_hop *hop)
 {
-    int error = hop->counted || hop->session->tunnel != NULL
-                    ? 0
-                    : count(hop->desk, hop->use->snapshot->view->limits.tunnels);
+    const struct th_tunnel *tunnel = hop->session->tunnel;
 
-    hop->counted |= error == 0 && hop->session->tunnel == NULL;
+    if (hop->counted || (tunnel != NULL && tunnel->counted))
+        return 0;
+    int error = count(hop->desk, hop->use->snapshot->view->limits.tunnels);
+    hop->counted = error == 0;
     return error;
 }
 
@@ -39,34 +40,56 @@ void th_tunnel_uncount(struct th_hop *hop)
     hop->counted = false;
 }
 
+int th_tunnel_name(struct th_session *session, const struct th_url *authority)
+{
+    struct th_tunnel *before = session->tunnel;
+    struct th_tunnel *tunnel = th_calloc(1, sizeof *tunnel + authority->host.len + 1);
+
+    if (tunnel == NULL)
+        return TH_E_NOMEM;
+    if (before != NULL) { /* nothing waits for it yet, that could only be found by its old place */
+        TH_REQUIRE(before->stage < TH_TUNNEL_NAMED && before->leaf == NULL);
+        memcpy(tunnel, before, sizeof *tunnel);
+    }
+    tunnel->session = session;
+    tunnel->port = authority->port;
+    tunnel->host_len = (uint8_t)authority->host.len;
+    tunnel->is_ipv6 = authority->host_is_ipv6;
+    memcpy(tunnel->host, authority->host.ptr, authority->host.len);
+    th_free(before);
+    session->tunnel = tunnel;
+    return 0;
+}
+
+int th_tunnel_count_session(struct th_session *session)
+{
+    struct th_proxy_desk *desk = session->listener->desk;
+    int error = count(desk, th_desk_config(desk)->limits.tunnels);
+
+    session->tunnel->counted = error == 0;
+    return error;
+}
+
 /* 0, TH_E_NOMEM, TH_E_OVERLOADED at limits.tunnels. */
 static int make_tunnel(struct th_hop *hop)
 {
-    const struct th_url *url = &hop->url;
-    int error = count(hop->desk, hop->use->snapshot->view->limits.tunnels);
+    int error = th_tunnel_name(hop->session, &hop->url);
 
     if (error < 0)
         return error;
-    struct th_tunnel *tunnel = th_calloc(1, sizeof *tunnel + url->host.len + 1);
-    if (tunnel == NULL) {
-        uncount(hop->desk);
-        return TH_E_NOMEM;
-    }
-    tunnel->session = hop->session;
-    tunnel->port = url->port;
-    tunnel->host_len = (uint8_t)url->host.len;
-    tunnel->is_ipv6 = url->host_is_ipv6;
-    tunnel->shown = hop->shown;
-    memcpy(tunnel->host, url->host.ptr, url->host.len);
-    hop->session->tunnel = tunnel;
-    return 0;
+    hop->session->tunnel->shown = hop->shown;
+    error = th_tunnel_count_session(hop->session);
+    if (error < 0)
+        hop->session->tunnel = th_tunnel_free(hop->session->tunnel, hop->desk);
+    return error;
 }
 
 struct th_tunnel *th_tunnel_free(struct th_tunnel *tunnel, struct th_proxy_desk *desk)
 {
     if (tunnel == NULL)
         return NULL;
-    uncount(desk);
+    if (tunnel->counted)
+        uncount(desk);
     th_leaf_cancel(&tunnel->waiter);
     th_leaf_unref(tunnel->leaf);
     th_interceptor_unref(tunnel->interceptor);
@@ -186,6 +209,8 @@ int th_tunnel_read_url(struct th_hop *hop)
     struct th_str target = hop->request.target;
     int error;
 
+    if (hop->session->tunnel->redirected && hop->session->tunnel->scheme == TH_SCHEME_HTTP)
+        return th_original_read_url(hop);
     if (target.len > 0 && (target.ptr[0] == '/' || target.ptr[0] == '*'))
         error = read_origin_form(hop);
     else

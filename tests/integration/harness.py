@@ -72,12 +72,12 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_listening(port, process=None, seconds=START_SECONDS):
+def wait_listening(port, process=None, seconds=START_SECONDS, host="127.0.0.1"):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
             raise AssertionError(f"ended with {process.returncode} before it listened")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
             return
         time.sleep(0.02)
     raise AssertionError(f"nobody listens on port {port}")
@@ -86,7 +86,9 @@ def wait_listening(port, process=None, seconds=START_SECONDS):
 def wait_open(address, process=None):
     """As wait_listening(), for the address of a listener."""
     if not address.startswith("unix:"):
-        return wait_listening(int(address.rsplit(":", 1)[1]), process)
+        host, _, port = address.rpartition(":")
+        host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
+        return wait_listening(int(port), process, host=host)
 
     def is_open():
         assert process is None or process.poll() is None, f"ended with {process.returncode} before it listened"
@@ -502,6 +504,8 @@ def base_config(sandbox, agents=("agent1",), alg="RS256"):
 class Tokenhop(Process):
     """`tokenhop run -c` with this configuration (a dict, or the text of a file)."""
 
+    prefix = ()  # a command that runs it, and leaves it its pid
+
     def __init__(self, config, folder, args=(), env=None):
         super().__init__()
         self.config, self.args = config, list(args)
@@ -516,7 +520,7 @@ class Tokenhop(Process):
 
     def start(self):
         self.write()
-        self._spawn([binary("tokenhop"), "run", "-c", self.file, *self.args], env=self.env)
+        self._spawn([*self.prefix, binary("tokenhop"), "run", "-c", self.file, *self.args], env=self.env)
         self._read_in_thread(self._read_output)
         try:
             for listener in self.config["listeners"]:

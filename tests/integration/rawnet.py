@@ -86,13 +86,14 @@ def response(body=b"ok", status=200, fields=()):
 
 class Origin:
     """`answer(request)` gives the bytes to send, or a function that is given the socket; it closes by
-    returning False or raising. Everything is kept: .requests, and .raw (all bytes of each connection)."""
+    returning False or raising. Everything is kept: .requests, and .raw (all bytes of each connection). `listener`: a
+    socket that listens already, elsewhere."""
 
-    def __init__(self, answer=None, backlog=512):
+    def __init__(self, answer=None, backlog=512, listener=None):
         self.answer = answer or (lambda request: response())
         self.requests, self.raw = [], []
         self.sockets, self.lock = set(), threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.listener = listener or socket.create_server(("127.0.0.1", 0), backlog=backlog)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

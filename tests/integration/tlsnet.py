@@ -74,7 +74,7 @@ class TlsOrigin(Origin):
     """`.bytes` is what came inside of TLS; `.names`, `.versions`, `.reused` and `.shown` (client certificates, DER or
     None) have one entry a handshake that was done. While a request is answered, `.peer.der` is what was shown."""
 
-    def __init__(self, identity, answer=None, change=None):
+    def __init__(self, identity, answer=None, change=None, listener=None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(identity.file)
         self.context.set_alpn_protocols(["http/1.1"])
@@ -83,7 +83,7 @@ class TlsOrigin(Origin):
             change(self.context)
         self.names, self.versions, self.reused, self.protocols, self.shown = [], [], [], [], []
         self.peer = threading.local()
-        super().__init__(answer)
+        super().__init__(answer, listener=listener)
 
     def _serve(self, sock):
         try:

@@ -72,7 +72,7 @@ static void connect_caller(struct chaos *chaos, struct caller *caller)
     snprintf(name, sizeof name, "%u", ++chaos->n_callers);
     *caller = (struct caller){0};
     caller->end = &caller->first;
-    caller->peer = world_connect(&chaos->world, name, below(chaos, 2), 0, one_in(chaos, 3));
+    caller->peer = world_connect(&chaos->world, name, below(chaos, 2), 0, one_in(chaos, 3), NULL);
 }
 
 static void fill_body(struct bytes *body, const struct asked *asked)

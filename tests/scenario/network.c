@@ -122,10 +122,23 @@ static int connect_to(struct th_network *base, const struct th_address *address,
     return TH_AGAIN; /* as the kernel says it of every connection but to itself */
 }
 
+static int find_original(struct th_network *base, int fd, bool by_tproxy,
+                         struct th_address *ret_address)
+{
+    const struct fake_network *network = TH_CONTAINER_OF(base, struct fake_network, base);
+
+    if (network->original == NULL)
+        return TH_E_LOOP;
+    *ret_address = *network->original;
+    return 0;
+}
+
 void network_init(struct fake_network *network)
 {
-    *network = (struct fake_network){
-        .base = {.connect = connect_to, .lookup = look_up, .lookup_never_blocks = true}};
+    *network = (struct fake_network){.base = {.connect = connect_to,
+                                              .lookup = look_up,
+                                              .original = find_original,
+                                              .lookup_never_blocks = true}};
 }
 
 void network_fini(struct fake_network *network)

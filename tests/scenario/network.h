@@ -23,6 +23,8 @@ struct fake_network {
     struct net_place *places;
     struct peer *origins; /* oldest first; all that were ever connected to */
     unsigned n_connects;  /* tried */
+    const struct th_address
+        *original; /* of the client that connects now; NULL: it is not redirected */
 };
 
 void network_init(struct fake_network *network);

@@ -396,22 +396,50 @@ static bool do_common(struct play *play, struct peer *peer)
 
 /* --- clients --- */
 
+/* ADDRESS:PORT; an IPv6 one in brackets */
+static bool read_address(struct play *play, struct th_address *ret_address)
+{
+    struct bytes word;
+
+    if (!play_word(play, &word))
+        return false;
+    char *colon = strrchr(word.ptr, ':');
+    struct th_str host = {word.ptr, colon != NULL ? (size_t)(colon - word.ptr) : 0};
+    if (host.len > 2 && host.ptr[0] == '[')
+        host = (struct th_str){host.ptr + 1, host.len - 2};
+    bool fine = colon != NULL &&
+                th_address_parse(host, (uint16_t)strtoul(colon + 1, NULL, 10), ret_address) == 0;
+    if (!fine)
+        play_fail(play, "\"%s\" is no address with a port", word.ptr);
+    bytes_fini(&word);
+    return fine;
+}
+
 static bool connect_client(struct play *play, const char *name)
 {
     int64_t worker = 1, listener = 1;
-    bool tcp = false;
+    bool tcp = false, redirected = false;
+    struct th_address original;
 
     while (play_more(play)) {
         if (play_option_number(play, "worker", &worker) ||
             play_option_number(play, "listener", &listener))
             continue;
+        if (play_take(play, "for")) {
+            redirected = read_address(play, &original);
+            if (!redirected)
+                return false;
+            continue;
+        }
         if (!play_take(play, "tcp"))
-            return play_fail(play, "a client connects [tcp] [worker=N] [listener=N]");
+            return play_fail(play,
+                             "a client connects [for ADDRESS:PORT] [tcp] [worker=N] [listener=N]");
         tcp = play->tcp = true;
     }
     if (worker < 1 || (size_t)worker > play->world.n_places)
         return play_fail(play, "there is no worker %lld", (long long)worker);
-    world_connect(&play->world, name, (size_t)worker - 1, (size_t)listener - 1, tcp);
+    world_connect(&play->world, name, (size_t)worker - 1, (size_t)listener - 1, tcp,
+                  redirected ? &original : NULL);
     return true;
 }
 

@@ -336,7 +336,7 @@ void world_pass(struct world *world, int64_t ms)
 }
 
 struct peer *world_connect(struct world *world, const char *name, size_t place, size_t listener,
-                           bool tcp)
+                           bool tcp, const struct th_address *original)
 {
     struct th_address address;
     struct peer **end = &world->clients;
@@ -350,7 +350,9 @@ struct peer *world_connect(struct world *world, const char *name, size_t place, 
     *end = peer;
     TH_REQUIRE(th_address_parse(TH_STR("127.0.0.1"), 40000, &address) == 0);
     enter_proxy(world);
+    world->network.original = original;
     th_proxy_desk_accept(world->places[place].desk, listener, fds[0], &address);
+    world->network.original = NULL;
     leave_proxy(world);
     return peer;
 }

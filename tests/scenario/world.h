@@ -80,7 +80,7 @@ bool world_settle(struct world *world);
 /* Turns the clock, halting wherever a timer is due. */
 void world_pass(struct world *world, int64_t ms);
 struct peer *world_connect(struct world *world, const char *name, size_t place, size_t listener,
-                           bool tcp);
+                           bool tcp, const struct th_address *original);
 bool world_reload(struct world *world, const json_t *config);
 void world_drain(struct world *world, int64_t deadline_ms);
 bool world_is_drained(const struct world *world);

@@ -21,8 +21,9 @@ struct th_config;
 
 enum th_listener_mode {
     TH_LISTENER_FORWARD,
-    TH_LISTENER_GATEWAY, /* requests name a path, and their destination by Host */
-    TH_LISTENER_AUTHZ    /* a data plane asks what to send with a request */
+    TH_LISTENER_GATEWAY,    /* requests name a path, and their destination by Host */
+    TH_LISTENER_AUTHZ,      /* a data plane asks what to send with a request */
+    TH_LISTENER_TRANSPARENT /* connections come that the kernel has redirected */
 };
 /* Where such a question names the request that it is about. */
 enum th_original {
@@ -54,6 +55,9 @@ struct th_config_listener {
     enum th_listener_mode mode;
     bool is_https; /* the destinations of a gateway's requests, and of those asked about */
     enum th_original original;
+    bool by_tproxy; /* a transparent one's connections; false: by NAT */
+    bool
+        by_name; /* any address of the name that they name is connected to; false: the original one */
     /* Whom every caller of this listener acts as; NULL: it must prove to be one of `callers`. */
     const struct th_config_agent *agent;
 };
