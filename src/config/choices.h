@@ -1,5 +1,4 @@
-/* What the keys of type TH_KEY_ENUM can be; a part of the tables of keys, for them alone. Values that the design
- * names and that are not built yet are TH_CHOICE_PLANNED. */
+/* What the keys of type TH_KEY_ENUM can be; a part of the tables of keys, for them alone. */
 #ifndef TOKENHOP_SRC_CONFIG_CHOICES_H
 #define TOKENHOP_SRC_CONFIG_CHOICES_H
 

@@ -28,8 +28,6 @@ static void add_choices(struct line *line, const struct th_config_key_choice *ch
     const char *waiting = NULL;
     size_t n = 0;
     for (; choices->name != NULL; choices++) {
-        if (choices->value == TH_CHOICE_PLANNED)
-            continue;
         if (waiting != NULL)
             add(line, "%s\"%s\"", n++ > 0 ? ", " : "", waiting);
         waiting = choices->name;
@@ -78,9 +76,6 @@ static void add_one(struct line *line, const struct th_config_key *key)
     case TH_FORM_RULES:
         add_choices(line, key->choices);
         add(line, ", or a list of rules");
-        break;
-    case TH_FORM_NONE:
-        add(line, "nothing yet");
         break;
     }
 }

@@ -97,10 +97,8 @@ enum th_config_key_form th_config_key_form(enum th_config_key_type type)
         return TH_FORM_OBJECT;
     case TH_KEY_RULES:
         return TH_FORM_RULES;
-    case TH_KEY_PLANNED:
-        break;
     }
-    return TH_FORM_NONE;
+    return TH_FORM_TEXT;
 }
 
 uint64_t th_config_key_max_len(const struct th_config_key *key)

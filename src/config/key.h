@@ -48,7 +48,6 @@ enum th_config_key_type {
     TH_KEY_ENUM,     /* unsigned, or an enum */
     TH_KEY_OBJECT,   /* the section's struct */
     TH_KEY_RULES,    /* struct th_raw_rules: an enum's name, or a list of the section's objects */
-    TH_KEY_PLANNED,  /* nothing: named by the design, not built yet */
 };
 
 /* How a value is written, whatever kind of text it is. */
@@ -61,7 +60,6 @@ enum th_config_key_form {
     TH_FORM_ENUM,
     TH_FORM_OBJECT,
     TH_FORM_RULES,
-    TH_FORM_NONE, /* planned: it cannot be written */
 };
 
 /* How many of it. */
@@ -74,9 +72,8 @@ enum th_config_key_shape {
 
 struct th_config_key_choice {
     const char *name; /* NULL ends the list */
-    int value;        /* TH_CHOICE_PLANNED: named by the design, not built yet */
+    int value;
 };
-#define TH_CHOICE_PLANNED (-1)
 
 struct th_section;
 

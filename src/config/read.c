@@ -129,19 +129,11 @@ static void read_choice(struct th_loader *l, const struct th_config_key *key, st
     }
     th_nearest_init(&nearest, text_of(v.json));
     for (const struct th_config_key_choice *choice = key->choices; choice->name != NULL; choice++) {
-        bool planned = choice->value == TH_CHOICE_PLANNED;
-        if (!th_str_equal(th_str_of(choice->name), text_of(v.json))) {
-            if (!planned)
-                th_nearest_offer(&nearest, th_str_of(choice->name));
-        } else if (planned) {
-            snprintf(mend, sizeof(mend), "write %s", known);
-            th_loader_report(l, v.place, mend, "\"%s\" is not supported by this version",
-                             choice->name);
-            return;
-        } else {
+        if (th_str_equal(th_str_of(choice->name), text_of(v.json))) {
             *ret_choice = (unsigned)choice->value;
             return;
         }
+        th_nearest_offer(&nearest, th_str_of(choice->name));
     }
     if (nearest.best.len > 0)
         snprintf(mend, sizeof(mend), "did you mean \"%.*s\"?", TH_STR_ARGS(nearest.best));
@@ -339,19 +331,15 @@ static void report_unknown(struct th_loader *l, const struct th_section *section
     char mend[240];
     size_t used = 0;
     th_nearest_init(&nearest, th_str_of(name));
-    for (size_t i = 0; i < section->n_keys; i++) {
-        if (section->keys[i].type != TH_KEY_PLANNED)
-            th_nearest_offer(&nearest, th_str_of(section->keys[i].name));
-    }
+    for (size_t i = 0; i < section->n_keys; i++)
+        th_nearest_offer(&nearest, th_str_of(section->keys[i].name));
     if (nearest.best.len > 0) {
         snprintf(mend, sizeof(mend), "did you mean \"%.*s\"?", TH_STR_ARGS(nearest.best));
     } else {
         used = (size_t)snprintf(mend, sizeof(mend), "known here:");
-        for (size_t i = 0; i < section->n_keys && used < sizeof(mend); i++) {
-            if (section->keys[i].type != TH_KEY_PLANNED)
-                used += (size_t)snprintf(mend + used, sizeof(mend) - used, "%s %s",
-                                         i > 0 ? "," : "", section->keys[i].name);
-        }
+        for (size_t i = 0; i < section->n_keys && used < sizeof(mend); i++)
+            used += (size_t)snprintf(mend + used, sizeof(mend) - used, "%s %s", i > 0 ? "," : "",
+                                     section->keys[i].name);
     }
     th_loader_report_key(l, place, mend, "unknown key \"%.64s\"", name);
 }
@@ -504,9 +492,6 @@ void th_read_section(struct th_loader *loader, struct th_value value,
         size_t i = find_key(section, name);
         if (i == section->n_keys) {
             report_unknown(loader, section, name, place);
-        } else if (section->keys[i].type == TH_KEY_PLANNED) {
-            th_loader_report_key(loader, place, "leave it out",
-                                 "the key \"%s\" is not supported by this version", name);
         } else {
             seen |= (uint64_t)1 << i;
             read_key(loader, &section->keys[i], (struct th_value){member, place}, base);

@@ -127,8 +127,6 @@ static void add_paths(struct th_buf *out, const struct th_section *section, cons
     for (size_t i = 0; i < section->n_keys; i++) {
         const struct th_config_key *key = &section->keys[i];
         char path[160];
-        if (key->type == TH_KEY_PLANNED)
-            continue;
         snprintf(path, sizeof(path), "%s%s", prefix, key->name);
         th_buf_printf(out, depth == 0 ? "\n## `%s`\n" : "\n### `%s`\n", path);
         add_key(out, section, key);
@@ -143,33 +141,9 @@ static void add_paths(struct th_buf *out, const struct th_section *section, cons
     }
 }
 
-static void add_planned(struct th_buf *out, const struct th_section *section, const char *prefix)
-{
-    for (size_t i = 0; i < section->n_keys; i++) {
-        const struct th_config_key *key = &section->keys[i];
-        char path[160];
-        snprintf(path, sizeof(path), "%s%s", prefix, key->name);
-        if (key->type == TH_KEY_PLANNED)
-            th_buf_printf(out, "- `%s`\n", path);
-        for (const struct th_config_key_choice *c = key->choices; c != NULL && c->name != NULL;
-             c++) {
-            if (c->value == TH_CHOICE_PLANNED)
-                th_buf_printf(out, "- `%s`: `\"%s\"`\n", path, c->name);
-        }
-        if (key->section == NULL)
-            continue;
-        snprintf(path, sizeof(path), "%s%s%s.", prefix, key->name, step_of(key));
-        add_planned(out, key->section, path);
-    }
-}
-
 int th_config_write_reference(struct th_buf *out)
 {
     th_buf_add(out, intro, sizeof(intro) - 1);
     add_paths(out, &th_section_root, "", 0);
-    th_buf_printf(out, "\n## Not supported by this version\n\n"
-                       "These keys and values are part of the design and not built yet; each is a "
-                       "mistake for now.\n\n");
-    add_planned(out, &th_section_root, "");
     return out->failed ? TH_E_NOMEM : 0;
 }

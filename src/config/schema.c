@@ -67,10 +67,8 @@ static json_t *text_schema(struct schema *s, const struct th_config_key *key)
 static json_t *choice_schema(struct schema *s, const struct th_config_key_choice *choice)
 {
     json_t *json = json_object(), *names = json_array();
-    for (; choice->name != NULL; choice++) {
-        if (choice->value != TH_CHOICE_PLANNED)
-            append(s, names, json_string(choice->name));
-    }
+    for (; choice->name != NULL; choice++)
+        append(s, names, json_string(choice->name));
     put(s, json, "enum", names);
     return json;
 }
@@ -108,7 +106,6 @@ static json_t *one_schema(struct schema *s, const struct th_config_key *key)
     case TH_FORM_OBJECT:
         return section_schema(s, key->section);
     case TH_FORM_RULES:
-    case TH_FORM_NONE:
         break;
     }
     return NULL;
@@ -239,8 +236,6 @@ static void fill_section(struct schema *s, json_t *json, const struct th_section
     put(s, json, "additionalProperties", json_false());
     for (size_t i = 0; i < section->n_keys; i++) {
         const struct th_config_key *key = &section->keys[i];
-        if (key->type == TH_KEY_PLANNED)
-            continue;
         put(s, properties, key->name, key_schema(s, key));
         if (key->required)
             append(s, required, json_string(key->name));

@@ -22,10 +22,6 @@
     .type = TH_KEY_OBJECT, .offset = offsetof(st, member), .section = &(inner)
 #define OBJECTS(st, member, inner)                                                                 \
     .type = TH_KEY_OBJECT, .offset = FIELD(st, member, struct th_raw_objects), .section = &(inner)
-#define PLANNED(key)                                                                               \
-    {                                                                                              \
-        .name = (key), .type = TH_KEY_PLANNED                                                      \
-    }
 #define SECTION(label, st, rows)                                                                   \
     .name = (label), .size = sizeof(st), .keys = (rows), .n_keys = TH_COUNT_OF(rows)
 
