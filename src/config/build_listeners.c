@@ -164,6 +164,10 @@ static void check_transparent(struct th_loader *l, const struct th_raw_listener 
         th_loader_report(l, th_loader_member(l, place, "address"),
                          "give it an address and a port, to which connections can be redirected",
                          "no connection is redirected to a unix socket");
+    if (listener->activation.len > 0 && listener->by_tproxy)
+        th_loader_report(l, th_loader_member(l, place, "address"), "give it an address and a port",
+                         "by TPROXY, connections that were not redirected are known by the "
+                         "listener's own port, which a socket of systemd does not tell");
     if (raw->agent.ptr == NULL)
         th_loader_report(l, place, "name the agent that its callers act as",
                          "a transparent listener must name an \"agent\": who is redirected sends "

@@ -212,6 +212,9 @@ static const struct row rows[] = {
      {"", "$.listeners[0].original", "says nothing about", "leave it out"}},
     {"\"address\": \"unix:a\", \"mode\": \"transparent\", \"agent\": \"a\"",
      {"", "$.listeners[0].address", "redirected to a unix socket", "a port"}},
+    {"\"address\": \"systemd:in\", \"mode\": \"transparent\", \"agent\": \"a\", "
+     "\"redirected_by\": \"tproxy\"",
+     {"", "$.listeners[0].address", "listener's own port", "a port"}},
     {AT_TCP ", \"redirected_by\": \"tproxy\"",
      {"", "$.listeners[0].redirected_by", "of the mode \"transparent\"", "leave it out"}},
     {AT_TCP ", \"original_destination\": \"check\"",
