@@ -341,8 +341,7 @@ static bool bears_credential(const struct th_hop *hop)
 
 static struct th_origin_key key_of(const struct th_hop *hop)
 {
-    /* What is in a plain tunnel is not ours to speak. */
-    struct th_origin_key key = {.scheme = hop->is_tunnel ? TH_SCHEME_HTTP : hop->url.scheme,
+    struct th_origin_key key = {.scheme = hop->url.scheme,
                                 .port = hop->url.port,
                                 .for_credential = bears_credential(hop),
                                 .host = hop->url.host,
@@ -356,9 +355,8 @@ static struct th_origin_key key_of(const struct th_hop *hop)
     if (hop->is_tunnel)
         key.scheme = TH_SCHEME_HTTPS; /* whatever is spoken inside: the gate judged it as that */
     th_parent_fill_key(hop, &key);
-    if (key.parent !=
-        NULL) /* which finds the host by its name; where it goes is not for us to say */
-        key.only = NULL;
+    if (key.parent != NULL)
+        key.only = NULL; /* that one is given the name */
     return key;
 }
 
