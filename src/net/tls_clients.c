@@ -124,12 +124,23 @@ static int64_t seconds_of(const ASN1_TIME *time)
     return ASN1_TIME_to_tm(time, &tm) ? (int64_t)timegm(&tm) : 0;
 }
 
+int64_t th_tls_earliest_end(const STACK_OF(X509) * chain)
+{
+    int64_t end = INT64_MAX;
+
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t until = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        end = until < end ? until : end;
+    }
+    return end;
+}
+
 /* A ticket bears the time until which what was verified holds. Who takes a session up gets another ticket,
  * which bears the same time, so that nobody goes on for ever by one handshake. */
 static int on_ticket_made(SSL *ssl, void *arg)
 {
     SSL_SESSION *session = SSL_get_session(ssl);
-    STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl); /* NULL: no certificate */
+    int64_t of_chain = th_tls_earliest_end(SSL_get0_verified_chain(ssl)); /* NULL: no certificate */
     int64_t end = (int64_t)time(NULL) + SESSION_MAX_S;
     void *known;
     size_t len;
@@ -138,10 +149,8 @@ static int on_ticket_made(SSL *ssl, void *arg)
     if (SSL_session_reused(ssl) && SSL_SESSION_get0_ticket_appdata(session, &known, &len) == 1 &&
         len == sizeof(end))
         return 1;
-    for (int i = 0; i < sk_X509_num(chain); i++) {
-        int64_t until = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
-        end = until < end ? until : end;
-    }
+    if (of_chain < end)
+        end = of_chain;
     return SSL_SESSION_set1_ticket_appdata(session, &end, sizeof(end));
 }
 
@@ -182,4 +191,17 @@ int th_tls_ask_clients(SSL_CTX *ctx, const struct th_tls_server_settings *settin
     if (SSL_CTX_set_session_ticket_cb(ctx, on_ticket_made, on_ticket_read, NULL) != 1)
         return TH_E_NOMEM;
     return fill_store(ctx, store, settings, reterr);
+}
+
+int64_t th_stream_tls_client_until(const struct th_stream *stream)
+{
+    X509 *client = th_stream_tls_client(stream);
+    const struct th_tls *tls = stream->layer;
+
+    if (client == NULL)
+        return INT64_MAX;
+    int64_t end = seconds_of(
+        X509_get0_notAfter(client)); /* of a session that was taken up this is all there is */
+    int64_t of_chain = th_tls_earliest_end(SSL_get0_verified_chain(tls->ssl));
+    return of_chain < end ? of_chain : end;
 }

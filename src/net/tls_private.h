@@ -105,11 +105,15 @@ struct th_tls_server {
     BIO_METHOD *bio;
     bool has_identity;  /* of its own */
     uint8_t digest[32]; /* of the settings */
+    uint8_t trust[32];  /* of what they say of clients */
 };
 
 /* tls_clients.c: has clients asked for certificates, as the settings say. */
 int th_tls_ask_clients(SSL_CTX *ctx, const struct th_tls_server_settings *settings,
                        struct th_errinfo *reterr) TH_MUST;
+
+/* When the first of the certificates ends, in seconds; none: INT64_MAX. */
+int64_t th_tls_earliest_end(const STACK_OF(X509) * chain);
 
 /* What both sides' contexts have in common. */
 bool th_tls_set_up(SSL_CTX *ctx) TH_MUST;

@@ -39,16 +39,18 @@ static bool set_up(SSL_CTX *ctx)
     return SSL_CTX_set_num_tickets(ctx, 0) == 1;
 }
 
-static bool digest_settings(const struct th_tls_server_settings *settings, uint8_t ret_digest[32])
+/* `who`: who the server is, too. */
+static bool digest_settings(const struct th_tls_server_settings *settings, bool who,
+                            uint8_t ret_digest[32])
 {
     const struct th_str *texts[] = {&settings->client_authorities, &settings->client_lists};
     uint8_t clients = (uint8_t)settings->clients;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
-    bool fine =
-        ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-        EVP_DigestUpdate(ctx, settings->identity->whole, sizeof(settings->identity->whole)) == 1 &&
-        EVP_DigestUpdate(ctx, &clients, sizeof(clients)) == 1;
+    bool fine = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(ctx, settings->identity->whole,
+                                 who ? sizeof(settings->identity->whole) : 0) == 1 &&
+                EVP_DigestUpdate(ctx, &clients, sizeof(clients)) == 1;
     for (size_t i = 0; fine && i < TH_COUNT_OF(texts); i++)
         fine = EVP_DigestUpdate(ctx, &texts[i]->len, sizeof(texts[i]->len)) == 1 &&
                EVP_DigestUpdate(ctx, texts[i]->ptr, texts[i]->len) == 1;
@@ -71,7 +73,8 @@ static int set_identity(struct th_tls_server *server, const struct th_identity *
 static int set_settings(struct th_tls_server *server, const struct th_tls_server_settings *settings,
                         struct th_errinfo *reterr)
 {
-    if (!digest_settings(settings, server->digest) ||
+    if (!digest_settings(settings, true, server->digest) ||
+        !digest_settings(settings, false, server->trust) ||
         SSL_CTX_set_session_id_context(server->ssl, server->digest, sizeof(server->digest)) != 1)
         return TH_E_NOMEM;
     int error = set_identity(server, settings->identity, reterr);
@@ -117,7 +120,7 @@ bool th_tls_server_has(const struct th_tls_server *server,
 {
     uint8_t digest[32];
 
-    return server->has_identity && digest_settings(settings, digest) &&
+    return server->has_identity && digest_settings(settings, true, digest) &&
            memcmp(digest, server->digest, sizeof(digest)) == 0;
 }
 
@@ -135,6 +138,11 @@ struct th_tls_server *th_tls_server_unref(struct th_tls_server *server)
     BIO_meth_free(server->bio);
     th_free(server);
     return NULL;
+}
+
+bool th_tls_server_trusts_alike(const struct th_tls_server *a, const struct th_tls_server *b)
+{
+    return a == b || memcmp(a->trust, b->trust, sizeof(a->trust)) == 0;
 }
 
 static bool make_ssl(struct th_tls *tls, const struct th_tls_identity *identity)

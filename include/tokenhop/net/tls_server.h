@@ -43,6 +43,9 @@ bool th_tls_server_has(const struct th_tls_server *server,
 struct th_tls_server *th_tls_server_ref(struct th_tls_server *server);
 struct th_tls_server *th_tls_server_unref(struct th_tls_server *server); /* NULL is fine */
 
+/* Whether one accepts the same clients as the other: who was verified by that need not be by this. */
+bool th_tls_server_trusts_alike(const struct th_tls_server *a, const struct th_tls_server *b);
+
 /* Who the server is on one connection. Borrowed for the call. */
 struct th_tls_identity {
     X509 *certificate;
@@ -66,5 +69,7 @@ int th_stream_tls_alert(const struct th_stream *stream);
 /* The certificate that the client has shown, verified; also of a session that was taken up. NULL: none. Borrowed from
  * the stream. */
 X509 *th_stream_tls_client(const struct th_stream *stream);
+/* Until when it holds, with those above it as far as they are known: seconds of the wall clock; INT64_MAX without one. */
+int64_t th_stream_tls_client_until(const struct th_stream *stream);
 
 #endif
