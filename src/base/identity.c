@@ -153,6 +153,11 @@ bool th_identity_is_for_clients(const struct th_identity *identity)
     return X509_check_purpose(identity->certificate, X509_PURPOSE_SSL_CLIENT, 0) == 1;
 }
 
+bool th_identity_is_for_servers(const struct th_identity *identity)
+{
+    return X509_check_purpose(identity->certificate, X509_PURPOSE_SSL_SERVER, 0) == 1;
+}
+
 bool th_identity_equal(const struct th_identity *a, const struct th_identity *b)
 {
     if (a == NULL || b == NULL)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "options.h"
+#include "show.h"
 #include "tokenhop/cli/command.h"
 
 static const char usage[] =
@@ -13,6 +14,20 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE   the configuration\n"
     "  -h, --help          this text\n";
+
+/* Whom a listener lets in is worth a second look. */
+static void show_security(const struct th_config_view *view)
+{
+    for (size_t i = 0; i < view->n_listeners; i++) {
+        const struct th_config_listener *listener = &view->listeners[i];
+        if (!listener->tls.is_spoken && listener->forwarded.header.len == 0)
+            continue;
+        printf("  listener \"%.*s\" (%.*s)", TH_STR_ARGS(listener->name),
+               TH_STR_ARGS(listener->address_text));
+        th_show_security(listener);
+        putchar('\n');
+    }
+}
 
 static int check(int argc, char **argv)
 {
@@ -28,6 +43,7 @@ static int check(int argc, char **argv)
         printf("%s: fine: %zu listener%s, %zu agent%s, %zu connection%s\n", path, view->n_listeners,
                view->n_listeners == 1 ? "" : "s", view->n_agents, view->n_agents == 1 ? "" : "s",
                view->n_connections, view->n_connections == 1 ? "" : "s");
+        show_security(view);
     }
     th_config_unref(config);
     return status;

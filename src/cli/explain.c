@@ -433,8 +433,10 @@ static int show_listeners(const struct question *q)
         const struct th_config_listener *listener = &q->view->listeners[i];
         if (listener->agent == NULL || !is_asked_for(q, listener->name))
             continue;
-        printf("\nlistener \"%.*s\" (%.*s), as agent \"%.*s\"\n", TH_STR_ARGS(listener->name),
-               TH_STR_ARGS(listener->address_text), TH_STR_ARGS(listener->agent->name));
+        printf("\nlistener \"%.*s\" (%.*s", TH_STR_ARGS(listener->name),
+               TH_STR_ARGS(listener->address_text));
+        th_show_security(listener);
+        printf("), as agent \"%.*s\"\n", TH_STR_ARGS(listener->agent->name));
         int one = show_as(q, NULL, listener->agent);
         status = one > status ? one : status;
     }

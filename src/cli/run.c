@@ -48,7 +48,8 @@ static bool listener_stays(const struct th_config_listener *before,
     return !th_str_equal(before->name, after->name) ||
            (th_str_equal(before->address_text, after->address_text) &&
             before->mode == after->mode && before->is_https == after->is_https &&
-            before->original == after->original && before->socket_mode == after->socket_mode &&
+            before->original == after->original && before->tls.is_spoken == after->tls.is_spoken &&
+            before->socket_mode == after->socket_mode &&
             before->socket_group == after->socket_group && before->by_tproxy == after->by_tproxy);
 }
 

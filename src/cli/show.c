@@ -101,5 +101,25 @@ void th_show_proof(const struct th_config_caller *caller)
         printf(", %s %u of a unix socket", caller->is_group ? "gid" : "uid",
                (unsigned)caller->unix_id);
         return;
+    case TH_CALLER_URI:
+    case TH_CALLER_DNS:
+    case TH_CALLER_SUBJECT:
+        printf(", by a certificate of %s",
+               caller->proof == TH_CALLER_SUBJECT ? "the subject " : "");
+        th_show_text(stdout, caller->certificate);
+        return;
     }
+}
+
+void th_show_security(const struct th_config_listener *listener)
+{
+    static const char *const clients[] = {
+        [TH_CLIENT_CERTIFICATE_NONE] = "",
+        [TH_CLIENT_CERTIFICATE_OPTIONAL] = ", client certificates optional",
+        [TH_CLIENT_CERTIFICATE_REQUIRED] = ", client certificates required",
+    };
+    if (listener->tls.is_spoken)
+        printf(", TLS%s", clients[listener->tls.client_certificate]);
+    if (listener->forwarded.header.len > 0)
+        printf(", certificates forwarded in %.*s", TH_STR_ARGS(listener->forwarded.header));
 }

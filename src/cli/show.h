@@ -26,4 +26,7 @@ void th_show_chain(FILE *out, int indent, const json_t *claims,
 /* ", by ...": how it is told that a request is of this caller. */
 void th_show_proof(const struct th_config_caller *caller);
 
+/* ", TLS, ...": how a listener's clients connect, and whose word on them counts; nothing where that is not said. */
+void th_show_security(const struct th_config_listener *listener);
+
 #endif

@@ -178,7 +178,7 @@ static void check_unique(struct th_loader *l, const struct th_config_caller *cal
         if (is_same ||
             (callers[i].proof == TH_CALLER_BASIC && callers[i].user.ptr != NULL &&
              callers[j].proof == TH_CALLER_BASIC && th_str_equal(callers[i].user, callers[j].user)))
-            th_loader_report(l, place, "give each its own user name, or token",
+            th_loader_report(l, place, "give each its own user name, token or certificate",
                              "the callers \"%.*s\" and \"%.*s\" cannot be told apart",
                              TH_STR_ARGS(callers[j].name), TH_STR_ARGS(callers[i].name));
     }
@@ -208,10 +208,13 @@ void th_build_callers(struct th_loader *loader)
         caller->user = raw->basic.user;
         caller->proof = proof_of(loader, raw);
         caller->limits = complete(&raw->limits, &loader->raw.limits.per_caller);
+        if (th_loader_member(loader, raw->head.place, "certificate") != raw->head.place)
+            th_build_caller_certificate(loader, raw, caller);
         caller->agent = th_build_find_agent(loader, raw->agent,
                                             th_loader_member(loader, raw->head.place, "agent"));
         check_user(loader, raw, caller);
-        build_proof(loader, raw, caller);
+        if (!th_caller_is_by_certificate(caller->proof))
+            build_proof(loader, raw, caller);
         check_unique(loader, callers, i, raw->head.place);
     }
     loader->config->view.callers = callers;

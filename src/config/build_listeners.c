@@ -174,6 +174,24 @@ static void check_transparent(struct th_loader *l, const struct th_raw_listener 
                          "nothing that proves who it is");
 }
 
+/* Callers that are all known by certificates, where none can be shown. */
+static void check_proofs(struct th_loader *l, const struct th_raw_listener *raw,
+                         const struct th_config_listener *listener)
+{
+    const struct th_config_view *view = &l->config->view;
+    bool any = raw->agent.ptr != NULL || view->n_callers == 0 ||
+               listener->mode == TH_LISTENER_TRANSPARENT ||
+               th_config_listener_takes_certificates(listener);
+    for (size_t i = 0; !any && i < view->n_callers; i++)
+        any = !th_caller_is_by_certificate(view->callers[i].proof);
+    if (!any)
+        th_loader_report(
+            l, raw->head.place,
+            "add \"tls\" with \"client_certificate\", or \"forwarded_certificate\"",
+            "the listener has no \"agent\", all callers are known by certificates, and "
+            "none can be shown to it");
+}
+
 void th_build_listeners(struct th_loader *loader)
 {
     const struct th_raw_listener *raw = loader->raw.listeners.items;
@@ -197,6 +215,8 @@ void th_build_listeners(struct th_loader *loader)
                              "name the agent that its callers act as, or add callers",
                              "the listener has no \"agent\", and there are no callers that could "
                              "prove who they are");
+        th_build_listener_tls(loader, raw, &listeners[i]);
+        check_proofs(loader, raw, &listeners[i]);
         check_listener(loader, listeners, i, place);
         check_transparent(loader, raw, &listeners[i]);
     }

@@ -97,6 +97,26 @@ struct th_identity *th_build_identity(struct th_loader *loader, struct th_str ce
     return identity;
 }
 
+struct th_identity *th_build_server_identity(struct th_loader *loader, struct th_str cert_file,
+                                             const struct th_secret *key, uint32_t place,
+                                             uint32_t key_place)
+{
+    struct th_errinfo info = {0};
+    uint32_t cert_place = th_loader_member(loader, place, "cert_file");
+    struct th_identity *identity = read_identity(loader, cert_file, cert_place);
+    if (identity == NULL || key == NULL)
+        return NULL;
+    if (!report(loader, key_place, th_identity_set_key(identity, th_secret_expose(key), &info),
+                &info))
+        return NULL;
+    if (!th_identity_is_for_servers(identity)) {
+        th_loader_report(loader, cert_place, "have one issued for servers (serverAuth)",
+                         "the certificate is not for servers: its extendedKeyUsage says so");
+        return NULL;
+    }
+    return identity;
+}
+
 struct th_identity *th_build_assertion_certificate(struct th_loader *loader,
                                                    struct th_str cert_file,
                                                    const struct th_secret *key, uint32_t place)
@@ -127,6 +147,57 @@ static const char *check_lists(struct th_str text)
     if (!at_end)
         return "a revocation list of the file cannot be read";
     return n > 0 ? NULL : "the file holds no revocation list in PEM form";
+}
+
+/* NULL when all of it are certificates that can be read, else what is wrong. */
+static const char *check_authorities(struct th_str text)
+{
+    BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
+    X509 *certificate;
+    size_t n = 0;
+    ERR_clear_error();
+    while (bio != NULL && (certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
+        X509_free(certificate);
+        n++;
+    }
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    BIO_free(bio);
+    if (!at_end)
+        return "a certificate of the file cannot be read";
+    return n > 0 ? NULL : "the file holds no certificate in PEM form";
+}
+
+static struct th_str build_text(struct th_loader *l, struct th_str name, uint32_t place,
+                                const char *check(struct th_str text))
+{
+    struct th_str copy = TH_STR_NONE;
+    struct th_buf text;
+    struct th_str path = th_loader_file(l, name);
+    if (name.ptr == NULL || path.ptr == NULL || th_loader_watch(l, path) == NULL)
+        return copy;
+    th_buf_init(&text, FILE_MAX_LEN + 2);
+    const char *what = read_file(path.ptr, &text);
+    l->nomem = l->nomem || text.failed;
+    if (what == NULL && !text.failed)
+        what = check(th_buf_str(&text));
+    if (what != NULL)
+        th_loader_report(l, place, NAMES_ARE, "%s", what);
+    else if (!text.failed)
+        copy = th_loader_copy(l, th_buf_str(&text));
+    th_buf_fini(&text);
+    return copy;
+}
+
+struct th_str th_build_authorities_text(struct th_loader *loader, struct th_str name,
+                                        uint32_t place)
+{
+    return build_text(loader, name, place, check_authorities);
+}
+
+struct th_str th_build_lists_text(struct th_loader *loader, struct th_str name, uint32_t place)
+{
+    return build_text(loader, name, place, check_lists);
 }
 
 struct th_str th_build_crl_file(struct th_loader *loader, struct th_str name, uint32_t place)

@@ -162,9 +162,25 @@ struct th_identity *th_build_assertion_certificate(struct th_loader *loader,
                                                    const struct th_secret *key, uint32_t place);
 /* As th_build_ca_file(), of revocation lists. */
 struct th_str th_build_crl_file(struct th_loader *loader, struct th_str name, uint32_t place);
+/* The same for what a listener shows: with the key always, and for servers. */
+struct th_identity *th_build_server_identity(struct th_loader *loader, struct th_str cert_file,
+                                             const struct th_secret *key, uint32_t place,
+                                             uint32_t key_place);
+/* The text of a file of PEM certificates, or of revocation lists, at `place` itself; each was looked at. The
+ * snapshot's; empty: none, which was reported if one was named. */
+struct th_str th_build_authorities_text(struct th_loader *loader, struct th_str name,
+                                        uint32_t place);
+struct th_str th_build_lists_text(struct th_loader *loader, struct th_str name, uint32_t place);
 /* What of TLS a connection has of its own; after its patterns. */
 void th_build_connection_tls(struct th_loader *loader, const struct th_raw_connection *raw,
                              struct th_config_connection *connection);
+
+/* build_listener_tls.c: TLS of a listener, and certificates that are forwarded to it. */
+void th_build_listener_tls(struct th_loader *loader, const struct th_raw_listener *raw,
+                           struct th_config_listener *listener);
+/* The name of a caller's certificate to its proof and digest. */
+void th_build_caller_certificate(struct th_loader *loader, const struct th_raw_caller *raw,
+                                 struct th_config_caller *caller);
 
 /* auth.c: reads the key or secret and holds it against `alg`. `place` is the auth object's. */
 void th_build_auth(struct th_loader *loader, const struct th_raw_auth *raw, uint32_t place,

@@ -30,6 +30,19 @@ struct th_raw_head {
     struct th_str name; /* its key in a map, or its "name" */
 };
 
+struct th_raw_listener_tls {
+    struct th_str cert_file;
+    struct th_str key_file;
+    struct th_str client_ca_file;
+    struct th_str client_crl_file;
+    unsigned client_certificate; /* enum th_client_certificate */
+};
+
+struct th_raw_forwarded {
+    struct th_str header;
+    struct th_raw_list from;
+};
+
 struct th_raw_proxy_protocol {
     struct th_raw_list from;
 };
@@ -46,6 +59,8 @@ struct th_raw_listener {
     unsigned redirected_by;        /* 1: tproxy */
     unsigned original_destination; /* 1: ignore */
     struct th_str agent;
+    struct th_raw_listener_tls tls;
+    struct th_raw_forwarded forwarded;
 };
 
 struct th_raw_quota {
@@ -96,6 +111,11 @@ struct th_raw_kubernetes {
     struct th_str service_account;
 };
 
+struct th_raw_caller_certificate {
+    struct th_str san;
+    struct th_str subject;
+};
+
 struct th_raw_caller {
     struct th_raw_head head;
     struct th_str agent;
@@ -104,6 +124,7 @@ struct th_raw_caller {
     struct th_raw_unix peer;
     struct th_raw_kubernetes kubernetes;
     struct th_config_share limits;
+    struct th_raw_caller_certificate certificate;
 };
 
 struct th_raw_next {

@@ -567,7 +567,8 @@ static const struct th_config_key root_keys[] = {
      .default_text = "",
      .doc =
          "Who may connect to a listener that names no agent, how that is proved, and which agent "
-         "it acts as. Every request proves it anew; one that does not gets 407."},
+         "it acts as. Every request proves it anew; one that does not gets 407, or 403 where "
+         "no caller has proxy credentials."},
     {.name = "parents",
      .shape = TH_KEY_LIST,
      OBJECTS(struct th_raw_root, parents, th_section_parent),

@@ -61,6 +61,9 @@ extern const struct th_section th_section_listener;
 extern const struct th_section th_section_connection;
 /* table_scoping.c */
 extern const struct th_section th_section_scoping;
+/* table_listener_tls.c */
+extern const struct th_section th_section_listener_tls;
+extern const struct th_section th_section_forwarded_certificate;
 /* table_gate.c */
 extern const struct th_section th_section_caller;
 /* table_limits.c */

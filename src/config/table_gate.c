@@ -85,6 +85,27 @@ static const struct th_config_key kubernetes_keys[] = {
 static const struct th_section kubernetes_section = {
     SECTION("kubernetes", struct th_raw_kubernetes, kubernetes_keys)};
 
+static const struct th_config_key certificate_keys[] = {
+    {.name = "san",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_caller_certificate, san),
+     .max = 2048,
+     .doc =
+         "A name of its subjectAltName: a URI, \"spiffe://example.org/ns/a/sa/agent2\", to the "
+         "letter, or a DNS name, whole and in any case of letters. A SPIFFE id counts only where "
+         "it is the certificate's only URI."},
+    {.name = "subject",
+     .type = TH_KEY_STRING,
+     TEXT(struct th_raw_caller_certificate, subject),
+     .max = 2048,
+     .doc =
+         "Its subject, \"CN=agent2,O=Example\" (RFC 4514): the whole of it, what is most specific "
+         "first, as openssl x509 -noout -subject -nameopt RFC2253 prints it."},
+};
+static const struct th_section certificate_section = {
+    SECTION("caller_certificate", struct th_raw_caller_certificate, certificate_keys),
+    .exactly_one = {"san", "subject"}};
+
 static const struct th_config_key caller_keys[] = {
     {.name = "name",
      .type = TH_KEY_NAME,
@@ -115,7 +136,11 @@ static const struct th_config_key caller_keys[] = {
     {.name = "limits",
      OBJECT(struct th_raw_caller, limits, th_section_own_share),
      .doc = "What this caller may have, in place of limits.per_caller."},
+    {.name = "certificate",
+     OBJECT(struct th_raw_caller, certificate, certificate_section),
+     .doc = "Proved by a client certificate, which the listener has asked for (listeners.tls) or "
+            "a sidecar forwards (listeners.forwarded_certificate)."},
 };
 const struct th_section th_section_caller = {
     SECTION("caller", struct th_raw_caller, caller_keys), .has_head = true,
-    .exactly_one = {"basic", "bearer", "kubernetes", "unix"}};
+    .exactly_one = {"basic", "bearer", "kubernetes", "unix", "certificate"}};

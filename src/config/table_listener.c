@@ -119,6 +119,16 @@ static const struct th_config_key listener_keys[] = {
      .doc =
          "The agent that every caller of this listener acts as, whoever it is. Without it a caller "
          "must prove to be one of callers."},
+    {.name = "tls",
+     OBJECT(struct th_raw_listener, tls, th_section_listener_tls),
+     .needs_restart = true,
+     .doc = "Clients of this listener speak TLS to it: an \"HTTPS proxy\", a gateway for https:// "
+            "URLs. What is new in the files takes effect without a restart."},
+    {.name = "forwarded_certificate",
+     OBJECT(struct th_raw_listener, forwarded, th_section_forwarded_certificate),
+     .doc =
+         "Who stands before this listener (a mesh's sidecar) has ended the TLS of its clients, and "
+         "says by which certificate each has come."},
 };
 const struct th_section th_section_listener = {
     SECTION("listener", struct th_raw_listener, listener_keys), .has_head = true};

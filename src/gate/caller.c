@@ -15,6 +15,11 @@ static const char missing[] =
 static const char wrong[] = "the proxy credentials are not those of any caller";
 static const char unknown_peer[] =
     "the process at the other end of this socket is none of the callers";
+static const char unknown_certificate[] = "the client's certificate is that of none of the callers";
+static const char many_names[] =
+    "the client's certificate has more names than are looked at, and so is nobody's";
+static const char no_certificate[] =
+    "the caller must show a client certificate, by which it is known";
 static const char several[] = "more than one Proxy-Authorization field";
 
 /* RFC 9110, 11.4: a scheme in any case, spaces, and the rest. */
@@ -95,15 +100,68 @@ static const struct th_field *only_field(const struct th_head *head, const char 
     return found;
 }
 
+static bool has_fields(const struct th_config_view *config)
+{
+    for (size_t i = 0; i < config->n_callers; i++)
+        if (config->callers[i].proof == TH_CALLER_BASIC ||
+            config->callers[i].proof == TH_CALLER_BEARER ||
+            config->callers[i].proof == TH_CALLER_KUBERNETES)
+            return true;
+    return false;
+}
+
+int th_caller_refusal(const struct th_config_view *config)
+{
+    return has_fields(config) ? TH_E_CALLER : TH_E_CALLER_UNKNOWN;
+}
+
+/* Names are no secrets: they are compared as it comes. */
+static const struct th_config_caller *find_by_names(const struct th_config_view *config,
+                                                    const struct th_caller_facts *facts)
+{
+    for (size_t i = 0; i < config->n_callers; i++) {
+        const struct th_config_caller *caller = &config->callers[i];
+        for (size_t k = 0; th_caller_is_by_certificate(caller->proof) && k < facts->n_names; k++)
+            if (facts->names[k].proof == caller->proof &&
+                memcmp(facts->names[k].digest, caller->digest, sizeof caller->digest) == 0)
+                return caller;
+    }
+    return NULL;
+}
+
+static int tell_by_certificate(const struct th_config_view *config,
+                               const struct th_caller_facts *facts,
+                               const struct th_config_caller **ret_caller,
+                               struct th_caller_proof_shown *ret_shown, const char **ret_detail)
+{
+    *ret_caller = find_by_names(config, facts);
+    *ret_detail = facts->has_too_many_names ? many_names : unknown_certificate;
+    if (*ret_caller == NULL)
+        return th_caller_refusal(config);
+    ret_shown->proof = (*ret_caller)->proof;
+    memcpy(ret_shown->digest, (*ret_caller)->digest, sizeof ret_shown->digest);
+    return 0;
+}
+
+static const char *what_is_missing(const struct th_config_view *config,
+                                   const struct th_caller_facts *facts)
+{
+    if (facts->peer != NULL)
+        return unknown_peer;
+    return has_fields(config) ? missing : no_certificate;
+}
+
 static int tell_by_connection(const struct th_config_view *config,
                               const struct th_caller_facts *facts,
                               const struct th_config_caller **ret_caller,
                               struct th_caller_proof_shown *ret_shown, const char **ret_detail)
 {
-    *ret_detail = facts->peer != NULL ? unknown_peer : missing;
+    if (facts->has_certificate)
+        return tell_by_certificate(config, facts, ret_caller, ret_shown, ret_detail);
+    *ret_detail = what_is_missing(config, facts);
     ret_shown->proof = TH_CALLER_UNIX;
     *ret_caller = find_by_peer(config, facts->peer);
-    return *ret_caller != NULL ? 0 : TH_E_CALLER;
+    return *ret_caller != NULL ? 0 : th_caller_refusal(config);
 }
 
 int th_caller_tell(const struct th_config_view *config, const struct th_head *head,
@@ -116,7 +174,7 @@ int th_caller_tell(const struct th_config_view *config, const struct th_head *he
     *ret_caller = NULL;
     *ret_shown = (struct th_caller_proof_shown){0};
     if (field == NULL && *ret_detail != NULL)
-        return TH_E_CALLER;
+        return th_caller_refusal(config);
     if (field == NULL)
         return tell_by_connection(config, facts, ret_caller, ret_shown, ret_detail);
     *ret_detail = wrong;
@@ -130,5 +188,5 @@ int th_caller_tell(const struct th_config_view *config, const struct th_head *he
     }
     if (is_shown)
         *ret_caller = th_caller_find(config, facts, ret_shown);
-    return *ret_caller != NULL ? 0 : TH_E_CALLER;
+    return *ret_caller != NULL ? 0 : th_caller_refusal(config);
 }

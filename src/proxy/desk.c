@@ -112,8 +112,12 @@ static uint16_t port_of(const struct th_config_listener *listener)
                : 0;
 }
 
-static void renew_listener(const struct th_config_view *config, struct th_desk_listener *listener)
+static void renew_listener(const struct th_snapshot *snapshot, struct th_desk_listener *listener)
 {
+    const struct th_config_view *config = snapshot->view;
+
+    listener->config = NULL;
+    listener->tls = NULL;
     listener->agent = NULL;
     listener->asks_callers = false;
     listener->n_header_sources = 0;
@@ -121,6 +125,8 @@ static void renew_listener(const struct th_config_view *config, struct th_desk_l
     for (size_t i = 0; i < config->n_listeners; i++) {
         if (!th_str_equal(config->listeners[i].name, th_str_of(listener->name)))
             continue;
+        listener->config = &config->listeners[i];
+        listener->tls = snapshot->listener_tls[i];
         listener->agent = config->listeners[i].agent;
         listener->mode = config->listeners[i].mode;
         listener->scheme = config->listeners[i].is_https ? TH_SCHEME_HTTPS : TH_SCHEME_HTTP;
@@ -166,7 +172,7 @@ static int make_listeners(struct th_proxy_desk *desk)
         listener->desk = desk;
         snprintf(listener->name, sizeof listener->name, "%.*s",
                  TH_STR_ARGS(config->listeners[i].name));
-        renew_listener(config, listener);
+        renew_listener(desk->current->snapshot, listener);
     }
     return 0;
 }
@@ -328,7 +334,7 @@ static void go_over(struct th_proxy_desk *desk, struct th_snapshot_use *use)
     th_origin_pool_renew(&desk->origins); /* what the old one permitted, the new one may not */
     th_snapshot_use_retire(before);
     for (size_t i = 0; i < desk->n_listeners; i++)
-        renew_listener(th_desk_config(desk), &desk->listeners[i]);
+        renew_listener(desk->current->snapshot, &desk->listeners[i]);
 }
 
 static void on_post(struct th_job *job)

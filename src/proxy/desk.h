@@ -41,7 +41,9 @@ struct th_desk_listener {
     struct th_listener *listener; /* NULL where none was bound */
     char name[64];
     /* As the current snapshot has it. */
-    const struct th_config_agent *agent; /* whom all its callers act as; NULL: */
+    const struct th_config_listener *config; /* NULL: it is not configured any more */
+    struct th_tls_server *tls;               /* of the snapshot; NULL: none is spoken */
+    const struct th_config_agent *agent;     /* whom all its callers act as; NULL: */
     enum th_listener_mode mode;
     enum th_scheme scheme; /* of a gateway's destinations */
     enum th_original original;

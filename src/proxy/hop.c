@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proof.h"
+#include "secure.h"
 #include "tokenhop/base/mem.h"
 #include "tunnel.h"
 
@@ -283,6 +284,7 @@ struct th_hop *th_hop_new(struct th_session *session)
     hop->session = session;
     hop->use = desk->current;
     th_snapshot_use_take(hop->use);
+    hop->listener = session->listener->config;
     hop->agent = session->listener->agent;
     th_timer_init(&hop->timer, on_hop_timer);
     th_buf_init_secret(&hop->held_copy, hop->use->snapshot->view->limits.replay_body);
@@ -362,7 +364,7 @@ void th_hop_release(struct th_hop *hop)
     th_free(hop->kept_text);
     th_snapshot_use_give(hop->use);
     session->hop = NULL;
-    session->closing |= !hop->client_keeps || desk->draining;
+    session->closing |= !hop->client_keeps || desk->draining || th_secure_has_ended(session);
     desk->n_hops--;
     th_metrics_add(desk->metrics, TH_METRIC_HOPS_OPEN, -1);
     hop->magic = 0;

@@ -93,6 +93,7 @@ struct th_hop {
     struct th_proxy_desk *desk;
     struct th_session *session;
     struct th_snapshot_use *use;
+    const struct th_config_listener *listener; /* as `use` has it; NULL: not any more */
     const struct th_config_agent *agent;
     const struct th_config_caller *caller; /* who it proved to be; NULL: the listener asks nobody */
     struct th_workload_waiter workload;    /* while it is not known who that is */
@@ -250,6 +251,13 @@ void th_hop_choose_scopes(struct th_hop *hop);
 void th_hop_step_up(struct th_hop *hop, unsigned step_ups);
 /* Room for `size` bytes of the request's body, of which none has been decoded. False: memory is short. */
 bool th_hop_make_room(struct th_hop *hop, size_t size);
+
+/* hop_certificate.c: the certificate of the connection, or the one that is forwarded, to the facts: 0 or the error,
+ * with hop->detail. The names may be in `room`. */
+int th_hop_read_certificate(struct th_hop *hop, struct th_caller_names *room,
+                            struct th_caller_facts *facts) TH_MUST;
+/* Whether the field is one in which certificates are forwarded to this listener: it goes no further. */
+bool th_hop_is_forwarded_certificate(const struct th_hop *hop, struct th_str name);
 
 /* hop_caller.c: whom the request acts as: the listener's agent, or that of the caller it proves to be. 0; TH_AGAIN:
  * it is woken when that can be told; or the error, and hop->detail. */

@@ -1,5 +1,6 @@
 /* Who asks: told anew for every request (R15). */
 #include "hop.h"
+#include "secure.h"
 #include "tokenhop/gate/caller_workload.h"
 #include "tokenhop/oauth/subject.h"
 #include "tunnel.h"
@@ -91,14 +92,27 @@ static bool has_ended(const struct th_hop *hop, const struct th_caller_proof_sho
            shown->until_wall_ms <= th_clock_wall_ms(hop->desk->worker->clock);
 }
 
+/* What the connection has proved is proved no longer, whoever it was. */
+static int refuse_ended(struct th_hop *hop)
+{
+    hop->request.keep_alive = false;
+    hop->detail = "the client's certificate has expired since it was shown, or is accepted no "
+                  "longer: connect anew";
+    th_metrics_count(hop->desk->metrics, TH_METRIC_CALLERS_REFUSED);
+    return TH_E_CALLER_UNKNOWN;
+}
+
 /* Whom the request acts as: the listener's agent, or that of the caller it proves to be. */
 int th_hop_tell_caller(struct th_hop *hop)
 {
     const struct th_config_view *config = hop->use->snapshot->view;
     const struct th_tunnel *tunnel = hop->session->tunnel;
-    const struct th_caller_facts facts = th_session_facts(hop->session);
+    struct th_caller_facts facts = th_session_facts(hop->session);
+    struct th_caller_names room;
     int error = 0;
 
+    if (th_secure_has_ended(hop->session))
+        return refuse_ended(hop);
     if (hop->agent != NULL)
         return 0;
     if (!hop->session->listener->asks_callers) {
@@ -106,8 +120,10 @@ int th_hop_tell_caller(struct th_hop *hop)
         return TH_E_DRAINING;
     }
     if (tunnel == NULL) {
-        error =
-            th_caller_tell(config, &hop->request, &facts, &hop->caller, &hop->shown, &hop->detail);
+        error = th_hop_read_certificate(hop, &room, &facts);
+        if (error == 0)
+            error = th_caller_tell(config, &hop->request, &facts, &hop->caller, &hop->shown,
+                                   &hop->detail);
         if (error < 0 && hop->shown.proof == TH_CALLER_BEARER)
             error = tell_workload(hop, error);
         if (error == TH_AGAIN)
@@ -115,7 +131,7 @@ int th_hop_tell_caller(struct th_hop *hop)
     } else {
         hop->caller = th_caller_find(config, &facts, &tunnel->shown);
         hop->detail = "who opened this tunnel is not among the callers any more";
-        error = hop->caller != NULL ? 0 : TH_E_CALLER;
+        error = hop->caller != NULL ? 0 : th_caller_refusal(config);
         if (error == 0 && has_ended(hop, &tunnel->shown)) {
             hop->caller = NULL;
             hop->detail = "the token of who opened this tunnel has expired";

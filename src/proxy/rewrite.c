@@ -26,7 +26,7 @@ static bool is_dropped_from_request(const struct th_hop *hop, const struct th_fi
     if (connection != NULL && !connection->inject.is_authorization &&
         th_header_names_alike(field->name, connection->inject.header))
         return true;
-    if (bears_subject(hop, field->name))
+    if (bears_subject(hop, field->name) || th_hop_is_forwarded_certificate(hop, field->name))
         return true;
     switch ((enum th_header_id)field->id) {
     case TH_HEADER_AUTHORIZATION:

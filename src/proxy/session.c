@@ -7,6 +7,7 @@
 #include "admit.h"
 #include "entry.h"
 #include "hop.h"
+#include "secure.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/http/problem.h"
 #include "tunnel.h"
@@ -59,6 +60,7 @@ void th_session_close(struct th_session *session)
     th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, -1);
     session->tunnel = th_tunnel_free(session->tunnel, desk);
     th_admit_leave(session);
+    session->secure = th_secure_free(session->secure);
     session->grave.bury = bury;
     th_worker_bury(desk->worker, &session->grave);
     desk->n_sessions--;
@@ -123,7 +125,7 @@ static int fill(struct th_session *session)
     }
     /* Who has never asked is not idle: the head is what is waited for, since the connection came. */
     if (session->has_asked)
-        set_timer(session, th_desk_config(desk)->timeouts.idle_ms);
+        set_timer(session, th_secure_limit(session, th_desk_config(desk)->timeouts.idle_ms));
     return 0;
 }
 
@@ -152,6 +154,13 @@ void th_session_run(struct th_session *session)
             }
             if (session->entry != TH_ENTRY_DONE && th_entry_run(session) == TH_ENTRY_WAIT)
                 break;
+            if (session->secure != NULL && session->secure->stage != TH_SECURE_OPEN) {
+                enum th_intercept_step step = th_secure_run(session);
+                if (step == TH_INTERCEPT_REFUSED)
+                    continue;
+                if (step == TH_INTERCEPT_WAIT)
+                    break;
+            }
             if (session->tunnel != NULL && session->tunnel->stage != TH_TUNNEL_OPEN) {
                 enum th_intercept_step step = th_intercept_run(session);
                 if (step == TH_INTERCEPT_REFUSED)
@@ -231,6 +240,9 @@ static void on_session_timer(struct th_timer *timer)
         if (!session->lingering && session->tunnel != NULL &&
             session->tunnel->stage != TH_TUNNEL_OPEN) {
             th_intercept_time_out(session);
+        } else if (!session->lingering && session->secure != NULL &&
+                   session->entry == TH_ENTRY_DONE && session->secure->stage != TH_SECURE_OPEN) {
+            th_secure_time_out(session);
         } else if (!session->lingering) {
             th_entry_time_out(session);
             th_metrics_count(desk->metrics, session->has_asked ? TH_METRIC_TIMEOUTS_IDLE
@@ -257,9 +269,12 @@ void th_session_format_client(const struct th_session *session, char ret_text[TH
         th_address_format(&session->peer, ret_text);
 }
 
-/* At a limit of connections: said, not just closed, so that who asks learns why (R23). */
-static void turn_away(struct th_proxy_desk *desk, int fd, int error, struct th_str detail)
+/* At a limit of connections: said, not just closed, so that who asks learns why (R23); but in no TLS, which
+ * would cost what is short. */
+static void turn_away(const struct th_desk_listener *listener, int fd, int error,
+                      struct th_str detail)
 {
+    struct th_proxy_desk *desk = listener->desk;
     struct th_writer w;
     struct th_problem problem = {.error = error,
                                  .detail = detail,
@@ -269,7 +284,7 @@ static void turn_away(struct th_proxy_desk *desk, int fd, int error, struct th_s
 
     th_writer_init(&w, desk->worker->scratch, TH_SCRATCH_SIZE);
     th_problem_write(&w, &problem);
-    if (write(fd, w.ptr, w.len) < 0) {
+    if (listener->tls == NULL && write(fd, w.ptr, w.len) < 0) {
         /* it has gone already: nobody to tell */
     }
     close(fd);
@@ -281,17 +296,20 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     struct th_proxy_desk *desk = listener->desk;
     size_t before = atomic_fetch_add_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
     struct th_session *session = NULL;
-
+    struct th_secure *secure = NULL;
     struct th_unix_peer *unix_peer = NULL;
 
     /* Without memory to learn who is there, nobody is served: an answer would blame the caller. */
     bool is_known = peer->any.sa_family != AF_UNIX || th_unix_peer_new(fd, &unix_peer) == 0;
+    is_known =
+        is_known && (listener->tls == NULL || (secure = th_secure_new(listener->tls)) != NULL);
     if (before < th_desk_config(desk)->limits.connections && !desk->draining && is_known)
         session = th_calloc(1, sizeof *session);
     if (session == NULL) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
         th_free(unix_peer);
-        turn_away(desk, fd, TH_E_OVERLOADED, TH_STR("limits.connections is reached"));
+        th_secure_free(secure);
+        turn_away(listener, fd, TH_E_OVERLOADED, TH_STR("limits.connections is reached"));
         return;
     }
     session->magic = SESSION_MAGIC;
@@ -299,11 +317,14 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     session->peer = *peer;
     session->unix_peer = unix_peer;
     session->entry = (uint8_t)th_entry_begin(listener, peer);
+    session->secure = secure;
     /* Whom a proxy before us names is known when its header has come: then its first request counts. */
     if (session->entry == TH_ENTRY_DONE && !th_admit_session(session)) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
-        turn_away(desk, fd, TH_E_CALLER_LIMIT, TH_STR("limits.per_caller.connections is reached"));
+        turn_away(listener, fd, TH_E_CALLER_LIMIT,
+                  TH_STR("limits.per_caller.connections is reached"));
         th_free(unix_peer);
+        th_secure_free(secure);
         th_free(session);
         return;
     }
@@ -313,6 +334,7 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
         th_admit_leave(session);
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
         th_free(unix_peer);
+        th_secure_free(secure);
         th_free(session);
         return;
     }

@@ -10,6 +10,7 @@
 #include "tokenhop/token/account.h"
 
 struct th_hop;
+struct th_secure;
 struct th_tunnel;
 
 /* How far a connection has come before its first request: entry.h. */
@@ -32,6 +33,7 @@ struct th_session {
     struct th_desk_listener *listener;
     struct th_hop *hop;
     struct th_chunk *in;
+    struct th_secure *secure;       /* the listener's TLS; NULL: it speaks none */
     struct th_tunnel *tunnel;       /* inside of a CONNECT: what it named */
     struct th_address peer;         /* who connected, or whom a listed proxy named */
     struct th_unix_peer *unix_peer; /* NULL: it came over no unix socket */

@@ -195,6 +195,57 @@ static int make_interceptor(struct th_snapshot *snapshot, const struct th_snapsh
     return 0;
 }
 
+/* The one of the listener of that name, whose settings are the same: its tickets stay good, and what was
+ * verified by it. */
+static struct th_tls_server *find_listener_tls(const struct th_snapshot *before, struct th_str name,
+                                               const struct th_tls_server_settings *settings)
+{
+    for (size_t i = 0; before != NULL && i < before->view->n_listeners; i++) {
+        struct th_tls_server *server = before->listener_tls[i];
+        if (server != NULL && th_str_equal(before->view->listeners[i].name, name) &&
+            th_tls_server_has(server, settings))
+            return th_tls_server_ref(server);
+    }
+    return NULL;
+}
+
+static int make_listener_tls(struct th_snapshot *snapshot, const struct th_snapshot *before)
+{
+    const struct th_config_view *view = snapshot->view;
+    int error = 0;
+
+    snapshot->listener_tls = th_calloc(view->n_listeners + 1, sizeof(struct th_tls_server *));
+    if (snapshot->listener_tls == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; error == 0 && i < view->n_listeners; i++) {
+        static const enum th_tls_clients clients[] = {
+            [TH_CLIENT_CERTIFICATE_NONE] = TH_TLS_CLIENTS_ANY,
+            [TH_CLIENT_CERTIFICATE_OPTIONAL] = TH_TLS_CLIENTS_MAY_SHOW,
+            [TH_CLIENT_CERTIFICATE_REQUIRED] = TH_TLS_CLIENTS_MUST_SHOW,
+        };
+        const struct th_config_listener_tls *tls = &view->listeners[i].tls;
+        const struct th_tls_server_settings settings = {
+            .identity = tls->identity,
+            .clients = clients[tls->client_certificate],
+            .client_authorities = tls->client_authorities,
+            .client_lists = tls->client_lists,
+        };
+        if (tls->identity == NULL)
+            continue;
+        snapshot->listener_tls[i] = find_listener_tls(before, view->listeners[i].name, &settings);
+        if (snapshot->listener_tls[i] == NULL)
+            error = th_tls_server_new_with(&settings, &snapshot->listener_tls[i], NULL);
+    }
+    return error;
+}
+
+static void free_listener_tls(struct th_snapshot *snapshot)
+{
+    for (size_t i = 0; snapshot->listener_tls != NULL && i < snapshot->view->n_listeners; i++)
+        th_tls_server_unref(snapshot->listener_tls[i]);
+    th_free(snapshot->listener_tls);
+}
+
 int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
                     struct th_snapshot **ret_snapshot)
 {
@@ -214,6 +265,8 @@ int th_snapshot_new(struct th_config *config, const struct th_snapshot *before,
         error = make_parent_tls(snapshot, before);
     if (error == 0)
         error = make_interceptor(snapshot, before);
+    if (error == 0)
+        error = make_listener_tls(snapshot, before);
     if (error < 0) {
         th_snapshot_unref(snapshot);
         return error;
@@ -268,6 +321,7 @@ struct th_snapshot *th_snapshot_unref(struct th_snapshot *snapshot)
         th_credential_unref(snapshot->credentials[i]);
     th_free(snapshot->credentials);
     free_tls(snapshot);
+    free_listener_tls(snapshot);
     th_interceptor_unref(snapshot->interceptor);
     th_free(snapshot->metric_rows);
     th_free(snapshot->rule_rows);

@@ -8,7 +8,7 @@
 #include "tokenhop/gate/policy.h"
 #include "tokenhop/gate/route.h"
 #include "tokenhop/intercept/interceptor.h"
-#include "tokenhop/net/tls.h"
+#include "tokenhop/net/tls_server.h"
 #include "tokenhop/proxy/proxy.h"
 #include "tokenhop/token/credential.h"
 
@@ -35,6 +35,8 @@ struct th_snapshot {
     /* By a parent's index; NULL for one in cleartext, and as a whole where all are. */
     struct th_tls_context **parent_tls;
     struct th_interceptor *interceptor; /* NULL: none is configured */
+    /* By the listener's place in the file; NULL: it speaks none. */
+    struct th_tls_server **listener_tls;
 };
 
 /* What origins of that connection (NULL: unmatched ones) are verified by. */

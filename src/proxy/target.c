@@ -201,6 +201,8 @@ static void add_removal(const struct th_hop *hop, struct th_writer *w)
         remove_field(&removal, TH_STR("dpop"));
     if (connection != NULL && connection->cookies == TH_COOKIES_DROP)
         remove_field(&removal, TH_STR("cookie"));
+    if (hop->listener != NULL && hop->listener->forwarded.header.len > 0)
+        remove_field(&removal, hop->listener->forwarded.header);
     if (removal.any)
         th_writer_add(w, TH_STR("\r\n"));
 }

@@ -400,8 +400,8 @@ def test_a_reload_takes_a_process_away(sandbox, listening):
         hop.config["callers"][0]["unix"]["uid"] = 12345
         hop.reload()
         wait_until(lambda: "config.reloaded" in hop.stderr)
-        assert kept.send(ask).read().status == 407
-        assert tunnel.send(inside).read().status == 407
+        assert kept.send(ask).read().status == 403
+        assert tunnel.send(inside).read().status == 403
 
 
 def test_over_tcp_nobody_is_a_process(sandbox, tokenhop):
@@ -413,7 +413,7 @@ def test_over_tcp_nobody_is_a_process(sandbox, tokenhop):
 
     hop = tokenhop(configure)
     port = int(hop.config["listeners"][0]["address"].rsplit(":", 1)[1])
-    assert call(port, sandbox).status == 407
+    assert call(port, sandbox).status == 403
 
 
 def test_check_and_explain_know_them(sandbox, listening):

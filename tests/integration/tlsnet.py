@@ -8,7 +8,7 @@ import threading
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rawnet import Origin
 
@@ -19,9 +19,10 @@ NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0
 class Identity:
     """A certificate and its key, in files."""
 
-    def __init__(self, folder, name, names=NAMES, issuer=None, authority=False, start=-DAY, end=DAY):
+    def __init__(self, folder, name, names=NAMES, issuer=None, authority=False, start=-DAY, end=DAY, usage=(), more=()):
+        """`usage`: of extendedKeyUsage, "client", "server"; `more`: attributes of the subject before its CN."""
         self.key, self.issuer = ec.generate_private_key(ec.SECP256R1()), issuer
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.name = x509.Name([*more, x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.datetime.utcnow()
         builder = (
             x509.CertificateBuilder()
@@ -36,6 +37,9 @@ class Identity:
             builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
         elif names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if usage:
+            known = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH}
+            builder = builder.add_extension(x509.ExtendedKeyUsage([known[u] for u in usage]), critical=False)
         certificate = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
         self.certificate = certificate
         self.der = certificate.public_bytes(serialization.Encoding.DER)

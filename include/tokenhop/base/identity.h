@@ -44,6 +44,8 @@ int th_identity_set_key(struct th_identity *identity, struct th_str key,
                         struct th_errinfo *reterr) TH_MUST;
 /* Whether servers take the certificate for a client's: its extendedKeyUsage, if any, says so. */
 bool th_identity_is_for_clients(const struct th_identity *identity);
+/* And clients for a server's. */
+bool th_identity_is_for_servers(const struct th_identity *identity);
 /* The numbers of the public key, big-endian without leading zeros: n and e of RSA, x and y of an
  * elliptic curve (not shortened); to compare them with a JWK. TH_E_CONFIG for any other kind. */
 int th_identity_numbers(const struct th_identity *identity, uint8_t *ret_first, size_t *len_first,

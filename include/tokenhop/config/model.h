@@ -39,6 +39,32 @@ struct th_config_network {
     uint16_t port;           /* 0: any */
 };
 
+/* Whether TLS asks its clients for a certificate. */
+enum th_client_certificate {
+    TH_CLIENT_CERTIFICATE_NONE,
+    TH_CLIENT_CERTIFICATE_OPTIONAL,
+    TH_CLIENT_CERTIFICATE_REQUIRED
+};
+
+/* The TLS that a listener's clients speak. */
+struct th_config_listener_tls {
+    bool is_spoken;
+    struct th_str cert_file;
+    struct th_identity *identity; /* shown to them; NULL where the files were not read */
+    enum th_client_certificate client_certificate;
+    /* PEM: who vouches for clients, and what of that is revoked; empty: none, and nobody looks. */
+    struct th_str client_authorities;
+    struct th_str client_lists;
+};
+
+/* A field in which who has ended the client's TLS says by which certificate that was. */
+struct th_config_forwarded_certificate {
+    struct th_str header;                 /* empty: there is none */
+    const struct th_config_network *from; /* whose word counts */
+    size_t n_from;
+    bool from_unix; /* and that of peers on a unix socket */
+};
+
 struct th_config_listener {
     struct th_str name;
     struct th_str address_text; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/tokenhop/x.sock" */
@@ -60,6 +86,8 @@ struct th_config_listener {
         by_name; /* any address of the name that they name is connected to; false: the original one */
     /* Whom every caller of this listener acts as; NULL: it must prove to be one of `callers`. */
     const struct th_config_agent *agent;
+    struct th_config_listener_tls tls;
+    struct th_config_forwarded_certificate forwarded;
 };
 
 /* What one caller, or all that act as one agent, may have; 0: no limit of its own. */
@@ -70,13 +98,29 @@ struct th_config_share {
     uint64_t waiting;
 };
 
+/* Whether its clients can be known by certificates. */
+static inline bool th_config_listener_takes_certificates(const struct th_config_listener *listener)
+{
+    return listener->tls.client_certificate != TH_CLIENT_CERTIFICATE_NONE ||
+           listener->forwarded.header.len > 0;
+}
+
 /* How a caller proves who it is. */
 enum th_caller_proof {
     TH_CALLER_BASIC,      /* Proxy-Authorization, RFC 7617 */
     TH_CALLER_BEARER,     /* likewise, RFC 6750 */
     TH_CALLER_KUBERNETES, /* likewise, by a service account token */
-    TH_CALLER_UNIX        /* the process at the other end of a unix socket */
+    TH_CALLER_UNIX,       /* the process at the other end of a unix socket */
+    /* A certificate with that name: a URI or DNS name of its subjectAltName, or its subject. */
+    TH_CALLER_URI,
+    TH_CALLER_DNS,
+    TH_CALLER_SUBJECT
 };
+
+static inline bool th_caller_is_by_certificate(enum th_caller_proof proof)
+{
+    return proof == TH_CALLER_URI || proof == TH_CALLER_DNS || proof == TH_CALLER_SUBJECT;
+}
 
 struct th_config_authorization_server;
 
@@ -96,7 +140,9 @@ struct th_config_caller {
     struct th_str user;           /* of TH_CALLER_BASIC */
     struct th_str proof_file;     /* where its password or token is; empty: not in a file */
     struct th_str proof_variable; /* of the environment, likewise */
-    /* SHA-256 of "user:password", or of the token: neither is kept. */
+    struct th_str certificate;    /* the name that its certificate bears, as configured */
+    /* SHA-256 of "user:password", of the token: neither is kept; or of the certificate's name
+     * (gate/caller.h). */
     uint8_t digest[32];
     /* Of TH_CALLER_UNIX: a user's, or else a group's. */
     bool is_group;

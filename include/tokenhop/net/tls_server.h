@@ -69,7 +69,8 @@ int th_stream_tls_alert(const struct th_stream *stream);
 /* The certificate that the client has shown, verified; also of a session that was taken up. NULL: none. Borrowed from
  * the stream. */
 X509 *th_stream_tls_client(const struct th_stream *stream);
-/* Until when it holds, with those above it as far as they are known: seconds of the wall clock; INT64_MAX without one. */
+/* Until when it holds, with those above it as far as they are known: seconds of the wall clock; INT64_MAX
+ * without one. */
 int64_t th_stream_tls_client_until(const struct th_stream *stream);
 
 #endif
