@@ -73,6 +73,8 @@ struct th_admin {
     struct th_list peers;
     size_t n_peers;
     atomic_bool draining;
+    const char *seccomp; /* a literal */
+    unsigned landlock;
     int command_fd;
     pthread_mutex_t lock; /* a leaf: of what follows */
     struct th_admin_loaded loaded;

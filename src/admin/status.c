@@ -83,17 +83,25 @@ static json_t *cache_to_json(const struct th_admin *admin, const struct th_confi
         sum(admin, TH_METRIC_CACHE_MISSES));
 }
 
-/* As the kernel says, not as it was asked for. */
-static json_t *hardening_to_json(void)
+void th_admin_note_hardening(struct th_admin *admin, const char *seccomp, unsigned landlock)
+{
+    admin->seccomp = seccomp;
+    admin->landlock = landlock;
+}
+
+/* As the kernel says, where it can be asked, not as it was asked for. */
+static json_t *hardening_to_json(const struct th_admin *admin)
 {
     struct th_process_state state;
 
     th_process_look(&state);
-    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b}", "uid", (json_int_t)state.uid,
+    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:s, s:I}", "uid", (json_int_t)state.uid,
                      "gid", (json_int_t)state.gid, "capabilities", state.has_capabilities,
                      "no_new_privileges", state.no_new_privileges, "dumpable", state.is_dumpable,
                      "core_dumps", state.may_dump_core, "secrets_locked",
-                     state.secret_locked == state.secret_mapped, "seccomp", state.seccomp == 2);
+                     state.secret_locked == state.secret_mapped, "seccomp",
+                     state.seccomp == 2 && admin->seccomp != NULL ? admin->seccomp : "off",
+                     "landlock", (json_int_t)admin->landlock);
 }
 
 static const char *state_name(const struct th_admin_health *health)
@@ -122,7 +130,8 @@ json_t *th_status_to_json(const struct th_admin_request *request)
         sum(admin, TH_METRIC_CONNECTIONS_OPEN), "hops", sum(admin, TH_METRIC_HOPS_OPEN), "tunnels",
         sum(admin, TH_METRIC_TUNNELS_OPEN), "origin_connections", "open",
         sum(admin, TH_METRIC_ORIGIN_OPEN), "idle", sum(admin, TH_METRIC_ORIGIN_IDLE), "cache",
-        cache_to_json(admin, th_config_get(request->config)), "hardening", hardening_to_json());
+        cache_to_json(admin, th_config_get(request->config)), "hardening",
+        hardening_to_json(admin));
 }
 
 int th_route_status(struct th_admin_request *request, struct th_admin_answer *answer)

@@ -139,7 +139,10 @@ static void show_hardening(FILE *out, const json_t *hardening)
              holds(hardening, "core_dumps") ? "CORE DUMPS" : "no core dumps",
              holds(hardening, "secrets_locked") ? "never swapped" : "MAY BE SWAPPED");
     line(out, "hardening", room);
-    line(out, "  calls", holds(hardening, "seccomp") ? "filtered" : "not filtered");
+    line(out, "  seccomp", json_string_value(json_object_get(hardening, "seccomp")));
+    if (number(hardening, "landlock") > 0)
+        snprintf(room, sizeof room, "on, version %lld", (long long)number(hardening, "landlock"));
+    line(out, "  landlock", number(hardening, "landlock") > 0 ? room : "off");
 }
 
 void th_ctl_show_status(FILE *out, const json_t *answer)

@@ -5,8 +5,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fence.h"
+#include "tokenhop/base/syscalls.h"
+
+/* Where the kernel has none, tokenhop runs without, and says so. */
+static int raise_fence(struct th_harden *harden, const struct th_config *config,
+                       const char *config_path, struct th_errinfo *reterr)
+{
+    unsigned version = th_config_get(config)->hardening.landlock ? th_confine_version() : 0;
+
+    harden->landlock = version;
+    return version == 0 ? 0 : th_fence_raise(config, config_path, harden->changes_user, reterr);
+}
+
 int th_harden_begin(struct th_harden *harden, const struct th_config *config,
-                    struct th_errinfo *reterr)
+                    const char *config_path, struct th_errinfo *reterr)
 {
     const struct th_config_process *process = &th_config_get(config)->process;
     int error = th_process_harden(reterr);
@@ -17,12 +30,42 @@ int th_harden_begin(struct th_harden *harden, const struct th_config *config,
         error = th_process_find_user(process->user, process->group, &harden->user, reterr);
     if (error == 0 && harden->changes_user)
         error = th_process_borrow_files(&harden->user, reterr);
-    return error;
+    return error == 0 ? raise_fence(harden, config, config_path, reterr) : error;
 }
 
-int th_harden_finish(struct th_harden *harden, struct th_errinfo *reterr)
+static int filter_calls(struct th_harden *harden, enum th_config_seccomp wanted,
+                        struct th_errinfo *reterr)
 {
-    return harden->changes_user ? th_process_become(&harden->user, reterr) : 0;
+    static const enum th_syscalls_mode modes[] = {
+        [TH_CONFIG_SECCOMP_ON] = TH_SYSCALLS_ON,
+        [TH_CONFIG_SECCOMP_LOG] = TH_SYSCALLS_LOG,
+        [TH_CONFIG_SECCOMP_OFF] = TH_SYSCALLS_OFF,
+    };
+
+    harden->seccomp = wanted;
+    return th_syscalls_filter(modes[wanted], reterr);
+}
+
+int th_harden_finish(struct th_harden *harden, const struct th_config *config,
+                     struct th_errinfo *reterr)
+{
+    int error = harden->changes_user ? th_process_become(&harden->user, reterr) : 0;
+
+    return error == 0 ? filter_calls(harden, th_config_get(config)->hardening.seccomp, reterr)
+                      : error;
+}
+
+const char *th_harden_seccomp_name(enum th_config_seccomp seccomp)
+{
+    switch (seccomp) {
+    case TH_CONFIG_SECCOMP_ON:
+        return "on";
+    case TH_CONFIG_SECCOMP_LOG:
+        return "log";
+    case TH_CONFIG_SECCOMP_OFF:
+        return "off";
+    }
+    return "?";
 }
 
 /* A reload would fail by it: better to know now than when a key is rotated. */
@@ -50,7 +93,12 @@ void th_harden_tell(const struct th_harden *harden, const struct th_config *conf
     TH_LOG(log, TH_LEVEL_INFO, "process.hardened", "The process has given up what it does not need",
            TH_LOG_UINT("uid", state.uid), TH_LOG_UINT("gid", state.gid),
            TH_LOG_BOOL("capabilities", state.has_capabilities),
-           TH_LOG_BOOL("secrets_locked", state.secret_locked == state.secret_mapped));
+           TH_LOG_BOOL("secrets_locked", state.secret_locked == state.secret_mapped),
+           TH_LOG_TEXT("seccomp", th_harden_seccomp_name(harden->seccomp)),
+           TH_LOG_UINT("landlock", harden->landlock));
+    if (th_config_get(config)->hardening.landlock && harden->landlock == 0)
+        TH_LOG(log, TH_LEVEL_INFO, "process.no_landlock",
+               "This kernel cannot keep tokenhop to the folders that it needs");
     if (!harden->changes_user)
         return;
     tell_if_closed(log, config_path);

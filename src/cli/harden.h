@@ -10,13 +10,17 @@
 struct th_harden {
     bool changes_user;
     struct th_process_user user;
+    enum th_config_seccomp seccomp; /* in force */
+    unsigned landlock;              /* the version in force; 0: none */
 };
 
 /* Before the service is made, and any thread. */
 int th_harden_begin(struct th_harden *harden, const struct th_config *config,
-                    struct th_errinfo *reterr) TH_MUST;
+                    const char *config_path, struct th_errinfo *reterr) TH_MUST;
 /* Once everything is bound; before anybody is served. */
-int th_harden_finish(struct th_harden *harden, struct th_errinfo *reterr) TH_MUST;
+int th_harden_finish(struct th_harden *harden, const struct th_config *config,
+                     struct th_errinfo *reterr) TH_MUST;
+const char *th_harden_seccomp_name(enum th_config_seccomp seccomp);
 /* Logs what is in force, and which files could not be read anew by whom the process is now. */
 void th_harden_tell(const struct th_harden *harden, const struct th_config *config,
                     const char *config_path, struct th_log *log);

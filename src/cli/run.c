@@ -278,6 +278,19 @@ static int open_signals(struct th_errinfo *reterr)
     return fd;
 }
 
+/* Nobody is served yet. */
+static int finish_hardening(struct house *house, const struct th_config *config,
+                            struct th_errinfo *reterr)
+{
+    int error = th_harden_finish(&house->harden, config, reterr);
+    struct th_admin *admin = th_service_admin(house->service);
+
+    if (error == 0 && admin != NULL)
+        th_admin_note_hardening(admin, th_harden_seccomp_name(house->harden.seccomp),
+                                house->harden.landlock);
+    return error;
+}
+
 static int run_service(struct th_config *config, const char *path)
 {
     struct th_errinfo info = {0};
@@ -287,9 +300,9 @@ static int run_service(struct th_config *config, const char *path)
 
     house.notify_fd = th_notify_open();
     if (house.signal_fd < 0 || th_activation_take(&activation, &info) < 0 ||
-        th_harden_begin(&house.harden, config, &info) < 0 ||
+        th_harden_begin(&house.harden, config, path, &info) < 0 ||
         th_service_new(config, path, activation, &house.service, &info) < 0 ||
-        th_harden_finish(&house.harden, &info) < 0 || th_service_start(house.service, &info) < 0) {
+        finish_hardening(&house, config, &info) < 0 || th_service_start(house.service, &info) < 0) {
         th_options_print_error("run", &info);
         status = TH_EXIT_USAGE;
     } else if (th_watch_new(&th_clock_system, path, &house.watch) < 0) {

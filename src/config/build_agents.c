@@ -153,6 +153,8 @@ static const char *check_certificates(const char *path)
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     TH_CLEANUP(fclosep) FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
+    if (fd < 0 && errno == EACCES)
+        return "the file of certificates cannot be opened: Permission denied: " TH_SECRET_MEND_DENIED;
     if (file == NULL) {
         if (fd >= 0)
             (void)close(fd);

@@ -21,7 +21,9 @@ static const char *read_certificates(const char *path, struct th_buf *buf)
     ssize_t got = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return "the file cannot be opened";
+        return errno == EACCES
+                   ? "the file cannot be opened: Permission denied: " TH_SECRET_MEND_DENIED
+                   : "the file cannot be opened";
     bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     while (regular && ((got = read(fd, piece, sizeof(piece))) > 0 || (got < 0 && errno == EINTR)))
         if (got > 0)

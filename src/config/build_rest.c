@@ -88,6 +88,8 @@ void th_build_rest(struct th_loader *loader)
     view->limits = raw->limits;
     view->files = raw->files;
     view->process = raw->process;
+    view->hardening.seccomp = (enum th_config_seccomp)raw->hardening.seccomp;
+    view->hardening.landlock = raw->hardening.landlock;
     view->log = raw->log;
     if (!th_str_equal(raw->log.access_file, TH_STR("-")))
         view->log.access_file = th_loader_file(loader, raw->log.access_file);

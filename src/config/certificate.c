@@ -27,7 +27,9 @@ static const char *read_file(const char *path, struct th_buf *buf)
     const char *what = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return "the file cannot be opened";
+        return errno == EACCES
+                   ? "the file cannot be opened: Permission denied: " TH_SECRET_MEND_DENIED
+                   : "the file cannot be opened";
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         what = "the file is not a regular file";
     } else if (st.st_size > (off_t)FILE_MAX_LEN) {

@@ -310,6 +310,11 @@ struct th_raw_telemetry {
     int64_t metrics_interval_ms;
 };
 
+struct th_raw_hardening {
+    unsigned seccomp;
+    bool landlock;
+};
+
 struct th_raw_root {
     struct th_str schema;
     struct th_raw_objects listeners;
@@ -327,6 +332,7 @@ struct th_raw_root {
     uint64_t workers;
     struct th_config_files files;
     struct th_config_process process;
+    struct th_raw_hardening hardening;
     struct th_config_log log;
     struct th_raw_interception interception;
     struct th_raw_admin admin;

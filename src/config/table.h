@@ -73,6 +73,7 @@ extern const struct th_section th_section_own_share;
 extern const struct th_section th_section_parent;
 /* table_process.c */
 extern const struct th_section th_section_process;
+extern const struct th_section th_section_hardening;
 /* table_policy.c */
 extern const struct th_section th_section_policy_rule;
 /* table_telemetry.c */

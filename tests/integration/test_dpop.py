@@ -383,7 +383,11 @@ def test_key_from_a_file(sandbox, tokenhop, tmp_path, alg):
 
 
 def test_reload_keeps_the_key_unless_it_changes(sandbox, tokenhop, tmp_path):
-    hop = tokenhop(with_dpop())
+    def in_any_folder(config):
+        with_dpop()(config)
+        config["hardening"] = {"landlock": False}
+
+    hop = tokenhop(in_any_folder)
     token = sandbox.mint()
 
     def jkt():

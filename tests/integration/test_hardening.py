@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -158,3 +159,148 @@ def test_what_the_user_cannot_read_is_said_at_start_and_at_a_reload(sandbox, of_
 def test_no_such_user(sandbox, tokenhop, tmp_path):
     with pytest.raises(AssertionError, match='there is no user "no-such-user"'):
         tokenhop(lambda config: config.update(process={"user": "no-such-user"}))
+
+
+# System calls and files
+
+
+def kernels_landlock():
+    """The version that this kernel has, 0 for none: asked as the program asks."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    return max(0, libc.syscall(444, None, ctypes.c_size_t(0), 1))
+
+
+def test_system_calls_are_filtered(sandbox, tokenhop, tmp_path):
+    hop = tokenhop(with_admin(tmp_path))
+    assert hop.get(sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()).status_code == 200
+    for thread in status_of(hop):
+        assert (thread["Seccomp"], thread["Seccomp_filters"]) == ("2", "1")
+    assert hardening(hop)["seccomp"] == "on"
+    shown = ctl(hop, "status")
+    assert re.search(r"^  seccomp +on$", shown, re.M)
+    assert events(hop, "process.hardened")[0]["seccomp"] == "on"
+
+
+@pytest.mark.parametrize("mode, kernel", [("log", "2"), ("off", "0")])
+def test_system_calls_are_filtered_as_configured(sandbox, tokenhop, tmp_path, mode, kernel):
+    hop = tokenhop(with_admin(tmp_path, lambda c: c.update(hardening={"seccomp": mode, "landlock": False})))
+    assert hop.get(sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()).status_code == 200
+    assert {thread["Seccomp"] for thread in status_of(hop)} == {kernel}
+    said = hardening(hop)
+    assert (said["seccomp"], said["landlock"]) == (mode, 0)
+
+
+def test_files_are_those_that_are_needed(sandbox, tokenhop, tmp_path):
+    """What is said is what the kernel has; and where it has it, a reload cannot bring in a file from elsewhere."""
+    places = {name: tmp_path / name for name in ("keys", "logs", "elsewhere")}
+    for place in places.values():
+        place.mkdir(mode=0o700)
+    key = pathlib.Path(sandbox.key_file("agent1"))
+    for name in ("keys", "elsewhere"):
+        (places[name] / "agent1.pem").write_bytes(key.read_bytes())
+        (places[name] / "agent1.pem").chmod(0o600)
+
+    def change(config):
+        config["agents"]["agent1"]["auth"]["key_file"] = str(places["keys"] / "agent1.pem")
+        config["log"] = {"access_file": str(places["logs"] / "access.jsonl"), "audit_file": str(places["logs"] / "audit.jsonl")}
+
+    hop = tokenhop(with_admin(tmp_path / "keys", change))
+    url, version = sandbox.url("agent2", "/a2a/whoami"), kernels_landlock()
+    assert hop.get(url, sandbox.mint()).status_code == 200
+    assert hardening(hop)["landlock"] == version
+    assert bool(events(hop, "process.no_landlock")) == (version == 0)
+
+    # a reload, a key written anew under its name, and rotated logs
+    assert "read anew" in ctl(hop, "reload")
+    fresh = places["keys"] / "fresh"
+    fresh.write_bytes(key.read_bytes())
+    fresh.chmod(0o600)
+    fresh.rename(places["keys"] / "agent1.pem")
+    wait_until(lambda: len(events(hop, "config.reloaded")) >= 2, 20)
+    for name in ("access", "audit"):
+        (places["logs"] / f"{name}.jsonl").rename(places["logs"] / f"{name}.1")
+    os.kill(hop.pid, 1)
+    wait_until(lambda: (places["logs"] / "audit.jsonl").exists() and (places["logs"] / "access.jsonl").exists(), 20)
+    assert hop.get(url, sandbox.mint(user="bob")).status_code == 200
+    wait_until(lambda: (places["logs"] / "audit.jsonl").read_text().count("\n") >= 1, 20)
+
+    # another folder in the same file
+    hop.config["agents"]["agent1"]["auth"]["key_file"] = str(places["elsewhere"] / "agent1.pem")
+    hop.write()
+    said = ctl(hop, "reload")
+    if version == 0:
+        assert "read anew" in said
+    else:
+        assert "Permission denied" in said and "takes a restart (hardening.landlock)" in said, said
+        assert hop.get(url, sandbox.mint(user="bob", nonce="again")).status_code == 200
+        hop.config["agents"]["agent1"]["auth"]["key_file"] = str(places["keys"] / "agent1.pem")
+        hop.write()
+        assert "read anew" in ctl(hop, "reload")
+
+
+def test_without_hardening_of_files_any_folder_will_do(sandbox, tokenhop, tmp_path):
+    elsewhere = tmp_path / "elsewhere.d"
+    elsewhere.mkdir(mode=0o700)
+    hop = tokenhop(with_admin(tmp_path, lambda c: c.update(hardening={"landlock": False})))
+    key = elsewhere / "agent1.pem"
+    key.write_bytes(pathlib.Path(sandbox.key_file("agent1")).read_bytes())
+    key.chmod(0o600)
+    hop.config["agents"]["agent1"]["auth"]["key_file"] = str(key)
+    hop.write()
+    assert "read anew" in ctl(hop, "reload")
+    assert hardening(hop)["landlock"] == 0
+
+
+# Who may read secrets
+
+
+def secret_kinds(config, path):
+    """Each key of the configuration that names a file with a secret, and where it stands."""
+    agent, connection = config["agents"]["agent1"], config["connections"][0]
+    static = {"name": "s", "type": "static", "url": "https://static.example/", "agents": ["agent1"]}
+    yield "key_file", lambda c: c["agents"]["agent1"]["auth"].update(key_file=path)
+    yield "secret_file", lambda c: c["agents"]["agent1"].update(
+        auth={"method": "client_secret_basic", "secret_file": path}
+    )
+    yield "dpop_key_file", lambda c: c["agents"]["agent1"].update(dpop_key_file=path, dpop_alg="ES256")
+    yield "value_file", lambda c: c["connections"].append({**static, "value_file": path})
+    yield "values", lambda c: c["connections"].append(
+        {**static, "values": {"k": {"file": path}}, "inject": {"header": "X-Key", "template": "{k}"}}
+    )
+    yield "client_certificate", lambda c: c["connections"][0].update(
+        client_certificate={"cert_file": path, "key_file": path}
+    )
+    yield "subject.file", lambda c: c["connections"][0].update(subject={"from": "file", "file": path})
+    yield "admin.token_file", lambda c: c.update(admin={"address": "127.0.0.1:9", "token_file": path})
+    yield "interception", lambda c: c.update(interception={"cert_file": path, "key_file": path})
+    yield "telemetry", lambda c: c.update(
+        telemetry={"otlp_endpoint": "https://collector.example", "authorization_file": path}
+    )
+
+    def caller(proof):
+        def change(c):
+            del c["listeners"][0]["agent"]
+            c["callers"] = [{"name": "x", "agent": "agent1", **proof}]
+
+        return change
+
+    yield "password_file", caller({"basic": {"user": "x", "password_file": path}})
+    yield "token_file", caller({"bearer": {"token_file": path}})
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_r16_no_secret_that_others_may_use(sandbox, tmp_path, mode):
+    path = tmp_path / "secret"
+    path.write_text("0123456789abcdef-not-a-key\n")
+    path.chmod(mode)
+    names = [name for name, _ in secret_kinds(base_config(sandbox), str(path))]
+    for at, name in enumerate(names):
+        config = base_config(sandbox)
+        list(secret_kinds(config, str(path)))[at][1](config)
+        file = tmp_path / "c.json"
+        file.write_text(json.dumps(config))
+        done = subprocess.run([binary("tokenhop"), "check", "-c", file], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2, f"{name}\n{done.stdout}{done.stderr}"
+        assert "others than its owner may use" in done.stdout + done.stderr, f"{name}\n{done.stdout}{done.stderr}"

@@ -426,7 +426,7 @@ def test_plain_http_beside_tls(sandbox, through, origins, good):
 
 def test_ca_file_is_read_again_by_a_reload(sandbox, through, origins, good, authority):
     origin = origins(good)
-    hop = through(origin.port, ca_file=None)
+    hop = through(origin.port, ca_file=None, change=lambda config: config.update(hardening={"landlock": False}))
     assert "unknown authority" in refusal_of(hop, origin.port, sandbox)[0]
     hop.config["origin"] = {"ca_file": str(authority.ca_file)}
     hop.reload()

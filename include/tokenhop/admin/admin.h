@@ -60,6 +60,10 @@ bool th_admin_take_command(struct th_admin *admin, struct th_admin_command *ret_
 void th_admin_answer(struct th_admin *admin, const struct th_admin_command *command, int error,
                      const struct th_config_mistakes *mistakes);
 
+/* What was asked of the kernel, for the status; before th_admin_start(). `seccomp`: a literal: "on", "log",
+ * "off". `landlock`: the version in force; 0: none. */
+void th_admin_note_hardening(struct th_admin *admin, const char *seccomp, unsigned landlock);
+
 /* --- what has changed --- */
 
 /* A reload was tried, whoever asked for it. `config`: the one now in force; NULL: the one before still

@@ -36,8 +36,9 @@ bool th_secret_equal_bytes(const void *a, const void *b, size_t len);
 /* Reads a file of at most `max` bytes, without its last line feed if `trim`. TH_E_IO when it is not
  * a regular file, or others than its owner may read, write or execute it (R16). Blocking: not on a
  * worker. */
-#define TH_SECRET_MEND_DENIED                                                                      \
-    "it must belong to the user that tokenhop runs as (process.user), in a folder they may enter"
+#define TH_SECRET_MEND_DENIED                                                                       \
+    "it must be readable for the user that tokenhop runs as (process.user); a folder that held no " \
+    "file of the configuration at start takes a restart (hardening.landlock)"
 int th_secret_read_file(const char *path, size_t max, bool trim, struct th_secret **ret_secret,
                         struct th_errinfo *reterr) TH_MUST;
 

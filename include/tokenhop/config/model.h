@@ -586,6 +586,13 @@ struct th_config_process {
     struct th_str group;
 };
 
+/* What the kernel is asked to refuse; at start only. */
+enum th_config_seccomp { TH_CONFIG_SECCOMP_ON, TH_CONFIG_SECCOMP_LOG, TH_CONFIG_SECCOMP_OFF };
+struct th_config_hardening {
+    enum th_config_seccomp seccomp;
+    bool landlock;
+};
+
 struct th_config_log {
     enum th_config_log_level level;
     struct th_str access_file; /* empty: none; "-": standard output */
@@ -658,6 +665,7 @@ struct th_config_view {
     const struct th_config_file *read_files; /* keys, secrets, certificates: each, in no order */
     const struct th_config_variable *secret_variables; /* likewise */
     struct th_config_process process;
+    struct th_config_hardening hardening;
     struct th_config_log log;
     struct th_config_admin admin;
     struct th_config_interception interception;
