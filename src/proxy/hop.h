@@ -241,7 +241,8 @@ bool th_hop_retry(struct th_hop *hop);
 /* hop_policy.c: which rule of the policy decides on what the gate has let through. 0, or the error that it is
  * refused with, and hop->detail. */
 int th_hop_ask_policy(struct th_hop *hop) TH_MUST;
-/* Whether it would let the same request ask for the scopes of that variant. */
+/* Whether it lets the same request ask for the scopes of that variant; then that is what is asked for from now
+ * on, by the rule that allows it. */
 bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection *variant);
 
 /* hop_scope.c: which scopes the request asks for, as far as its head tells; else hop->scopes_open is set, and the

@@ -106,9 +106,16 @@ bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection
 {
     struct th_policy_verdict verdict;
 
-    return hop->use->snapshot->view->n_policy == 0 ||
-           (decide(hop, variant, &verdict) == 0 &&
-            (verdict.result == TH_POLICY_ALLOWED || verdict.result == TH_POLICY_UNCONCERNED));
+    if (hop->use->snapshot->view->n_policy == 0)
+        return true;
+    if (decide(hop, variant, &verdict) < 0 ||
+        (verdict.result != TH_POLICY_ALLOWED && verdict.result != TH_POLICY_UNCONCERNED))
+        return false;
+    hop->asked = variant; /* a decision of its own, and recorded as such */
+    hop->verdict = verdict;
+    if (verdict.result == TH_POLICY_ALLOWED)
+        count(hop, verdict.rule, TH_METRIC_POLICY_ALLOWED);
+    return !verdict.would_deny || note_dry_run(hop) == 0;
 }
 
 int th_hop_ask_policy(struct th_hop *hop)

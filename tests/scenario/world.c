@@ -203,6 +203,8 @@ static int make_shared(struct world *world)
     if (error == 0)
         error = th_proxy_new(world->config, &world->proxy);
     if (error == 0)
+        error = th_proxy_measure(world->proxy, world->metrics);
+    if (error == 0)
         error = th_proxy_account(world->proxy, th_broker_accounts(world->broker));
     return error;
 }
