@@ -322,7 +322,7 @@ static void leave_rest(struct th_hop *hop)
     } else { /* it was made larger, for a body that was waited for */
         th_chunk_put(&hop->desk->worker->chunks, in);
         in = session->in = th_take(&hop->request_chunk);
-        th_chunk_clear(in);
+        th_chunk_touch(in, (size_t)(body->touched - in->data));
         in->start = (uint32_t)(body->raw - in->data);
     }
     in->end = in->start + (uint32_t)body->raw_len;
@@ -358,7 +358,7 @@ void th_hop_release(struct th_hop *hop)
     th_outgoing_clear(&hop->to_origin, worker);
     th_timer_stop(&worker->wheel, &hop->timer);
     leave_rest(hop);
-    hop->request_chunk = th_chunk_put(&worker->chunks, hop->request_chunk);
+    th_hop_drop_room(hop);
     th_buf_fini(&hop->held_copy);
     th_tunnel_uncount(hop);
     th_free(hop->kept_text);

@@ -119,6 +119,9 @@ struct th_hop {
     const struct th_config_connection *asked; /* the variant whose scopes are asked for */
     uint16_t scoping;                         /* what decided that: th_config_variant_index() */
     uint8_t step_ups;
+    struct th_chunked
+        looking; /* how far a chunked body was looked at for its end, and so many bytes */
+    size_t looked;
     struct th_cache_key key;
     struct th_broker_waiter waiter;
     struct th_credential *credential;
@@ -252,6 +255,8 @@ void th_hop_choose_scopes(struct th_hop *hop);
 void th_hop_step_up(struct th_hop *hop, unsigned step_ups);
 /* Room for `size` bytes of the request's body, of which none has been decoded. False: memory is short. */
 bool th_hop_make_room(struct th_hop *hop, size_t size);
+/* Gives that back, where the session's chunk had none. */
+void th_hop_drop_room(struct th_hop *hop);
 
 /* hop_certificate.c: the certificate of the connection, or the one that is forwarded, to the facts: 0 or the error,
  * with hop->detail. The names may be in `room`. */

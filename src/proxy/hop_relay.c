@@ -102,10 +102,21 @@ bool th_hop_make_room(struct th_hop *hop, size_t size)
     struct th_chunk *in = hop->session->in;
     th_chunk_touch(in, (size_t)(body->touched - in->data));
     memcpy(hop->request_chunk->data, body->raw, body->raw_len);
-    hop->request_chunk->end = hop->request_chunk->size; /* it held tokens, perhaps: wiped whole */
-    body->room = body->raw = body->touched = hop->request_chunk->data;
+    body->room = body->raw = hop->request_chunk->data;
+    body->touched = body->raw + body->raw_len;
     body->room_size = hop->request_chunk->size;
     return true;
+}
+
+void th_hop_drop_room(struct th_hop *hop)
+{
+    struct th_chunk *chunk = hop->request_chunk;
+
+    if (chunk == NULL)
+        return;
+    /* It held tokens, perhaps. Only what was used of it is wiped: it may be large, and used little. */
+    th_chunk_touch(chunk, (size_t)(hop->request_body.touched - chunk->data));
+    hop->request_chunk = th_chunk_put(&hop->desk->worker->chunks, chunk);
 }
 
 enum th_hop_step th_hop_state_send(struct th_hop *hop)

@@ -57,23 +57,45 @@ static size_t wanted_room(const struct th_hop *hop)
                                                                         : 0;
 }
 
-/* Of a chunked body that is looked at but not taken. */
-static int read_chunked(const struct th_body *body, struct th_rpc_call *ret_call)
+/* Of what has come since the last look: a body in many small pieces is not decoded anew with each. */
+static int look_for_end(struct th_hop *hop)
 {
-    char *copy = th_malloc(body->raw_len + 1);
+    const struct th_body *body = &hop->request_body;
+    size_t n = body->raw_len - hop->looked, taken, data;
+    char *copy = th_malloc(n + 1);
+
+    if (copy == NULL)
+        return TH_E_NOMEM;
+    if (hop->looked == 0)
+        th_chunked_init(&hop->looking);
+    memcpy(copy, body->raw + hop->looked, n);
+    int result = th_chunked_decode(&hop->looking, copy, n, &taken, &data);
+    hop->looked += n;
+    th_wipe(copy, n);
+    th_free(copy);
+    return result;
+}
+
+/* Of a chunked body that is looked at but not taken. */
+static int read_chunked(struct th_hop *hop, struct th_rpc_call *ret_call)
+{
+    const struct th_body *body = &hop->request_body;
     struct th_chunked chunked;
     size_t taken, len;
+    int result = look_for_end(hop);
 
+    if (result != TH_CHUNKED_DONE)
+        return result == 0 ? TH_AGAIN : 0; /* what is malformed is refused when it is taken */
+    char *copy = th_malloc(body->raw_len + 1);
     if (copy == NULL)
         return 0;
     memcpy(copy, body->raw, body->raw_len);
     th_chunked_init(&chunked);
-    int result = th_chunked_decode(&chunked, copy, body->raw_len, &taken, &len);
-    if (result == TH_CHUNKED_DONE)
+    if (th_chunked_decode(&chunked, copy, body->raw_len, &taken, &len) == TH_CHUNKED_DONE)
         (void)th_jsonrpc_read_call((struct th_str){copy, len}, ret_call);
     th_wipe(copy, body->raw_len);
     th_free(copy);
-    return result == 0 ? TH_AGAIN : 0; /* what is malformed is refused when it is taken */
+    return 0;
 }
 
 /* TH_AGAIN: the body is not whole. 0: *ret_call is what it calls, if anything. */
@@ -89,7 +111,7 @@ static int read_call(struct th_hop *hop, struct th_rpc_call *ret_call)
         !hop->session->half_closed && body->raw + body->raw_len < body->room + body->room_size;
     int error;
     if (body->framing == TH_FRAMING_CHUNKED) {
-        error = read_chunked(body, ret_call);
+        error = read_chunked(hop, ret_call);
     } else {
         error = body->raw_len >= body->remaining ? 0 : TH_AGAIN;
         if (error == 0)

@@ -192,7 +192,7 @@ static void drop_chunks(struct th_hop *hop)
         if (session->in != NULL && hop->request_chunk == NULL)
             th_chunk_touch(session->in, (size_t)(hop->request_body.touched - session->in->data));
         session->in = th_chunk_put(pool, session->in);
-        hop->request_chunk = th_chunk_put(pool, hop->request_chunk);
+        th_hop_drop_room(hop);
     }
     if (th_outgoing_is_empty(&hop->to_client))
         hop->origin->in = th_chunk_put(pool, hop->origin->in);
