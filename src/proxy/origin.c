@@ -221,7 +221,7 @@ int th_origin_new(struct th_proxy_desk *desk, const struct th_origin_key *key,
         th_free(origin);
         return error;
     }
-    error = th_own_ends_add(desk->proxy->own_ends, fd, &origin->own_end);
+    error = th_own_ends_add(desk->proxy->own_ends, fd, address, &origin->own_end);
     if (error < 0) {
         th_stream_close(&origin->stream);
         th_free(origin);

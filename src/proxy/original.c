@@ -94,7 +94,7 @@ bool th_original_is_served(struct th_session *session, bool is_tls)
 {
     struct th_tunnel *tunnel = session->tunnel;
 
-    if (th_own_ends_has(desk_of(session)->proxy->own_ends, &session->peer)) {
+    if (th_own_ends_has(desk_of(session)->proxy->own_ends, &session->peer, &tunnel->original)) {
         log_refusal(session, &tunnel->original,
                     "it is tokenhop's own: exempt it from the rules that redirect, by its user");
         return false;

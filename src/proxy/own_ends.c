@@ -7,15 +7,19 @@
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 
+struct ends {
+    struct th_address near, far;
+};
+
 struct th_own_end {
     struct th_hash_node node;
-    struct th_address address;
+    struct ends ends;
 };
 
 struct th_own_ends {
     pthread_mutex_t lock;
     struct th_hash_key key;
-    struct th_hash_table table; /* of th_own_end.node, by its address */
+    struct th_hash_table table; /* of th_own_end.node, by its near end */
 };
 
 static uint64_t hash_of(const struct th_own_ends *ends, const struct th_address *address)
@@ -29,9 +33,12 @@ static uint64_t hash_of(const struct th_own_ends *ends, const struct th_address 
     return th_hash_bytes(&ends->key, &what, sizeof what.host + sizeof what.port);
 }
 
-static bool is_address(const struct th_hash_node *node, const void *key)
+static bool has_ends(const struct th_hash_node *node, const void *key)
 {
-    return th_address_equal(&TH_CONTAINER_OF(node, struct th_own_end, node)->address, key);
+    const struct ends *own = &TH_CONTAINER_OF(node, struct th_own_end, node)->ends;
+    const struct ends *asked = key;
+
+    return th_address_equal(&own->near, &asked->near) && th_address_equal(&own->far, &asked->far);
 }
 
 int th_own_ends_new(struct th_own_ends **ret_ends)
@@ -61,7 +68,8 @@ struct th_own_ends *th_own_ends_free(struct th_own_ends *ends)
     return NULL;
 }
 
-int th_own_ends_add(struct th_own_ends *ends, int fd, struct th_own_end **ret_end)
+int th_own_ends_add(struct th_own_ends *ends, int fd, const struct th_address *far,
+                    struct th_own_end **ret_end)
 {
     struct sockaddr_storage own = {0};
     socklen_t len = sizeof own;
@@ -74,7 +82,7 @@ int th_own_ends_add(struct th_own_ends *ends, int fd, struct th_own_end **ret_en
     struct th_own_end *end = th_calloc(1, sizeof *end);
     if (end == NULL)
         return TH_E_NOMEM;
-    end->address = address;
+    end->ends = (struct ends){address, *far};
     pthread_mutex_lock(&ends->lock);
     int error = th_hash_table_insert(&ends->table, &end->node, hash_of(ends, &address));
     pthread_mutex_unlock(&ends->lock);
@@ -95,13 +103,16 @@ void th_own_ends_remove(struct th_own_ends *ends, struct th_own_end *end)
     th_free(end);
 }
 
-bool th_own_ends_has(struct th_own_ends *ends, const struct th_address *address)
+bool th_own_ends_has(struct th_own_ends *ends, const struct th_address *near,
+                     const struct th_address *far)
 {
+    const struct ends asked = {*near, *far};
+
     if (ends == NULL)
         return false;
-    uint64_t hash = hash_of(ends, address);
+    uint64_t hash = hash_of(ends, near);
     pthread_mutex_lock(&ends->lock);
-    bool found = th_hash_table_find(&ends->table, hash, is_address, address) != NULL;
+    bool found = th_hash_table_find(&ends->table, hash, has_ends, &asked) != NULL;
     pthread_mutex_unlock(&ends->lock);
     return found;
 }
