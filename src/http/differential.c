@@ -200,17 +200,14 @@ static bool has_longer_name(const struct ours *ours, struct th_str name)
 static bool may_refuse(const struct other *other, const struct ours *ours)
 {
     switch (other->error) {
-    case HPE_INVALID_METHOD: /* it knows a fixed list; unknown ones are relayed (RFC 9110, 9.1) */
-    case HPE_INVALID_URL:    /* the target of a request is th_url_parse's to judge */
-        return true;
-    case HPE_INVALID_CONSTANT: /* reads a method that only begins as one it knows; HTTP/1.x */
-        return true;
-    case HPE_STRICT: /* the same of a status line's reason, and of a chunk's extension */
+    case HPE_INVALID_METHOD:   /* it knows a fixed list; unknown ones are relayed (RFC 9110, 9.1) */
+    case HPE_INVALID_URL:      /* the target of a request is th_url_parse's to judge */
+    case HPE_INVALID_CONSTANT: /* a method that begins as one of these; HTTP/1.x */
+    case HPE_STRICT:           /* the same of a status line's reason, and of a chunk's extension */
+    case HPE_CB_header_field:  /* more fields than this test has room for */
         return true;
     case HPE_INVALID_VERSION:
         return ours->head.minor != 0 && ours->head.minor != 1;
-    case HPE_CB_header_field: /* more fields than this test has room for */
-        return true;
     case HPE_INVALID_CONTENT_LENGTH: /* of a trailer; or it knows no tab behind a number */
         return other->head_done || has_space_behind(ours, TH_HEADER_CONTENT_LENGTH);
     case HPE_INVALID_TRANSFER_ENCODING: /* nor one behind "chunked" */
