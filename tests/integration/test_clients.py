@@ -4,6 +4,7 @@ arrives at agent 2 as alice through agent 1, after one exchange."""
 import contextlib
 import fcntl
 import hashlib
+import ipaddress
 import json
 import os
 import pathlib
@@ -272,6 +273,33 @@ def test_git(agent):
     assert [r["path"] for r in records] == ["/a2a/x.git/info/refs"] * 2, records
     assert len({r["credential"] for r in records}) == 1 and records[0]["credential"] != ""
     check_exchanged_once(agent.sandbox)
+
+
+TLS_CLIENTS = {
+    "python": ["/usr/bin/python3", "-c", "import requests, sys; h = dict([sys.argv[1].split(': ')])\n"
+               "for url in sys.argv[2:]: print(requests.get(url, headers=h).text)"],
+    "node": ["node", "-e", "(async () => { const [, h, ...urls] = process.argv; const headers = [h.split(': ')];"
+             " for (const url of urls) console.log(await (await fetch(url, { headers })).text()) })()"],
+    "node-http": ["node", "-e", "const [, h, ...urls] = process.argv; const headers = Object.fromEntries([h.split(': ')]);"
+                  " (async () => { for (const url of urls) await new Promise((done) => require(url.split(':')[0])"
+                  ".get(url, { headers }, (r) => r.on('end', done).pipe(process.stdout, { end: false }))) })()"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("client", TLS_CLIENTS)
+def test_listener_that_speaks_tls(named, tmp_path, client):
+    """The proxy's URL is https:// then, and --roots names who vouches for it."""
+    authority = Identity(tmp_path, "proxies", authority=True)
+    name = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    identity = Identity(tmp_path, "proxy", names=[name], issuer=authority)
+
+    def change(config):
+        config["listeners"][0]["tls"] = {"cert_file": str(identity.file), "key_file": str(identity.file)}
+
+    with started(named, tmp_path, agent2_bases(named), named.info["agents"]["agent2"]["ca_file"], change) as agent:
+        agent.options = ("--roots", authority.ca_file)
+        assert agent.run("sh", "-c", "echo $http_proxy $https_proxy") == " ".join([f"https://127.0.0.1:{agent.hop.port}"] * 2) + "\n"
+        check_steps(by_command(agent, *TLS_CLIENTS[client]), agent)
 
 
 def test_without_proxy_nobody_is_found(agent):
