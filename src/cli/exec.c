@@ -274,7 +274,9 @@ static void note_all(const struct order *order, const struct th_config_view *vie
         note(order, "nobody accepts connections at %s port %u yet; start it by tokenhop run -c %s",
              place->host, place->port, order->config);
     if (place->is_https && order->roots == NULL)
-        note(order, "the proxy speaks TLS: where no authority of the system vouches for it, name the one that does by --roots");
+        note(
+            order,
+            "the proxy speaks TLS: where no authority of the system vouches for it, name the one that does by --roots");
     if (!has_authority && has_https(view))
         note(
             order,
@@ -330,7 +332,8 @@ static int prepare(const struct order *order, const struct th_config_view *view,
 
     int status = listener != NULL ? -1 : TH_EXIT_USAGE;
     if (status < 0 && listener->tls.client_certificate == TH_CLIENT_CERTIFICATE_REQUIRED)
-        return th_options_refuse("exec", "this listener wants a certificate of its clients, which no variable names");
+        return th_options_refuse(
+            "exec", "this listener wants a certificate of its clients, which no variable names");
     if (status < 0 && th_place_find(listener, order->host, place, &info) < 0) {
         th_options_print_error("exec", &info);
         status = TH_EXIT_USAGE;
