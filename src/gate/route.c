@@ -213,12 +213,35 @@ static int take_decoded(const char **p, const char *end)
     return (int)(value & 0xff);
 }
 
+static int hex_value(int c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* As those read it who decode what is decoded once more ("%2565" is "%65", is "e"). */
+static int take_decoded_twice(const char **p, const char *end)
+{
+    int value = take_decoded(p, end), digits[2];
+    const char *next = *p;
+
+    if (value != '%')
+        return value;
+    for (int i = 0; i < 2; i++)
+        if (next == end || (digits[i] = hex_value(take_decoded(&next, end))) < 0)
+            return value;
+    *p = next;
+    return digits[0] << 4 | digits[1];
+}
+
 /* Past what some servers take for parameters of a segment: from ';' to its end. */
 static const char *skip_parameters(const char *p, const char *end)
 {
-    bool encoded = end - p >= 3 && p[0] == '%' && p[1] == '3' && (p[2] | 0x20) == 'b';
+    const char *next = p;
 
-    if (!encoded && (p == end || *p != ';'))
+    if (p == end || take_decoded_twice(&next, end) != ';')
         return p;
     const char *slash = memchr(p, '/', (size_t)(end - p));
     return slash != NULL ? slash : end;
@@ -240,8 +263,9 @@ bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path, bo
             b = skip_parameters(b, b_end);
         if (b == b_end)
             return false;
-        int wanted = take_decoded(&a, a_end), is = take_decoded(&b, b_end);
-        if (wanted != is && !(leniently && fold(wanted) == fold(is)))
+        int wanted = leniently ? fold(take_decoded_twice(&a, a_end)) : take_decoded(&a, a_end);
+        int is = leniently ? fold(take_decoded_twice(&b, b_end)) : take_decoded(&b, b_end);
+        if (wanted != is)
             return false;
     }
     if (leniently)

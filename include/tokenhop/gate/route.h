@@ -65,7 +65,8 @@ bool th_route_has_clear_origin(const struct th_routes *routes, const struct th_u
 bool th_route_has_secure_origin(const struct th_routes *routes, const struct th_url *authority);
 
 /* Whether a path matches a pattern's, itself or below it on whole segments, once both are decoded; and leniently:
- * as some origins read it, without parameters of segments (";v=1") and whatever the case of letters. */
+ * as some origins read it, without parameters of segments (";v=1"), whatever the case of letters, and decoded
+ * twice. */
 bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path, bool leniently);
 
 /* Whether a pattern is at the URL's origin (its scheme, host and port), whatever the path. */
