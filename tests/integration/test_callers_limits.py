@@ -217,7 +217,7 @@ def test_r23_all_of_an_agent(sandbox, named):
 
 def test_r23_a_greedy_caller_leaves_room_for_others(sandbox, tokenhop):
     """It floods with tokens that nobody has seen, and the authorization server is slow: another's exchange goes on."""
-    hop = tokenhop(limited({"waiting_exchanges": 40}, workers=2))
+    hop = tokenhop(limited({"waiting_exchanges": 40}, workers=2, timeouts={"exchange": "55s"}))
     url = sandbox.url("agent2", "/a2a/whoami")
     tokens = [sandbox.mint(user="alice", nonce=str(n)) for n in range(100)]
     sandbox.fault("org_token", "slow", count=-1, ms=int(4000 * SLOW))
@@ -240,7 +240,7 @@ def test_r23_a_greedy_caller_leaves_room_for_others(sandbox, tokenhop):
 
 def test_r23_who_leaves_at_once_leaves_room_too(sandbox, tokenhop):
     """What was begun for it goes on, and counts for it as long as it does."""
-    hop = tokenhop(limited({"waiting_exchanges": 20}, workers=2))
+    hop = tokenhop(limited({"waiting_exchanges": 20}, workers=2, timeouts={"exchange": "55s"}))
     url = sandbox.url("agent2", "/a2a/whoami")
     sandbox.fault("org_token", "slow", count=-1, ms=int(4000 * SLOW))
     for n in range(60):

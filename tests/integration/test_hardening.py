@@ -232,7 +232,7 @@ def test_files_are_those_that_are_needed(sandbox, tokenhop, tmp_path):
     hop.config["agents"]["agent1"]["auth"]["key_file"] = str(places["elsewhere"] / "agent1.pem")
     hop.write()
     said = ctl(hop, "reload")
-    if version == 0:
+    if version == 0 or SANITIZED:  # whose reports may read everything
         assert "read anew" in said
     else:
         assert "Permission denied" in said and "takes a restart (hardening.landlock)" in said, said
