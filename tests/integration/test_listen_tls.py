@@ -16,7 +16,7 @@ import requests
 
 import harness
 from harness import wait_until
-from rawnet import SLOW, Connection, Figures, Reader, request, response
+from rawnet import SANITIZED, SLOW, Connection, Figures, Reader, request, response
 from tlsnet import Identity, TlsOrigin
 
 
@@ -219,6 +219,30 @@ def test_a_request_without_tls_is_told_so(speaking):
     assert hop.metric("tokenhop_client_tls_failures_total") == 2
 
 
+def test_behind_a_load_balancer(sandbox, speaking):
+    """The PROXY protocol's header comes before TLS, at once with it or alone."""
+    hop = speaking(lambda config: config["listeners"][0].update(proxy_protocol={"from": ["127.0.0.1"]}))
+    asked = request(sandbox.url("agent2", "/a2a/whoami"), sandbox.mint())
+    for pieces in (1, 3):
+        with socket.create_connection(("127.0.0.1", hop.port), 20 * SLOW) as raw:
+            header = b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 8443\r\n"
+            outgoing, incoming = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = hop.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            first = header + outgoing.read()
+            for at in range(0, len(first), -(-len(first) // pieces)):
+                raw.sendall(first[at : at + -(-len(first) // pieces)])
+                time.sleep(0.05 if pieces > 1 else 0)  # so that they come apart
+            inside = Inside.__new__(Inside)
+            inside.outer, inside.incoming, inside.outgoing, inside.tls = raw, incoming, outgoing, tls
+            inside.do(tls.do_handshake)
+            inside.sendall(asked)
+            assert Reader(inside).until(b"\r\n").startswith(b"HTTP/1.1 200")
+    hop.stop()
+    assert [json.loads(line)["client"] for line in hop.output.splitlines()] == ["192.0.2.7:40000"] * 2
+
+
 def test_r22_a_handshake_has_its_time(speaking):
     hop = speaking(lambda config: config.update(timeouts={"head": "500ms"}))
     outgoing = ssl.MemoryBIO()
@@ -261,7 +285,12 @@ def test_who_only_looks_whether_the_port_is_open(speaking):
 
 def test_r23_at_the_limit_of_connections(speaking):
     hop = speaking(lambda config: config.update(limits={"connections": 1}))
-    with Secure(hop) as wire, Connection(hop.port) as turned_away:
+
+    def is_let_in():  # what had looked whether the port is open may not be gone yet
+        with contextlib.suppress(OSError):
+            return Secure(hop)
+
+    with wait_until(is_let_in) as wire, Connection(hop.port) as turned_away:
         assert turned_away.sock.recv(100) == b""  # no words without TLS
         assert wire.sock.version()
 
@@ -560,6 +589,7 @@ def test_r24_drains(sandbox, speaking):
         assert idle.sock.recv(1) == b"" and other.sock.recv(1) == b""  # with a farewell
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory is its own")
 def test_idle_clients_are_cheap(sandbox, speaking):
     """Most of it is OpenSSL's; no buffers are held."""
     count = 400
@@ -579,4 +609,4 @@ def test_idle_clients_are_cheap(sandbox, speaking):
     used = (figures.rss - before) / count
     for wire in wires:
         wire.sock.close()
-    assert used < 24 * 1024 * (4 if SLOW > 1 else 1), used
+    assert used < 24 * 1024, used

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import itertools
 import ssl
 import threading
 
@@ -13,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rawnet import Origin
 
 DAY = datetime.timedelta(days=1)
+COUNT = itertools.count()  # an id() comes again when its object has gone
 NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
 
 
@@ -43,7 +45,8 @@ class Identity:
         certificate = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
         self.certificate = certificate
         self.der = certificate.public_bytes(serialization.Encoding.DER)
-        self.file = folder / f"{id(self)}.pem"
+        self.stem = f"{next(COUNT)}"
+        self.file = folder / f"{self.stem}.pem"
         self.file.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
             + self.key.private_bytes(
@@ -53,7 +56,7 @@ class Identity:
             )
         )
         self.file.chmod(0o600)
-        self.ca_file = folder / f"{id(self)}-ca.pem"
+        self.ca_file = folder / f"{self.stem}-ca.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def write_list(self, *revoked, start=-DAY, end=DAY):
@@ -69,7 +72,7 @@ class Identity:
             entry = x509.RevokedCertificateBuilder()
             entry = entry.serial_number(other.certificate.serial_number).revocation_date(now - DAY)
             builder = builder.add_revoked_certificate(entry.build())
-        file = self.file.with_name(f"{id(self)}-{len(revoked)}.crl")
+        file = self.file.with_name(f"{self.stem}-{len(revoked)}.crl")
         file.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return file
 
