@@ -40,7 +40,9 @@ static char *pem_of(X509 *certificate, X509_CRL *list, EVP_PKEY *key)
     if (key != NULL)
         PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
     long len = BIO_get_mem_data(bio, &bytes);
-    text = strndup(bytes, (size_t)len);
+    text = calloc((size_t)len + 1, 1);
+    assert_non_null(text);
+    memcpy(text, bytes, (size_t)len);
     BIO_free(bio);
     return text;
 }

@@ -218,7 +218,7 @@ def test_over_a_unix_socket(sandbox, tokenhop):
 
         hop = tokenhop(configure, alg="ES256")
         ask = request(sandbox.url("agent2", "/a2a/whoami"), sandbox.mint(user="alice"))
-        for header, status in ((V1, 407), (told_v4("192.0.2.8", 8), 407), (v2(0, 0, b""), 200), (b"PROXY UNKNOWN\r\n", 200)):
+        for header, status in ((V1, 403), (told_v4("192.0.2.8", 8), 403), (v2(0, 0, b""), 200), (b"PROXY UNKNOWN\r\n", 200)):
             with Connection(f"{folder}/a.sock") as connection:
                 assert connection.send(header + ask).read().status == status
         with Connection(f"{folder}/a.sock") as connection:
