@@ -59,16 +59,22 @@ static enum flow pass_end(struct direction *d)
     return error < 0 ? broken(d, error, false) : FLOW_ENDED;
 }
 
+/* FLOW_AGAIN: all of it is out. What was received lies in the worker's scratch, which is anybody's as soon as
+ * this direction is left: it is written, or kept, before. */
+static enum flow flush(struct direction *d)
+{
+    int error = th_outgoing_is_empty(d->out) ? 0 : th_outgoing_write(d->out, d->to, d->n_out);
+
+    if (error == TH_AGAIN)
+        return FLOW_WAITS;
+    return error < 0 ? broken(d, error, false) : FLOW_AGAIN;
+}
+
 static enum flow move(struct direction *d, struct th_worker *worker)
 {
-    for (int round = 0; round < ROUNDS_A_TURN; round++) {
-        if (!th_outgoing_is_empty(d->out)) {
-            int error = th_outgoing_write(d->out, d->to, d->n_out);
-            if (error == TH_AGAIN)
-                return FLOW_WAITS;
-            if (error < 0)
-                return broken(d, error, false);
-        }
+    enum flow flow = flush(d);
+
+    for (int round = 0; flow == FLOW_AGAIN && round < ROUNDS_A_TURN; round++) {
         if (d->ended)
             return pass_end(d);
         ssize_t n = receive(d, worker, &round);
@@ -78,8 +84,9 @@ static enum flow move(struct direction *d, struct th_worker *worker)
             return broken(d, (int)n, true);
         d->ended = n == 0;
         *d->n_in += (uint64_t)n;
+        flow = flush(d);
     }
-    return FLOW_AGAIN;
+    return flow;
 }
 
 /* The 200, and what the client has sent behind its CONNECT; or that alone, where nobody has asked. */

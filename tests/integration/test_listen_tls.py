@@ -391,6 +391,32 @@ class Inside:
         return self.do(self.tls.read, size)
 
 
+class Burst:
+    """TLS whose records go out many at a time; what comes is read and forgotten."""
+
+    def __init__(self, sock, tls, incoming, outgoing):
+        self.sock, self.tls, self.incoming, self.outgoing = sock, tls, incoming, outgoing
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+
+        threading.Thread(target=self.forget, daemon=True).start()
+
+    def forget(self):
+        with contextlib.suppress(OSError):
+            while self.sock.recv(1 << 20):
+                pass
+
+    def send(self, pieces):
+        for piece in pieces:
+            self.tls.write(piece)
+        self.sock.sendall(self.outgoing.read())
+
+
 def connect(wire, authority):
     wire.send(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
     head = wire.reader.until(b"\r\n\r\n")
@@ -478,12 +504,46 @@ def tunnelled(speaking):
             config["unmatched"] = "forward"
             config["egress"]["allow"].append(f"127.0.0.1:{port}")
             config["egress"]["connect_ports"] = [port]
+            config["workers"] = 1
 
         return speaking(change), port
 
     yield start
     for server in listening:
         server.close()
+
+
+def test_r15_a_burst_of_small_records_is_nobody_elses(tunnelled):
+    """More records than one side gets in one turn, while the other side sends too, all on one worker: what was
+    received last is not mixed with what others write meanwhile."""
+    heard, sent = [], 40 * 500
+
+    def serve(sock):
+        def shout():
+            with contextlib.suppress(OSError):
+                while True:
+                    sock.sendall(b"B" * 1000)
+
+        threading.Thread(target=shout, daemon=True).start()
+        total = 0
+        while total < sent and (data := sock.recv(65536)):
+            total += len(data)
+            heard.append(data)
+
+    hop, port = tunnelled(serve)
+    with Secure(hop) as wire:
+        connect(wire, f"127.0.0.1:{port}")
+        outer, incoming, outgoing = socket.create_connection(("127.0.0.1", hop.port)), ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = hop.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        inside = Burst(outer, tls, incoming, outgoing)
+        inside.send([f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()])
+        heard.clear()
+        for _ in range(40):
+            inside.send([b"A"] * 500)
+            time.sleep(0.005)
+        wait_until(lambda: sum(map(len, heard)) >= sent, 60 * SLOW)
+        outer.close()
+    assert b"".join(heard) == b"A" * sent
 
 
 def test_r21_half_closes_are_passed_on(tunnelled):
