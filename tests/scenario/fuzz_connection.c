@@ -132,7 +132,7 @@ static void connect_client(struct play *play)
     char name[16];
 
     snprintf(name, sizeof name, "%u", ++play->n_clients);
-    play->client = world_connect(&play->world, name, play->n_clients % 2, 0, false);
+    play->client = world_connect(&play->world, name, play->n_clients % 2, 0, false, NULL);
     play->client_is_free = false;
 }
 
