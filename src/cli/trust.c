@@ -297,14 +297,32 @@ static void remove_tree(const char *path)
     (void)nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* Named as those that are written here: nothing else in a folder that others may use is removed. */
+static bool is_hashed_name(const char *name)
+{
+    size_t n = strspn(name, "0123456789abcdef");
+
+    return n == 8 && name[n] == '.' && strspn(name + n + 1, "0123456789") == strlen(name + n + 1);
+}
+
+static int remove_hashed(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    if (at->level == 0)
+        (void)rmdir(path);
+    else if (at->level == 1 && (type == FTW_F || type == FTW_SL) && is_hashed_name(path + at->base))
+        (void)unlink(path);
+    return 0;
+}
+
 int th_trust_make_folder(struct th_trust *trust, const char **ret_path, struct th_errinfo *reterr)
 {
-    static const char name[] = "certs";
+    static const char name[] = "tokenhop-certs";
     char *path = name_file(trust, name);
     int error = path != NULL ? read_roots(trust, reterr) : no_memory(reterr);
 
     if (error == 0) {
-        remove_tree(path); /* of an earlier authority */
+        (void)nftw(path, remove_hashed, 8, FTW_DEPTH | FTW_PHYS); /* of an earlier authority */
         if (mkdir(path, 0755) != 0)
             error = th_write_refuse(path, NULL, "the folder cannot be made", errno, reterr);
     }

@@ -175,7 +175,7 @@ def test_exec_adds_to_the_roots(command, authority, tmp_path):
     assert read(tmp_path, more["NODE_EXTRA_CA_CERTS"]) == {authority.der}
     assert read(tmp_path, "".join(more["hashed"])) == roots | {authority.der}
     assert more["mode"] == 0o700 and pathlib.Path(more["folder"]).parent == command.run_folder
-    assert more["names"] == ["authority.pem", "bundle.pem", "certs", "node-proxy.cjs", "truststore.p12", "wgetrc"]
+    assert more["names"] == ["authority.pem", "bundle.pem", "node-proxy.cjs", "tokenhop-certs", "truststore.p12", "wgetrc"]
     assert "PRIVATE" not in more["SSL_CERT_FILE"]
     assert not pathlib.Path(more["folder"]).exists()
 
@@ -517,12 +517,18 @@ def test_exec_print(command, authority, tmp_path):
     assert authority.der in certificates(bundle)
     assert options == f'--require="{folder}/node-proxy.cjs"'
     assert {line.split("=")[0] for line in exports.splitlines()} == {f"export {name}" for name in ALL}
-    # again, with another authority: nothing of the first stays
+    # again, with another authority: nothing of the first stays, and all of the user's
+    (folder / "certs").mkdir()
+    (folder / "certs" / "listener.pem").write_text("mine")
     other = Identity(tmp_path, "other", authority=True)
     (command.folder / "ca.pem").write_bytes(other.ca_file.read_bytes())
     command.run("-q", "--print", "--dir", folder)
-    hashed = {der for path in (folder / "certs").iterdir() for der in certificates(path)}
+    hashed = {der for path in (folder / "tokenhop-certs").iterdir() for der in certificates(path)}
     assert hashed == certificates(bundle) == certificates(SYSTEM_ROOTS) | {other.der}
+    assert (folder / "certs" / "listener.pem").read_text() == "mine"
+    (folder / "tokenhop-certs" / "mine.pem").write_text("mine")
+    assert command.run("-q", "--print", "--dir", folder, status=1).stderr.count("tokenhop-certs") == 1
+    assert (folder / "tokenhop-certs" / "mine.pem").read_text() == "mine"
 
 
 def test_exec_folder_of_others_is_refused(command, tmp_path):
