@@ -32,15 +32,23 @@ static const struct th_field *find_forwarded(const struct th_hop *hop, bool *ret
 }
 
 /* What a proxy before us says of the client, where its word counts, goes before what is known of the connection:
- * that is the proxy's own. */
+ * that is the proxy's own, and no proof of a client of which it says nothing. */
 static int read_forwarded(struct th_hop *hop, struct th_caller_names *room,
                           struct th_caller_facts *facts)
 {
     const struct th_config_forwarded_certificate *forwarded = forwarded_of(hop);
     bool several;
 
-    if (forwarded == NULL || !th_caller_names_trusts(forwarded, &hop->session->peer))
+    /* A PROXY header may tell of a unix socket on another machine: that is none of ours. */
+    bool is_elsewhere =
+        hop->session->peer.any.sa_family == AF_UNIX && hop->session->unix_peer == NULL;
+    if (forwarded == NULL || is_elsewhere ||
+        !th_caller_names_trusts(forwarded, &hop->session->peer))
         return 0;
+    facts->has_certificate = facts->has_too_many_names = false;
+    facts->names = NULL;
+    facts->n_names = 0;
+    facts->peer = NULL;
     const struct th_field *field = find_forwarded(hop, &several);
     if (field == NULL)
         return 0;

@@ -435,11 +435,12 @@ def test_a_data_plane_is_told_to_remove_it(sandbox, meshed):
 
 
 def test_r15_the_sidecars_own_certificate_is_not_its_clients(sandbox, asking, client):
-    """Over TLS too: what is forwarded goes before what the connection shows; without it, that counts."""
+    """Over TLS too: what is forwarded counts there, and nothing else: a client without a certificate comes with none
+    forwarded, and is not the proxy that it comes through."""
     hop = asking(change=lambda config: config["listeners"][0].update(forwarded_certificate={"from": ["127.0.0.1"]}))
     url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
     with Secure(hop, shows(hop, client(uri(SPIFFE)))) as wire:
-        assert wire.send(request(url, token)).read().status == 200
+        assert wire.send(request(url, token)).read().status == 403
         assert wire.send(request(url, token, fields=[f"{HEADER}: URI=spiffe://example.org/x"])).read().status == 403
         assert wire.send(request(url, token, fields=[f"{HEADER}: {GOOD}"])).read().status == 200
 
