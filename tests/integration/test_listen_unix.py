@@ -282,6 +282,7 @@ def test_it_ends_while_connections_come(sandbox, listening):
 
 def test_limits_hold_over_a_unix_socket(sandbox, listening):
     hop = listening(lambda config: config.update(limits={"connections": 2}))
+    wait_until(lambda: figure(hop, "tokenhop_client_connections_open") == 0)  # who looked whether it is open has gone
     kept = [Connection(hop.socket) for _ in range(2)]
     wait_until(lambda: figure(hop, "tokenhop_client_connections_open") == 2)
     with Connection(hop.socket) as third:
