@@ -16,6 +16,14 @@ bool th_str_equal_nocase(struct th_str a, struct th_str b)
     return true;
 }
 
+bool th_str_is_among(const struct th_str *texts, size_t n, struct th_str text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (th_str_equal(texts[i], text))
+            return true;
+    return false;
+}
+
 bool th_str_starts_with(struct th_str s, struct th_str prefix)
 {
     return s.len >= prefix.len && th_str_equal((struct th_str){s.ptr, prefix.len}, prefix);

@@ -136,15 +136,6 @@ static void check_ties(struct th_loader *l, const struct th_config_connection *c
     }
 }
 
-static bool contains(const struct th_raw_list *list, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (th_str_equal(list->items[i], text))
-            return true;
-    }
-    return false;
-}
-
 /* --- the rest of a connection --- */
 
 static void build_agent_list(struct th_loader *l, const struct th_raw_connection *raw,
@@ -156,7 +147,7 @@ static void build_agent_list(struct th_loader *l, const struct th_raw_connection
     for (size_t i = 0; agents != NULL && i < n; i++) {
         uint32_t place = th_loader_item(l, raw->head.place, "agents", i);
         const struct th_config_agent *agent = th_build_find_agent(l, raw->agents.items[i], place);
-        if (agent != NULL && contains(&raw->agents, i, raw->agents.items[i]))
+        if (agent != NULL && th_str_is_among(raw->agents.items, i, raw->agents.items[i]))
             th_loader_report(l, place, "remove one of them", "this agent stands here twice");
         else if (agent != NULL)
             agents[used++] = agent;
@@ -239,7 +230,7 @@ static void build_subject(struct th_loader *l, const struct th_raw_connection *r
         uint32_t item = th_loader_item(l, place, "issuers", i);
         const struct th_config_authorization_server *server =
             th_build_find_server(l, subject->issuers.items[i], item);
-        if (server != NULL && contains(&subject->issuers, i, subject->issuers.items[i]))
+        if (server != NULL && th_str_is_among(subject->issuers.items, i, subject->issuers.items[i]))
             th_loader_report(l, item, "remove one of them", "this server stands here twice");
         else if (server != NULL)
             issuers[used++] = server;

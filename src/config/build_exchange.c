@@ -6,15 +6,6 @@
 #include "tokenhop/base/check.h"
 #include "url.h"
 
-static bool contains(const struct th_raw_list *list, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (th_str_equal(list->items[i], text))
-            return true;
-    }
-    return false;
-}
-
 static bool is_said(const struct th_loader *l, const struct th_raw_connection *raw, const char *key)
 {
     return th_source_find_member(&l->source, raw->head.place, key) != TH_SOURCE_NONE;
@@ -51,7 +42,7 @@ void th_build_check_scopes(struct th_loader *l, const struct th_raw_list *scopes
             continue;
         if (!system_too)
             check_system_scope(l, scope, place);
-        if (contains(scopes, i, scope))
+        if (th_str_is_among(scopes->items, i, scope))
             th_loader_report(l, place, "remove one of them", "this scope stands here twice");
     }
 }
@@ -61,7 +52,7 @@ static void check_second_leg(struct th_loader *l, const struct th_raw_connection
     const struct th_raw_list *second = &raw->second_leg_scopes;
     for (size_t i = 0; i < second->n; i++) {
         if (second->items[i].ptr != NULL &&
-            !contains(&raw->scopes, raw->scopes.n, second->items[i]))
+            !th_str_is_among(raw->scopes.items, raw->scopes.n, second->items[i]))
             th_loader_report(l, th_loader_item(l, raw->head.place, "second_leg_scopes", i),
                              "add it to \"scopes\" too",
                              "the second leg cannot ask for a scope that the first did not");
@@ -141,7 +132,7 @@ static struct th_str build_list(struct th_loader *l, const struct th_raw_connect
             continue;
         if (is_uri && th_config_url_check_absolute(list->items[i], &info) < 0)
             th_loader_report_info(l, place, &info);
-        else if (contains(list, i, list->items[i]))
+        else if (th_str_is_among(list->items, i, list->items[i]))
             th_loader_report(l, place, "remove one of them", "this %s stands here twice", key);
         else if (i > 0 && !many)
             th_loader_report(l, place, "keep one of them",

@@ -12,15 +12,6 @@ struct scopes {
     size_t n;
 };
 
-static bool contains(const struct th_str *items, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (th_str_equal(items[i], text))
-            return true;
-    }
-    return false;
-}
-
 static bool is_method(struct th_str text)
 {
     for (size_t i = 0; i < text.len; i++) {
@@ -42,14 +33,15 @@ static void check_scoping(struct th_loader *l, const struct th_raw_connection *c
     th_build_check_scopes(l, &raw->scopes, place, "scopes", true);
     for (size_t i = 0; i < raw->scopes.n; i++) {
         struct th_str scope = raw->scopes.items[i];
-        if (scope.ptr != NULL && !contains(connection->scopes.items, connection->scopes.n, scope))
+        if (scope.ptr != NULL &&
+            !th_str_is_among(connection->scopes.items, connection->scopes.n, scope))
             th_loader_report(
                 l, th_loader_item(l, place, "scopes", i),
                 "add it to the connection's \"scopes\", or to \"step_up_scopes\" there",
                 "fewer scopes are asked for here than else, never others");
     }
     if (raw->tools.n > 0 && raw->rpc_methods.n > 0 &&
-        !contains(raw->rpc_methods.items, raw->rpc_methods.n, TH_STR("tools/call")))
+        !th_str_is_among(raw->rpc_methods.items, raw->rpc_methods.n, TH_STR("tools/call")))
         th_loader_report(l, th_loader_member(l, place, "tools"), "leave out one of both",
                          "only the method \"tools/call\" names a tool");
 }
@@ -85,8 +77,8 @@ static struct th_str second_leg_text(struct th_loader *l, const struct th_raw_co
         th_source_find_member(&l->source, raw->head.place, "second_leg_scopes") == TH_SOURCE_NONE;
     for (size_t i = 0; i < scopes->n; i++) {
         struct th_str scope = scopes->items[i];
-        if (all || contains(raw->second_leg_scopes.items, raw->second_leg_scopes.n, scope) ||
-            contains(connection->step_up_scopes, connection->n_step_up_scopes, scope))
+        if (all || th_str_is_among(raw->second_leg_scopes.items, raw->second_leg_scopes.n, scope) ||
+            th_str_is_among(connection->step_up_scopes, connection->n_step_up_scopes, scope))
             items[list.n++] = scope;
     }
     return th_build_join(l, &list, connection->scope_separator);
@@ -107,7 +99,7 @@ static void build_variant(struct th_loader *l, const struct th_raw_connection *r
         scopes.items[scopes.n++] = base->items[i];
     for (size_t i = 0; i < connection->n_step_up_scopes; i++) {
         struct th_str scope = connection->step_up_scopes[i];
-        if ((step_ups >> i & 1) != 0 && !contains(scopes.items, scopes.n, scope))
+        if ((step_ups >> i & 1) != 0 && !th_str_is_among(scopes.items, scopes.n, scope))
             scopes.items[scopes.n++] = scope;
     }
     *variant = *connection;

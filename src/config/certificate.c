@@ -79,9 +79,15 @@ static bool report(struct th_loader *l, uint32_t place, int error, const struct 
     return error == 0;
 }
 
-struct th_identity *th_build_identity(struct th_loader *loader, struct th_str cert_file,
-                                      const struct th_secret *key, uint32_t place,
-                                      uint32_t key_place)
+/* What TLS shows on one of its sides: what is said of a certificate that is not for it. */
+struct side {
+    bool (*is_for)(const struct th_identity *identity);
+    const char *what, *mend;
+};
+
+static struct th_identity *build_identity(struct th_loader *loader, struct th_str cert_file,
+                                          const struct th_secret *key, uint32_t place,
+                                          uint32_t key_place, const struct side *side)
 {
     struct th_errinfo info = {0};
     uint32_t cert_place = th_loader_member(loader, place, "cert_file");
@@ -91,32 +97,35 @@ struct th_identity *th_build_identity(struct th_loader *loader, struct th_str ce
     if (!report(loader, key_place, th_identity_set_key(identity, th_secret_expose(key), &info),
                 &info))
         return NULL;
-    if (!th_identity_is_for_clients(identity)) {
-        th_loader_report(loader, cert_place, "have one issued for clients (clientAuth)",
-                         "the certificate is not for clients: its extendedKeyUsage says so");
+    if (!side->is_for(identity)) {
+        th_loader_report(loader, cert_place, side->mend, "%s", side->what);
         return NULL;
     }
     return identity;
+}
+
+struct th_identity *th_build_identity(struct th_loader *loader, struct th_str cert_file,
+                                      const struct th_secret *key, uint32_t place,
+                                      uint32_t key_place)
+{
+    static const struct side client = {
+        th_identity_is_for_clients,
+        "the certificate is not for clients: its extendedKeyUsage says so",
+        "have one issued for clients (clientAuth)"};
+
+    return build_identity(loader, cert_file, key, place, key_place, &client);
 }
 
 struct th_identity *th_build_server_identity(struct th_loader *loader, struct th_str cert_file,
                                              const struct th_secret *key, uint32_t place,
                                              uint32_t key_place)
 {
-    struct th_errinfo info = {0};
-    uint32_t cert_place = th_loader_member(loader, place, "cert_file");
-    struct th_identity *identity = read_identity(loader, cert_file, cert_place);
-    if (identity == NULL || key == NULL)
-        return NULL;
-    if (!report(loader, key_place, th_identity_set_key(identity, th_secret_expose(key), &info),
-                &info))
-        return NULL;
-    if (!th_identity_is_for_servers(identity)) {
-        th_loader_report(loader, cert_place, "have one issued for servers (serverAuth)",
-                         "the certificate is not for servers: its extendedKeyUsage says so");
-        return NULL;
-    }
-    return identity;
+    static const struct side server = {
+        th_identity_is_for_servers,
+        "the certificate is not for servers: its extendedKeyUsage says so",
+        "have one issued for servers (serverAuth)"};
+
+    return build_identity(loader, cert_file, key, place, key_place, &server);
 }
 
 struct th_identity *th_build_assertion_certificate(struct th_loader *loader,

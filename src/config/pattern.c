@@ -84,3 +84,11 @@ int th_config_parse_pattern(struct th_arena *arena, struct th_str text,
         *ret_pattern = pattern;
     return r;
 }
+
+bool th_config_path_covers(struct th_str pattern, struct th_str path)
+{
+    if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')
+        pattern.len--;
+    return path.len >= pattern.len && memcmp(path.ptr, pattern.ptr, pattern.len) == 0 &&
+           (path.len == pattern.len || path.ptr[pattern.len] == '/');
+}

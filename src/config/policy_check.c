@@ -168,7 +168,7 @@ static bool is_met(const struct check *c, struct th_str path)
         for (size_t k = 0; th_policy_set_has(c->rule->connections, i) && k < connection->n_patterns;
              k++) {
             struct th_str url = connection->patterns[k].path;
-            if (th_policy_path_covers(path, url) || th_policy_path_covers(url, path))
+            if (th_config_path_covers(path, url) || th_config_path_covers(url, path))
                 return true;
         }
     }
@@ -246,15 +246,6 @@ static void check_proof(const struct check *c)
     }
 }
 
-static bool has_text(const struct th_str *texts, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (th_str_equal(texts[i], text))
-            return true;
-    }
-    return false;
-}
-
 static bool are_at_odds(const struct th_policy_claim *a, const struct th_policy_claim *b)
 {
     return a->test == TH_POLICY_EQUALS && b->test == TH_POLICY_EQUALS && a->n_values > 0 &&
@@ -269,7 +260,7 @@ static void check_odds(const struct check *c)
     size_t n_allowed = 0;
     for (size_t i = 0; i < rule->n_any_actors; i++)
         n_allowed += rule->n_only_actors == 0 ||
-                     has_text(rule->only_actors, rule->n_only_actors, rule->any_actors[i]);
+                     th_str_is_among(rule->only_actors, rule->n_only_actors, rule->any_actors[i]);
     if (rule->n_any_actors > 0 && n_allowed == 0)
         th_loader_report(c->l, member(c, "actors"), "add one of \"any_of\" to \"only\"",
                          "no chain has one of \"any_of\" and consists of \"only\" alone");

@@ -10,29 +10,13 @@ static struct th_str without_slash(struct th_str path)
     return path;
 }
 
-bool th_policy_path_covers(struct th_str rule_path, struct th_str path)
-{
-    rule_path = without_slash(rule_path);
-    return path.len >= rule_path.len && memcmp(path.ptr, rule_path.ptr, rule_path.len) == 0 &&
-           (path.len == rule_path.len || path.ptr[rule_path.len] == '/');
-}
-
-static bool has_text(const struct th_str *texts, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (th_str_equal(texts[i], text))
-            return true;
-    }
-    return false;
-}
-
 /* Of lists of which one must be met, where an empty one asks nothing. */
 static bool is_within(const struct th_str *texts, size_t n, const struct th_str *of, size_t n_of)
 {
     if (n_of == 0)
         return true;
     for (size_t i = 0; i < n; i++) {
-        if (!has_text(of, n_of, texts[i]))
+        if (!th_str_is_among(of, n_of, texts[i]))
             return false;
     }
     return n > 0;
@@ -78,7 +62,7 @@ static bool are_paths_within(const struct th_policy_rule *rule, const struct th_
     for (size_t i = 0; by->n_paths > 0 && i < n; i++) {
         bool is_covered = false;
         for (size_t k = 0; k < by->n_paths && !is_covered; k++)
-            is_covered = th_policy_path_covers(by->paths[k], without_slash(paths[i]));
+            is_covered = th_config_path_covers(by->paths[k], without_slash(paths[i]));
         if (!is_covered)
             return false;
     }
@@ -89,7 +73,7 @@ static bool are_paths_within(const struct th_policy_rule *rule, const struct th_
 static bool are_scopes_within(const struct th_policy_rule *rule, const struct th_policy_rule *by)
 {
     for (size_t i = 0; i < by->n_scopes; i++) {
-        if (!has_text(rule->scopes, rule->n_scopes, by->scopes[i]))
+        if (!th_str_is_among(rule->scopes, rule->n_scopes, by->scopes[i]))
             return false;
     }
     return true;

@@ -66,6 +66,7 @@ extern const struct th_section th_section_listener_tls;
 extern const struct th_section th_section_forwarded_certificate;
 /* table_gate.c */
 extern const struct th_section th_section_caller;
+extern const struct th_section th_section_basic; /* a user name and its password */
 /* table_limits.c */
 extern const struct th_section th_section_limits;
 extern const struct th_section th_section_own_share;

@@ -11,14 +11,15 @@ static const struct th_config_key basic_keys[] = {
     {.name = "password_file",
      .type = TH_KEY_FILE,
      TEXT(struct th_raw_basic, password_file),
-     .doc = "A file with the password; a line feed at its end does not count. The file is refused "
-            "when others than its owner may read it. Only a digest of it is kept in memory."},
+     .doc =
+         "A file with the password; a line feed at its end does not count. The file is refused "
+         "when others than its owner may read it. Of a caller's only a digest is kept in memory."},
     {.name = "password",
      OBJECT(struct th_raw_basic, password, th_section_environment),
      .doc = "The same from the environment, in place of password_file."},
 };
-static const struct th_section basic_section = {SECTION("basic", struct th_raw_basic, basic_keys),
-                                                .exactly_one = {"password_file", "password"}};
+const struct th_section th_section_basic = {SECTION("basic", struct th_raw_basic, basic_keys),
+                                            .exactly_one = {"password_file", "password"}};
 
 static const struct th_config_key bearer_keys[] = {
     {.name = "token_file",
@@ -118,7 +119,7 @@ static const struct th_config_key caller_keys[] = {
      .required = true,
      .doc = "The agent that this caller acts as. It never gets to use another's key."},
     {.name = "basic",
-     OBJECT(struct th_raw_caller, basic, basic_section),
+     OBJECT(struct th_raw_caller, basic, th_section_basic),
      .doc = "Proved by user name and password in Proxy-Authorization (RFC 7617): what clients send "
             "that have them in the proxy's URL, http://user:password@proxy:8080."},
     {.name = "bearer",

@@ -7,26 +7,6 @@ static const struct th_config_key_choice carries[] = {
     {"authorization_servers", TH_PARENT_CARRIES_SERVERS},
     {NULL, 0}};
 
-static const struct th_config_key basic_keys[] = {
-    {.name = "user",
-     .type = TH_KEY_STRING,
-     TEXT(struct th_raw_basic, user),
-     .required = true,
-     .max = 128,
-     .doc = "The user name; without a colon."},
-    {.name = "password_file",
-     .type = TH_KEY_FILE,
-     TEXT(struct th_raw_basic, password_file),
-     .doc = "A file with the password; a line feed at its end does not count. The file is refused "
-            "when others than its owner may read it."},
-    {.name = "password",
-     OBJECT(struct th_raw_basic, password, th_section_environment),
-     .doc = "The same from the environment, in place of password_file."},
-};
-static const struct th_section basic_section = {
-    SECTION("parent_basic", struct th_raw_basic, basic_keys),
-    .exactly_one = {"password_file", "password"}};
-
 static const struct th_config_key parent_keys[] = {
     {.name = "for",
      .type = TH_KEY_STRING,
@@ -52,7 +32,7 @@ static const struct th_config_key parent_keys[] = {
      .doc = "What goes through it: requests to destinations (\"origins\"), what tokenhop asks of "
             "authorization servers, or both."},
     {.name = "basic",
-     OBJECT(struct th_raw_parent, basic, basic_section),
+     OBJECT(struct th_raw_parent, basic, th_section_basic),
      .doc = "Shown to the proxy (Proxy-Authorization, RFC 7617), and to nobody else."},
     {.name = "ca_file",
      .type = TH_KEY_FILE,

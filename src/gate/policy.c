@@ -4,19 +4,11 @@
 
 /* --- what the request is --- */
 
-static bool has_text(const struct th_str *texts, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++)
-        if (th_str_equal(texts[i], text))
-            return true;
-    return false;
-}
-
 /* Case counts (RFC 9110, 9.1), but some destinations raise letters: what only they would take for a method that
  * the rule names must not walk around it. */
 static enum th_policy_miss judge_method(const struct th_policy_rule *rule, struct th_str method)
 {
-    if (rule->n_methods == 0 || has_text(rule->methods, rule->n_methods, method))
+    if (rule->n_methods == 0 || th_str_is_among(rule->methods, rule->n_methods, method))
         return TH_POLICY_MATCHES;
     for (size_t i = 0; i < rule->n_methods; i++)
         if (th_str_equal_nocase(rule->methods[i], method))
@@ -32,7 +24,7 @@ static enum th_policy_miss judge_path(const struct th_policy_rule *rule, struct 
     bool as_is = rule->n_paths == 0, decoded = as_is, lenient = as_is;
 
     for (size_t i = 0; i < rule->n_paths; i++) {
-        as_is |= th_policy_path_covers(rule->paths[i], path);
+        as_is |= th_config_path_covers(rule->paths[i], path);
         decoded |= th_route_path_matches_decoded(rule->paths[i], path, false);
         lenient |= th_route_path_matches_decoded(rule->paths[i], path, true);
     }
@@ -45,7 +37,7 @@ static bool asks_scopes(const struct th_policy_rule *rule,
                         const struct th_config_connection *connection)
 {
     for (size_t i = 0; i < rule->n_scopes; i++)
-        if (!has_text(connection->scopes, connection->n_scopes, rule->scopes[i]))
+        if (!th_str_is_among(connection->scopes, connection->n_scopes, rule->scopes[i]))
             return false;
     return true;
 }

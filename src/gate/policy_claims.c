@@ -11,14 +11,6 @@ static struct th_str text_of(const json_t *json)
     return (struct th_str){json_string_value(json), json_string_length(json)};
 }
 
-static bool is_among(const struct th_str *texts, size_t n, struct th_str text)
-{
-    for (size_t i = 0; i < n; i++)
-        if (th_str_equal(texts[i], text))
-            return true;
-    return false;
-}
-
 /* --- values --- */
 
 /* A text, whole number or boolean as the configuration writes it; nothing else is equal to anything. */
@@ -27,14 +19,14 @@ static bool is_value(const json_t *json, const struct th_policy_claim *claim)
     char room[24];
 
     if (json_is_string(json))
-        return is_among(claim->values, claim->n_values, text_of(json));
+        return th_str_is_among(claim->values, claim->n_values, text_of(json));
     if (json_is_integer(json)) {
         snprintf(room, sizeof room, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
-        return is_among(claim->values, claim->n_values, th_str_of(room));
+        return th_str_is_among(claim->values, claim->n_values, th_str_of(room));
     }
     if (json_is_boolean(json))
-        return is_among(claim->values, claim->n_values,
-                        json_is_true(json) ? TH_STR("true") : TH_STR("false"));
+        return th_str_is_among(claim->values, claim->n_values,
+                               json_is_true(json) ? TH_STR("true") : TH_STR("false"));
     return false;
 }
 
@@ -43,7 +35,7 @@ static bool has_word(struct th_str text, const struct th_policy_claim *claim)
     while (text.len > 0) {
         const char *end = memchr(text.ptr, ' ', text.len);
         struct th_str word = {text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len};
-        if (is_among(claim->values, claim->n_values, word))
+        if (th_str_is_among(claim->values, claim->n_values, word))
             return true;
         size_t step = end != NULL ? word.len + 1 : word.len;
         text = (struct th_str){text.ptr + step, text.len - step};
@@ -125,9 +117,10 @@ static bool are_actors_fine(const struct th_policy_rule *rule, const json_t *cla
     struct th_str name;
 
     while (take_actor(&act, &name) != NULL) {
-        if (rule->n_only_actors > 0 && !is_among(rule->only_actors, rule->n_only_actors, name))
+        if (rule->n_only_actors > 0 &&
+            !th_str_is_among(rule->only_actors, rule->n_only_actors, name))
             return false;
-        is_met |= is_among(rule->any_actors, rule->n_any_actors, name);
+        is_met |= th_str_is_among(rule->any_actors, rule->n_any_actors, name);
     }
     return is_met;
 }
@@ -138,7 +131,7 @@ enum th_policy_claim_miss th_policy_judge_claims(const struct th_policy_rule *ru
                                                  const json_t *claims, size_t *ret_claim)
 {
     if (rule->n_issuers > 0 &&
-        !is_among(rule->issuers, rule->n_issuers, th_jwt_text(claims, "iss")))
+        !th_str_is_among(rule->issuers, rule->n_issuers, th_jwt_text(claims, "iss")))
         return TH_POLICY_ISSUER_FAILS;
     if (!is_chain_short(rule, claims))
         return TH_POLICY_CHAIN_FAILS;

@@ -183,21 +183,6 @@ struct th_routes *th_routes_free(struct th_routes *routes)
     return NULL;
 }
 
-/* On whole segments: "/a2a" and "/a2a/" match "/a2a" and "/a2a/x", but not "/a2ab". A pattern that
- * ends in '/' also matches the path without it, as both name the same tree. */
-static bool path_matches(struct th_str pattern, struct th_str path)
-{
-    if (pattern.len > 0 && pattern.ptr[pattern.len - 1] == '/')
-        pattern.len--;
-    return path.len >= pattern.len && memcmp(path.ptr, pattern.ptr, pattern.len) == 0 &&
-           (path.len == pattern.len || path.ptr[pattern.len] == '/');
-}
-
-bool th_route_path_matches(struct th_str pattern, struct th_str path)
-{
-    return path_matches(pattern, path);
-}
-
 /* Of a path whose percent signs each have their two digits (th_url_parse() refuses others). */
 static int take_decoded(const char **p, const char *end)
 {
@@ -273,7 +258,7 @@ bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path, bo
     return b == b_end || *b == '/';
 }
 
-/* The same of what both are once decoded, as the origin reads them (RFC 3986, 2.4). */
+/* th_config_path_covers() of what both are once decoded, as the origin reads them (RFC 3986, 2.4). */
 static bool decoded_path_matches(struct th_str pattern, struct th_str path)
 {
     return th_route_path_matches_decoded(pattern, path, false);
@@ -335,7 +320,7 @@ bool th_route_depends_on_encoding(const struct th_routes *routes, const struct t
     bool any_place = false;
 
     return memchr(url->path.ptr, '%', url->path.len) != NULL &&
-           find(routes, url, path_matches, &any_place) !=
+           find(routes, url, th_config_path_covers, &any_place) !=
                find(routes, url, decoded_path_matches, &any_place);
 }
 
@@ -343,7 +328,7 @@ enum th_route_result th_route_find(const struct th_routes *routes, const struct 
                                    const struct th_config_agent *agent, struct th_route *ret_route)
 {
     bool any_place = false;
-    const struct entry *entry = find(routes, url, path_matches, &any_place);
+    const struct entry *entry = find(routes, url, th_config_path_covers, &any_place);
 
     if (entry == NULL)
         return any_place ? TH_ROUTE_NO_PATH : TH_ROUTE_NONE;
@@ -431,7 +416,7 @@ bool th_route_pattern_is_at(const struct th_config_pattern *pattern, const struc
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url)
 {
     return pattern_scheme(pattern) == url->scheme && pattern->port == url->port &&
-           host_matches(pattern, url) && path_matches(pattern->path, url->path);
+           host_matches(pattern, url) && th_config_path_covers(pattern->path, url->path);
 }
 
 bool th_route_pattern_is_ambiguous(const struct th_config_pattern *pattern,
@@ -441,7 +426,8 @@ bool th_route_pattern_is_ambiguous(const struct th_config_pattern *pattern,
         !host_matches(pattern, url) || pattern->path.len <= 1)
         return false;
     return th_url_path_is_ambiguous(url->path) ||
-           path_matches(pattern->path, url->path) != decoded_path_matches(pattern->path, url->path);
+           th_config_path_covers(pattern->path, url->path) !=
+               decoded_path_matches(pattern->path, url->path);
 }
 
 /* As find_at_host() asks: an http:// request also meets https:// patterns. */
@@ -466,7 +452,7 @@ enum th_route_verdict th_route_judge(const struct th_config_pattern *pattern,
         return TH_ROUTE_CLEARTEXT_ONLY;
     if (!port_matches(pattern, url))
         return TH_ROUTE_OTHER_PORT;
-    if (winner == NULL || !path_matches(pattern->path, url->path))
+    if (winner == NULL || !th_config_path_covers(pattern->path, url->path))
         return TH_ROUTE_OTHER_PATH;
     if (pattern->wildcard && !winner->wildcard)
         return TH_ROUTE_WILDCARD;

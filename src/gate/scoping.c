@@ -1,24 +1,21 @@
 #include "tokenhop/gate/scoping.h"
 
-#include "tokenhop/gate/route.h"
 #include "tokenhop/http/challenge.h"
 
 #define SCOPES_NAMED_MAX 512 /* bytes of a challenge's scope parameter */
 
 /* --- the choice --- */
 
-static bool contains(const struct th_str *texts, size_t n, struct th_str text)
+/* An empty list says nothing. */
+static bool holds(const struct th_str *texts, size_t n, struct th_str text)
 {
-    for (size_t i = 0; i < n; i++)
-        if (th_str_equal(texts[i], text))
-            return true;
-    return n == 0;
+    return n == 0 || th_str_is_among(texts, n, text);
 }
 
 static bool is_below(const struct th_config_scoping *scoping, struct th_str path)
 {
     for (size_t i = 0; i < scoping->n_paths; i++)
-        if (th_route_path_matches(scoping->paths[i], path))
+        if (th_config_path_covers(scoping->paths[i], path))
             return true;
     return scoping->n_paths == 0;
 }
@@ -33,8 +30,8 @@ static bool is_call(const struct th_config_scoping *scoping, const struct th_rpc
     if (!asks_call(scoping))
         return true;
     return call->method[0] != '\0' &&
-           contains(scoping->rpc_methods, scoping->n_rpc_methods, th_str_of(call->method)) &&
-           contains(scoping->tools, scoping->n_tools, th_str_of(call->tool));
+           holds(scoping->rpc_methods, scoping->n_rpc_methods, th_str_of(call->method)) &&
+           holds(scoping->tools, scoping->n_tools, th_str_of(call->tool));
 }
 
 int th_scoping_choose(const struct th_config_connection *connection,
@@ -43,7 +40,7 @@ int th_scoping_choose(const struct th_config_connection *connection,
     *ret_scoping = 0;
     for (size_t i = 0; i < connection->n_scopings; i++) {
         const struct th_config_scoping *scoping = &connection->scopings[i];
-        if (!contains(scoping->methods, scoping->n_methods, request->method) ||
+        if (!holds(scoping->methods, scoping->n_methods, request->method) ||
             !is_below(scoping, request->path))
             continue;
         if (asks_call(scoping) && request->call == NULL)
@@ -60,7 +57,7 @@ int th_scoping_choose(const struct th_config_connection *connection,
 
 static bool asks_for(const struct th_config_connection *variant, struct th_str scope)
 {
-    return variant->n_scopes > 0 && contains(variant->scopes, variant->n_scopes, scope);
+    return th_str_is_among(variant->scopes, variant->n_scopes, scope);
 }
 
 /* Of the scopes that stand in the text, parted by spaces. */

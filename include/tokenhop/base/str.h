@@ -30,6 +30,7 @@ static inline bool th_str_equal(struct th_str a, struct th_str b)
 }
 
 bool th_str_equal_nocase(struct th_str a, struct th_str b); /* ASCII letters only */
+bool th_str_is_among(const struct th_str *texts, size_t n, struct th_str text);
 bool th_str_starts_with(struct th_str s, struct th_str prefix);
 bool th_str_ends_with(struct th_str s, struct th_str suffix);
 struct th_str th_str_trim(struct th_str s); /* OWS of RFC 9110: space and tab, both ends */

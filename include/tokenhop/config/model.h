@@ -16,6 +16,7 @@
 #include "tokenhop/base/identity.h"
 #include "tokenhop/base/secret.h"
 #include "tokenhop/base/str.h"
+#include "tokenhop/config/pattern.h"
 
 struct th_config;
 
@@ -275,17 +276,6 @@ enum th_subject_verify {
     TH_SUBJECT_VERIFY_KNOWN, /* a JWT of an issuer that may issue for the agent is */
     TH_SUBJECT_VERIFY_ALWAYS,
     TH_SUBJECT_VERIFY_NEVER
-};
-
-/* One URL pattern, in normal form. */
-struct th_config_pattern {
-    struct th_str text;   /* as configured, for messages */
-    struct th_str scheme; /* "http" or "https" */
-    struct th_str host;   /* lower case; without the "*." when wildcard; IPv6 without brackets */
-    bool wildcard;        /* one label before `host` */
-    uint16_t port;        /* the scheme's default filled in */
-    struct th_str
-        path; /* starts with '/'; matches itself and what is below it, on whole segments */
 };
 
 /* Which legs bear a DPoP proof, so that what they yield may be bound to the agent's DPoP key. */

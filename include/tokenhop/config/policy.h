@@ -70,9 +70,6 @@ static inline bool th_policy_set_has(const uint64_t *set, size_t index)
     return set == NULL || (set[index / 64] >> index % 64 & 1) != 0;
 }
 
-/* Whether the path is one of those that a rule's path stands for: itself, and what is below it. */
-bool th_policy_path_covers(struct th_str rule_path, struct th_str path);
-
 /* Whether every request that `rule` matches is matched by `by` too. It may say no where it is so, never yes
  * where it is not. */
 bool th_policy_rule_is_covered(const struct th_config_view *view, const struct th_policy_rule *rule,

@@ -73,8 +73,6 @@ bool th_route_path_matches_decoded(struct th_str pattern, struct th_str path, bo
 bool th_route_pattern_is_at(const struct th_config_pattern *pattern, const struct th_url *url);
 /* Whether a pattern matches a URL of its own scheme; for the list of `unmatched`. */
 bool th_route_pattern_matches(const struct th_config_pattern *pattern, const struct th_url *url);
-/* Whether a path is that of a pattern or below it, on whole segments. */
-bool th_route_path_matches(struct th_str pattern, struct th_str path);
 /* Whether the pattern is at that origin, tells its paths apart, and the origin may read the URL's in
  * another way than th_route_pattern_matches() does. */
 bool th_route_pattern_is_ambiguous(const struct th_config_pattern *pattern,
