@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "test_mistake.h"
 #include "test_support.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/config/load.h"
@@ -38,14 +39,8 @@ static char *write_config(const char *agent, const char *connection)
 
 static struct th_config *load(const char *agent, const char *connection)
 {
-    struct th_config_mistakes mistakes;
-    struct th_config *config = NULL;
     char *text = write_config(agent, connection);
-    int error = th_config_load_text(th_str_of(text), folder, &config, &mistakes);
-    if (error != 0)
-        th_config_mistakes_print(&mistakes, "file", stderr);
-    assert_int_equal(error, 0);
-    th_config_mistakes_fini(&mistakes);
+    struct th_config *config = test_config_load(text, folder);
     free(text);
     return config;
 }

@@ -16,30 +16,15 @@ static char *folder;
 
 #define LONG "0123456789012345678901234567890123456789"
 
-/* `listener`: what follows its name; `rest`: further members of the file. */
 static const char *text_of(const char *listener, const char *rest, char room[4096])
 {
-    (void)snprintf(
-        room, 4096,
-        "{\"listeners\": [{\"name\": \"in\", %s}],\n"
-        " \"authorization_servers\": {\"org\": {\"issuer\": \"https://x.okta.com\"}},\n"
-        " \"agents\": {\"a\": {\"client_id\": \"w\", \"authorization_server\": \"org\",\n"
-        "  \"auth\": {\"method\": \"none\"}}}%s%s}\n",
-        listener, rest[0] != '\0' ? ",\n" : "", rest);
-    return room;
+    return test_listener_text("", listener, rest, room);
 }
 
 static struct th_config *load(const char *listener, const char *rest)
 {
     char room[4096];
-    struct th_config_mistakes mistakes;
-    struct th_config *config = NULL;
-    int error =
-        th_config_load_text(th_str_of(text_of(listener, rest, room)), folder, &config, &mistakes);
-    if (error != 0)
-        fail_msg("%s: %s", listener, mistakes.count > 0 ? mistakes.items[0].what : "no mistake");
-    th_config_mistakes_fini(&mistakes);
-    return config;
+    return test_config_load(text_of(listener, rest, room), folder);
 }
 
 static void a_unix_socket(void **state)

@@ -1,4 +1,5 @@
-/* Configurations with one mistake each, and what is said of it: for tests with a table of them. */
+/* Configurations with one mistake each, and what is said of it, for tests with a table of them; and some
+ * without. */
 #ifndef TOKENHOP_SRC_CONFIG_TEST_MISTAKE_H
 #define TOKENHOP_SRC_CONFIG_TEST_MISTAKE_H
 
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenhop/base/check.h"
 #include "tokenhop/config/load.h"
 
 struct test_mistake {
@@ -35,6 +37,35 @@ static inline bool test_mistake_is_found(const struct test_mistake *wanted, size
     th_config_unref(config);
     th_config_mistakes_fini(&mistakes);
     return found;
+}
+
+/* One that has none; ends the test, and says which there are, if it has. */
+static inline struct th_config *test_config_load(const char *text, const char *folder)
+{
+    struct th_config_mistakes mistakes;
+    struct th_config *config = NULL;
+    int error = th_config_load_text(th_str_of(text), folder, &config, &mistakes);
+    if (error != 0) {
+        (void)fprintf(stderr, "%s\n", text);
+        th_config_mistakes_print(&mistakes, "file", stderr);
+    }
+    TH_REQUIRE(error == 0);
+    th_config_mistakes_fini(&mistakes);
+    return config;
+}
+
+/* One listener and one agent "a". `address` and `listener`: what follows its name; `rest`: further members of the file. */
+static inline const char *test_listener_text(const char *address, const char *listener,
+                                             const char *rest, char room[4096])
+{
+    (void)snprintf(
+        room, 4096,
+        "{\"listeners\": [{\"name\": \"in\", %s%s}],\n"
+        " \"authorization_servers\": {\"org\": {\"issuer\": \"https://x.okta.com\"}},\n"
+        " \"agents\": {\"a\": {\"client_id\": \"w\", \"authorization_server\": \"org\",\n"
+        "  \"auth\": {\"method\": \"none\"}}}%s%s}\n",
+        address, listener, rest[0] != '\0' ? ",\n" : "", rest);
+    return room;
 }
 
 #endif

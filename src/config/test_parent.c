@@ -37,14 +37,8 @@ static char *write_config(const char *parents)
 
 static struct th_config *load(const char *parents)
 {
-    struct th_config_mistakes mistakes;
-    struct th_config *config = NULL;
     char *text = write_config(parents);
-    int error = th_config_load_text(th_str_of(text), folder, &config, &mistakes);
-    if (error != 0)
-        th_config_mistakes_print(&mistakes, "file", stderr);
-    assert_int_equal(error, 0);
-    th_config_mistakes_fini(&mistakes);
+    struct th_config *config = test_config_load(text, folder);
     free(text);
     return config;
 }

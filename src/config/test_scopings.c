@@ -68,16 +68,10 @@ static void test_mistakes(void **state)
 
 static struct th_config *load(const char *rest)
 {
-    struct th_config_mistakes found;
-    struct th_config *config = NULL;
     char *text;
 
     assert_true(asprintf(&text, "%s%s}]}", begin, rest) > 0);
-    int error = th_config_load_text(th_str_of(text), folder, &config, &found);
-    if (error != 0)
-        th_config_mistakes_print(&found, "file", stderr);
-    assert_int_equal(error, 0);
-    th_config_mistakes_fini(&found);
+    struct th_config *config = test_config_load(text, folder);
     free(text);
     return config;
 }
