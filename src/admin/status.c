@@ -98,8 +98,8 @@ static json_t *hardening_to_json(const struct th_admin *admin)
     return json_pack("{s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:s, s:I}", "uid", (json_int_t)state.uid,
                      "gid", (json_int_t)state.gid, "capabilities", state.has_capabilities,
                      "no_new_privileges", state.no_new_privileges, "dumpable", state.is_dumpable,
-                     "core_dumps", state.may_dump_core, "secrets_locked",
-                     state.secret_locked == state.secret_mapped, "seccomp",
+                     "core_dumps", state.may_dump_core, "secrets_locked", state.secrets_locked,
+                     "seccomp",
                      state.seccomp == 2 && admin->seccomp != NULL ? admin->seccomp : "off",
                      "landlock", (json_int_t)admin->landlock);
 }

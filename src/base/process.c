@@ -201,6 +201,6 @@ void th_process_look(struct th_process_state *ret_state)
     ret_state->has_capabilities = has_capabilities();
     int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
     ret_state->seccomp = mode > 0 ? (unsigned)mode : 0;
-    ret_state->secret_mapped = th_secret_store_mapped();
-    ret_state->secret_locked = th_secret_store_locked();
+    ret_state->secrets_locked =
+        th_secret_store_mapped() > 0 && th_secret_store_locked() == th_secret_store_mapped();
 }

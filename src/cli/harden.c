@@ -97,7 +97,7 @@ void th_harden_tell(const struct th_harden *harden, const struct th_config *conf
     TH_LOG(log, TH_LEVEL_INFO, "process.hardened", "The process has given up what it does not need",
            TH_LOG_UINT("uid", state.uid), TH_LOG_UINT("gid", state.gid),
            TH_LOG_BOOL("capabilities", state.has_capabilities),
-           TH_LOG_BOOL("secrets_locked", state.secret_locked == state.secret_mapped),
+           TH_LOG_BOOL("secrets_locked", state.secrets_locked),
            TH_LOG_TEXT("seccomp", th_harden_seccomp_name(harden->seccomp)),
            TH_LOG_UINT("landlock", harden->landlock));
     if (th_config_get(config)->hardening.landlock && harden->landlock == 0)

@@ -54,7 +54,8 @@ static inline struct th_config *test_config_load(const char *text, const char *f
     return config;
 }
 
-/* One listener and one agent "a". `address` and `listener`: what follows its name; `rest`: further members of the file. */
+/* One listener and one agent "a". `address` and `listener`: what follows its name; `rest`: further members of
+ * the file. */
 static inline const char *test_listener_text(const char *address, const char *listener,
                                              const char *rest, char room[4096])
 {

@@ -14,15 +14,15 @@ import time
 import harness
 
 
-def _slow():
+def build_option(name):
+    """Of the build that is tested; None: it is not meson's."""
     options = harness.BUILD / "meson-info" / "intro-buildoptions.json"
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        found = json.loads(options.read_text())
-        return next(o["value"] for o in found if o["name"] == "b_sanitize") not in ("none", [])
-    return False
+        return next(o["value"] for o in json.loads(options.read_text()) if o["name"] == name)
+    return None
 
 
-SANITIZED = _slow()
+SANITIZED = build_option("b_sanitize") not in ("none", [], None)
 # How much longer everything may take; never part of a limit that tokenhop itself is given.
 SLOW = float(os.environ.get("TOKENHOP_TEST_SLOW", 5 if SANITIZED else 1))
 

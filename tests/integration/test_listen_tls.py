@@ -649,9 +649,8 @@ def test_r24_drains(sandbox, speaking):
         assert idle.sock.recv(1) == b"" and other.sock.recv(1) == b""  # with a farewell
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory is its own")
 def test_idle_clients_are_cheap(sandbox, speaking):
-    """Most of it is OpenSSL's; no buffers are held."""
+    """Most of it is OpenSSL's; no buffers are held. (A sanitizer keeps what was freed.)"""
     count = 400
     hop = speaking(lambda config: config.update(workers=1))
     url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
@@ -669,4 +668,4 @@ def test_idle_clients_are_cheap(sandbox, speaking):
     used = (figures.rss - before) / count
     for wire in wires:
         wire.sock.close()
-    assert used < 24 * 1024, used
+    assert used < (24 if not SANITIZED else 400) * 1024, used

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import socket
 import struct
@@ -262,7 +261,6 @@ def haproxy(tmp_path):
         each.wait(30)
 
 
-@pytest.mark.skipif(not pathlib.Path("/usr/sbin/haproxy").exists(), reason="haproxy is not installed")
 def test_behind_haproxy(sandbox, balanced, haproxy):
     hop = balanced(["127.0.0.1"])
     at = f"127.0.0.1:{hop.port}"

@@ -45,9 +45,9 @@ struct th_process_state {
     uid_t uid;
     gid_t gid;
     bool has_capabilities;
-    unsigned seccomp;     /* 0: no filter, 2: filters */
-    size_t secret_mapped; /* bytes that secrets have been given, */
-    size_t secret_locked; /* and how many of them are never swapped */
+    unsigned seccomp; /* 0: no filter, 2: filters */
+    /* All that secrets have been given is memory of their own, and never swapped. */
+    bool secrets_locked;
 };
 void th_process_look(struct th_process_state *ret_state);
 
