@@ -1,9 +1,10 @@
 /* Names for tests, without asking anybody: loaded into a program by LD_PRELOAD, it answers getaddrinfo() for the
- * names of TEST_HOSTS ("agent2.example.com=127.0.0.1 ..."), and leaves every other to the system. There are
+ * names of TEST_HOSTS ("origin.example.com=127.0.0.1 ..."), and leaves every other to the system. There are
  * clients that never ask a proxy for localhost or 127.0.0.0/8, so that tests need names that mean loopback for
  * tokenhop and nothing at all for them. */
 #include <dlfcn.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +37,9 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     getaddrinfo_fn *next = (getaddrinfo_fn *)dlsym(RTLD_NEXT, "getaddrinfo");
     char address[64];
 
-    if (node != NULL && find(node, address, sizeof address) > 0)
+    /* whoever asks whether it is an address must hear that it is a name */
+    bool numeric = hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0;
+    if (node != NULL && !numeric && find(node, address, sizeof address) > 0)
         node = address;
     return next(node, service, hints, ret);
 }
