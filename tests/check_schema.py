@@ -109,7 +109,7 @@ REFUSED = [
     (["connections", 0, "public"], ["card.json"]),
     (["unmatched"], "allow"),
     (["unmatched"], [{"url": "https://example.com"}]),
-    (["egress", "allow"], ["localhost"]),
+    (["egress", "allow"], ["example.com"]),
     (["timeouts", "head"], 15),
     (["timeouts", "head"], "15"),
     (["timeouts", "head"], "015s"),

@@ -9,10 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness  # noqa: E402
 import rawnet  # noqa: E402
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "threads: workers race here; run under the thread sanitizer too")
+from tlsnet import PROXY_NAMES, Identity  # noqa: E402
 
 
 def pytest_configure(config):
@@ -53,6 +50,34 @@ def own_sandbox(state_folder):
     yield start
     for sandbox in started:
         sandbox.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="module")
+def authority(folder):
+    """Of destinations."""
+    return Identity(folder, "Origin CA", authority=True)
+
+
+@pytest.fixture(scope="module")
+def good(folder, authority):
+    """A destination's certificate that is as it should be; the name that counts is not in the subject."""
+    return Identity(folder, "irrelevant", issuer=authority)
+
+
+@pytest.fixture(scope="module")
+def proxy_authority(folder):
+    return Identity(folder, "Proxy CA", authority=True)
+
+
+@pytest.fixture(scope="module")
+def own(folder, proxy_authority):
+    """A proxy's certificate, for its own listener."""
+    return Identity(folder, "proxy", names=PROXY_NAMES, issuer=proxy_authority)
 
 
 @pytest.fixture

@@ -55,6 +55,10 @@ CA = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # the sandbox's setting agent1_auth_method
 AUTH_METHODS = ["private_key_jwt", "client_secret_basic", "client_secret_post", "client_secret_jwt", "none"]
 
+# The destination that tests call by name, on loopback. Never localhost: many clients never ask a proxy for that. And
+# nobody but tokenhop knows this one, so that who goes around the proxy gets nowhere.
+ORIGIN = "origin.example.com"
+
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -64,6 +68,17 @@ def binary(name):
     if not path.exists():
         raise FileNotFoundError(f"{path}: build it, or set TOKENHOP_BUILD")
     return path
+
+
+def names_known(*names):
+    """The whole environment of a program to which ORIGIN, and these, are 127.0.0.1: see tests/support/hosts.c."""
+    library = BUILD / "tests/support/hosts.so"
+    if not library.exists():
+        raise FileNotFoundError(f"{library}: build it (with unit_tests), or set TOKENHOP_BUILD")
+    # the address sanitizer wants to be the first library, but needs it only for what it intercepts
+    checks = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+    hosts = " ".join(f"{name}=127.0.0.1" for name in (ORIGIN, *names))
+    return {**os.environ, "LD_PRELOAD": str(library), "TEST_HOSTS": hosts, "ASAN_OPTIONS": checks}
 
 
 def free_port():
@@ -502,7 +517,7 @@ def base_config(sandbox, agents=("agent1",), alg="RS256"):
 
 
 class Tokenhop(Process):
-    """`tokenhop run -c` with this configuration (a dict, or the text of a file)."""
+    """`tokenhop run -c` with this configuration (a dict, or the text of a file). It knows ORIGIN."""
 
     prefix = ()  # a command that runs it, and leaves it its pid
 
@@ -511,7 +526,7 @@ class Tokenhop(Process):
         self.config, self.args = config, list(args)
         self.folder = pathlib.Path(folder)
         self.file = self.folder / "tokenhop.jsonc"
-        self.env = {**os.environ, **(env or {})}
+        self.env = {**names_known(), **(env or {})}
         self._lines = []
 
     def write(self):

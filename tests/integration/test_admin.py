@@ -434,7 +434,7 @@ GARBAGE = {
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": b"505",
     b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n": b"400",
     b"GET http://localhost/status HTTP/1.1\r\nHost: localhost\r\n\r\n": b"404",
-    b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n": b"403",
+    b"CONNECT origin.example.com:80 HTTP/1.1\r\nHost: localhost\r\n\r\n": b"403",
     b"POST /drain HTTP/1.1\r\nHost: localhost\r\nX-Tokenhop-Admin: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": b"411",
     b"POST /drain HTTP/1.1\r\nHost: localhost\r\nX-Tokenhop-Admin: 1\r\nContent-Length: 5000\r\n\r\n": b"413",
     b"POST /drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n": b"400",

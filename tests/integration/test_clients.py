@@ -25,18 +25,8 @@ PYTHON = ["requests", "httpx", "httpx-async", "aiohttp", "urllib"]
 NODE = ["fetch", "undici", "undici-connect", "fetch-undici", "axios", "http-request", "a2a-sdk"]
 
 # What they call: names, as some clients never ask a proxy for an address of the machine itself. No client can look
-# them up: tokenhop does, which is told by tests/support/hosts.c.
+# them up: tokenhop does.
 AGENT2, MCP = "agent2.example.com", "mcp.example.com"
-
-
-def names_known():
-    """The environment of a tokenhop that knows the names."""
-    checks = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
-    return {
-        "LD_PRELOAD": str(harness.BUILD / "tests/support/hosts.so"),
-        "TEST_HOSTS": f"{AGENT2}=127.0.0.1 {MCP}=127.0.0.1",
-        "ASAN_OPTIONS": checks,
-    }
 
 
 def environment(**more):
@@ -111,7 +101,7 @@ def started(sandbox, folder, bases, ca_file, change=None):
     change_config(config, sandbox, bases, ca_file)
     if change is not None:
         change(config)
-    hop = harness.Tokenhop(config, folder, env=names_known())
+    hop = harness.Tokenhop(config, folder, env=harness.names_known(AGENT2, MCP))
     hop.write()
     made = subprocess.run(
         [harness.binary("tokenhop"), "ca", "init", "-c", hop.file], capture_output=True, text=True, timeout=60

@@ -15,7 +15,7 @@ import harness
 from loads import Steady
 from rawnet import SLOW, response, serve_at
 from test_commands import TOKEN, Done, public_of, thumbprint_of
-from test_tls_origin import Identity, TlsOrigin
+from tlsnet import TlsOrigin
 
 JWT_DPOP = "urn:ietf:params:oauth:grant-type:jwt-dpop"
 
@@ -410,15 +410,14 @@ def test_reload_keeps_the_key_unless_it_changes(sandbox, tokenhop, tmp_path):
     assert refused_by_agents(sandbox) == {}
 
 
-def test_the_url_is_the_one_that_the_destination_sees(sandbox, tokenhop, tmp_path):
+def test_the_url_is_the_one_that_the_destination_sees(sandbox, tokenhop, authority, good):
     """The caller says http and perhaps a query; the proof says https, port and path."""
-    authority = Identity(tmp_path, "Test CA", authority=True)
-    origin = TlsOrigin(Identity(tmp_path, "x", issuer=authority), lambda r: response())
+    origin = TlsOrigin(good, lambda r: response())
 
     def change(config):
         with_dpop()(config)
         entry = next(c for c in config["connections"] if c["name"] == "agent2")
-        entry["url"] = [entry["url"], f"https://localhost:{origin.port}/"]
+        entry["url"] = [entry["url"], f"https://{harness.ORIGIN}:{origin.port}/"]
         config["egress"]["allow"].append(f"127.0.0.1:{origin.port}")
         config["origin"] = {"ca_file": str(authority.ca_file)}
 
@@ -426,13 +425,13 @@ def test_the_url_is_the_one_that_the_destination_sees(sandbox, tokenhop, tmp_pat
     token = sandbox.mint()
     seen_jtis = set()
     for path in ("/a2a/x", "/a2a/x?query=1", "/a2a/%20x;y=1"):
-        assert hop.request("PATCH", f"http://LocalHost:{origin.port}{path}", token).status_code == 200
+        assert hop.request("PATCH", f"http://{harness.ORIGIN.title()}:{origin.port}{path}", token).status_code == 200
         request = origin.requests[-1]
         (proof,) = request.all("DPoP")
         scheme, credential = request.get("Authorization").split()
         header, claims = harness.decode(proof)
         assert scheme == "DPoP"
-        assert claims["htu"] == f"https://localhost:{origin.port}" + path.split("?")[0]
+        assert claims["htu"] == f"https://{harness.ORIGIN}:{origin.port}" + path.split("?")[0]
         assert claims["htm"] == "PATCH" and abs(claims["iat"] - time.time()) < 10
         assert claims["ath"] == harness.b64url(hashlib.sha256(credential.encode()).digest())
         assert set(header) == {"typ", "alg", "jwk"} and set(header["jwk"]) == {"kty", "crv", "x", "y"}

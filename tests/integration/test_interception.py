@@ -21,29 +21,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import harness
+from harness import ORIGIN
 from rawnet import SLOW, Connection, Figures, request, response
-from test_tls_origin import DAY, Identity, TlsOrigin
+from tlsnet import DAY, Identity, TlsOrigin
 
 
 def ca(verb, hop, *args):
     return subprocess.run(
         [harness.binary("tokenhop"), "ca", verb, "-c", hop.file, *args], capture_output=True, text=True, timeout=60
     )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder):
-    return Identity(folder, "Origin CA", authority=True)
-
-
-@pytest.fixture(scope="module")
-def good(folder, authority):
-    return Identity(folder, "irrelevant", issuer=authority)
 
 
 @pytest.fixture
@@ -81,7 +67,7 @@ def intercepting(sandbox, tmp_path, authority):
         entry = next(c for c in config["connections"] if c["name"] == "agent2")
         entry["url"] = [entry["url"]]
         for port in ports:
-            entry["url"] += [f"https://localhost:{port}/", f"https://127.0.0.1:{port}/"]
+            entry["url"] += [f"https://{ORIGIN}:{port}/", f"https://127.0.0.1:{port}/"]
             config["egress"]["allow"].append(f"127.0.0.1:{port}")
         config["origin"] = {"ca_file": str(authority.ca_file)}
         config["interception"] = {"cert_file": "ca.pem", "key_file": "ca.key"}
@@ -117,14 +103,14 @@ def connect(hop, authority, first=b""):
 class Inside(Connection):
     """One connection inside of TLS inside of a CONNECT."""
 
-    def __init__(self, hop, port, host="localhost", name=None, context=None, session=None):
+    def __init__(self, hop, port, host=ORIGIN, name=None, context=None, session=None):
         outer = connect(hop, f"{host}:{port}")
         self.context = context or hop.context()
         self.sock = self.context.wrap_socket(outer.sock, server_hostname=name or host, session=session)
         self.reader = type(outer.reader)(self.sock)
 
 
-def inner(port, token=None, path="/a2a/x", host="localhost", method="GET", **more):
+def inner(port, token=None, path="/a2a/x", host=ORIGIN, method="GET", **more):
     return request(f"https://{host}:{port}{path}", token, method, **more).replace(
         f"{method} https://{host}:{port}".encode(), f"{method} ".encode(), 1
     )
@@ -146,7 +132,7 @@ def test_R19_request_inside(sandbox, intercepting, origin):
     for r in seen:
         credential = r.get("Authorization").split()[1]
         assert credential != token and harness.decode(credential)[1]["aud"] == sandbox.resource("agent2")
-        assert r.all("Host") == [f"localhost:{origin.port}"]
+        assert r.all("Host") == [f"{ORIGIN}:{origin.port}"]
     assert token.encode() not in origin.bytes
     assert sandbox.exchanges("alice", "agent1-agent2") == 1
     hop.stop()
@@ -170,7 +156,7 @@ def test_R19_leaf(intercepting, origin):
     assert first.public_key().public_numbers() == second.public_key().public_numbers()
     assert first.serial_number != second.serial_number and first.serial_number.bit_length() > 100
     names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert list(names) == [x509.DNSName("localhost")]
+    assert list(names) == [x509.DNSName(ORIGIN)]
     names = second.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(n.value) for n in names] == ["127.0.0.1"]
     usage = first.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -198,7 +184,7 @@ def test_R19_ca_is_limited_to_the_connections(intercepting, origin):
     assert basic.critical and basic.value.ca and basic.value.path_length == 0
     limits = root.extensions.get_extension_for_class(x509.NameConstraints)
     assert limits.critical
-    assert sorted(str(n.value) for n in limits.value.permitted_subtrees) == ["127.0.0.1/32", "localhost"]
+    assert sorted(str(n.value) for n in limits.value.permitted_subtrees) == ["127.0.0.1/32", ORIGIN]
     # what is there is not touched
     again = ca("init", hop)
     assert again.returncode == 1 and "not overwritten" in again.stderr
@@ -268,7 +254,7 @@ def pem_of(path, kind):
 
 FILES = {  # what is wrong: (how the authority is made, mode of the key file, what is said)
     "fine": (dict(authority=True), 0o600, None),
-    "no authority": (dict(names=[x509.DNSName("localhost")]), 0o600, "not that of an authority"),
+    "no authority": (dict(names=[x509.DNSName(ORIGIN)]), 0o600, "not that of an authority"),
     "expired": (dict(authority=True, start=-2 * DAY, end=-DAY), 0o600, "has expired"),
     "not yet valid": (dict(authority=True, start=DAY, end=2 * DAY), 0o600, "not yet valid"),
     "key for all to read": (dict(authority=True), 0o644, "others"),
@@ -308,15 +294,15 @@ def test_r19_client_leaves_while_no_certificate_can_be_made(intercepting, tmp_pa
     hop.start()
     out = ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
-        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=ORIGIN).do_handshake()
     hello = out.read()
     time.sleep(4.5)
     for _ in range(100):
-        wire = connect(hop, "localhost:4443")
+        wire = connect(hop, f"{ORIGIN}:4443")
         wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.send(hello)
         wire.sock.close()
-    wire = connect(hop, "localhost:4443", hello)
+    wire = connect(hop, f"{ORIGIN}:4443", hello)
     assert wire.reader.exactly(7) == b"\x15\x03\x03\x00\x02\x02\x50"  # internal_error
     assert "has expired" in hop.stderr
 
@@ -325,8 +311,8 @@ def test_r19_client_leaves_while_no_certificate_can_be_made(intercepting, tmp_pa
 def test_R19_sni_is_the_tunnels(intercepting, origin, how):
     hop = intercepting(origin.port)
     context = hop.context(check_hostname=False)
-    host, name = {"another name": ("localhost", "other.example.com"), "no name": ("localhost", "127.0.0.1"),
-                  "name for an address": ("127.0.0.1", "localhost")}[how]
+    host, name = {"another name": (ORIGIN, "other.example.com"), "no name": (ORIGIN, "127.0.0.1"),
+                  "name for an address": ("127.0.0.1", ORIGIN)}[how]
     with pytest.raises((ssl.SSLError, ConnectionError), match="unrecognized|UNRECOGNIZED"):
         Inside(hop, origin.port, host, name, context)
     assert not origin.raw
@@ -338,12 +324,12 @@ def test_R19_inner_host_is_the_tunnels(sandbox, intercepting, origin, good):
     hop = intercepting(origin.port)
     token = sandbox.mint()
     requests_ = [
-        (421, inner(origin.port, token).replace(b"Host: localhost", b"Host: 127.0.0.1")),
-        (421, inner(origin.port, token, host="localhost").replace(f":{origin.port}".encode(), b":1")),
+        (421, inner(origin.port, token).replace(f"Host: {ORIGIN}".encode(), b"Host: 127.0.0.1")),
+        (421, inner(origin.port, token, host=ORIGIN).replace(f":{origin.port}".encode(), b":1")),
         (421, request(f"https://127.0.0.1:{origin.port}/a2a/x", token)),
-        (421, request(f"http://localhost:{origin.port}/a2a/x", token)),
+        (421, request(f"http://{ORIGIN}:{origin.port}/a2a/x", token)),
         (421, request(sandbox.url("agent2", "/a2a/whoami"), token)),
-        (405, f"CONNECT localhost:{origin.port} HTTP/1.1\r\nHost: localhost:{origin.port}\r\n\r\n".encode()),
+        (405, f"CONNECT {ORIGIN}:{origin.port} HTTP/1.1\r\nHost: {ORIGIN}:{origin.port}\r\n\r\n".encode()),
     ]
     for status, text in requests_:
         with Inside(hop, origin.port) as wire:
@@ -351,7 +337,7 @@ def test_R19_inner_host_is_the_tunnels(sandbox, intercepting, origin, good):
             assert wire.read().status == status, text
     assert not origin.raw
     with Inside(hop, origin.port) as wire:  # absolute-form of the tunnel's own origin
-        wire.send(request(f"https://localhost:{origin.port}/a2a/x", token))
+        wire.send(request(f"https://{ORIGIN}:{origin.port}/a2a/x", token))
         assert wire.read().status == 200
 
 
@@ -359,16 +345,16 @@ def test_R19_hosts_without_a_connection_are_never_intercepted(intercepting, orig
     with TlsOrigin(good, lambda r: response(r.get("Authorization", "none").encode())) as other:
 
         def change(config):
-            config["unmatched"] = [{"url": f"https://localhost:{other.port}/", "action": "forward"}]
+            config["unmatched"] = [{"url": f"https://{ORIGIN}:{other.port}/", "action": "forward"}]
             config["egress"]["allow"].append(f"127.0.0.1:{other.port}")
             config["egress"]["connect_ports"] = [other.port]
 
         hop = intercepting(origin.port, change=change)
-        outer = connect(hop, f"localhost:{other.port}")
+        outer = connect(hop, f"{ORIGIN}:{other.port}")
         context = ssl.create_default_context(cafile=good.file)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        sock = context.wrap_socket(outer.sock, server_hostname="localhost")
+        sock = context.wrap_socket(outer.sock, server_hostname=ORIGIN)
         leaf = x509.load_der_x509_certificate(sock.getpeercert(binary_form=True))
         assert leaf.issuer.rfc4514_string() == "CN=Origin CA"
         sock.close()
@@ -400,10 +386,10 @@ def test_R20_no_interception_says_both_ways_out(tokenhop, sandbox):
 def test_R20_clear_http_beside_interception(sandbox, intercepting, origin):
     """The first bytes tell: HTTP in clear through the tunnel is carried over TLS to the destination."""
     hop = intercepting(origin.port)
-    with connect(hop, f"localhost:{origin.port}") as wire:
+    with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
         wire.send(inner(origin.port, sandbox.mint()))
         assert wire.read().status == 200
-    assert origin.names == ["localhost"]
+    assert origin.names == [ORIGIN]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 6, 40, 300])
@@ -411,9 +397,9 @@ def test_R20_hello_in_pieces(sandbox, intercepting, origin, size):
     """Split over TCP segments; then the request goes on as ever."""
     hop = intercepting(origin.port)
     context = hop.context()
-    outer = connect(hop, f"localhost:{origin.port}")
+    outer = connect(hop, f"{ORIGIN}:{origin.port}")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=ORIGIN)
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.do_handshake()
     hello = outgoing.read()
@@ -452,22 +438,22 @@ def test_R20_what_is_not_tls(intercepting, origin):
     hop = intercepting(origin.port)
     for first in (b"\x16\x03\x01\x00\x05hello", b"\x16\x03\x01\x00\x00", b"\x16\x02\x00\x00\x01\x01",
                   b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc" + b"A" * 16379, b"\x16\x03\x01\x00\x04\x01\xff\xff\xff"):
-        with connect(hop, f"localhost:{origin.port}") as wire:
+        with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
             wire.send(first)
             assert wire.reader.exactly(7)[:3] == b"\x15\x03\x03"
             wire.reader.buffer = b""
             assert wire.is_closed()
-    with connect(hop, f"localhost:{origin.port}") as wire:  # a record that never ends
+    with connect(hop, f"{ORIGIN}:{origin.port}") as wire:  # a record that never ends
         wire.send(b"\x16\x03\x01\x10\x00\x01\x00\x10\x00")
         wire.close()
-    with connect(hop, f"localhost:{origin.port}") as wire:
+    with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
         wire.send(b"SSH-2.0-x\r\n")
         assert wire.read().status == 400
 
 
 def test_R21_http2_is_refused_in_its_own_words(intercepting, origin):
     hop = intercepting(origin.port)
-    with connect(hop, f"localhost:{origin.port}") as wire:
+    with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
         wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
         settings = wire.reader.exactly(9)
         assert settings == b"\0\0\0\4\0\0\0\0\0"
@@ -503,7 +489,7 @@ def test_sessions_are_resumed(sandbox, intercepting, origin):
         wire.send(inner(origin.port, token))
         assert wire.read().status == 200
         session = wire.sock.session
-    for host, reused in (("localhost", True), ("127.0.0.1", False)):
+    for host, reused in ((ORIGIN, True), ("127.0.0.1", False)):
         with Inside(hop, origin.port, host=host, context=context, session=session) as wire:
             assert wire.sock.session_reused is reused, host
             wire.send(inner(origin.port, token, host=host))
@@ -526,14 +512,14 @@ def test_R22_handshake_has_its_time(intercepting, origin):
 
     hop = intercepting(origin.port, change=change)
     for first in (b"", b"\x16\x03\x01"):
-        with connect(hop, f"localhost:{origin.port}", first) as wire:
+        with connect(hop, f"{ORIGIN}:{origin.port}", first) as wire:
             began = time.monotonic()
             assert wire.is_closed(8)
             assert 0.8 < time.monotonic() - began < 3 * SLOW
     context = hop.context()
-    outer = connect(hop, f"localhost:{origin.port}")
+    outer = connect(hop, f"{ORIGIN}:{origin.port}")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=ORIGIN)
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.do_handshake()
     outer.send(outgoing.read())
@@ -624,31 +610,6 @@ PYTHON = {
 }
 
 
-@pytest.fixture
-def elsewhere(good, folder, authority):
-    """Clients take localhost for the machine itself and ask no proxy: another loopback address."""
-    import ipaddress
-
-    identity = Identity(folder, "elsewhere", names=[x509.IPAddress(ipaddress.ip_address("127.0.0.2"))], issuer=authority)
-    made = TlsOrigin(identity, lambda r: response(b"from " + r.target.encode()))
-    made.listener.close()
-    made.listener = socket.create_server(("127.0.0.2", 0))
-    made.port = made.listener.getsockname()[1]
-    threading.Thread(target=made._accept, daemon=True).start()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def for_clients(intercepting, elsewhere):
-    def change(config):
-        entry = next(c for c in config["connections"] if c["name"] == "agent2")
-        entry["url"].append(f"https://127.0.0.2:{elsewhere.port}/")
-        config["egress"]["allow"].append(f"127.0.0.2:{elsewhere.port}")
-
-    return intercepting(change=change)
-
-
 def check_client(done, origin, token):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "200 from /a2a/x", done.stdout
@@ -657,43 +618,46 @@ def check_client(done, origin, token):
 
 
 @pytest.mark.parametrize("client", PYTHON)
-def test_R19_python_with_environment_only(sandbox, for_clients, elsewhere, client):
+def test_R19_python_with_environment_only(sandbox, intercepting, origin, client):
+    hop = intercepting(origin.port)
     variable, code = PYTHON[client]
     token = sandbox.mint()
-    code = f"URL = 'https://127.0.0.2:{elsewhere.port}/a2a/x'; H = {{'Authorization': 'Bearer {token}'}}\n{code}"
+    code = f"URL = 'https://{ORIGIN}:{origin.port}/a2a/x'; H = {{'Authorization': 'Bearer {token}'}}\n{code}"
     done = subprocess.run(
-        ["/usr/bin/python3", "-B", "-c", code], env=environment(for_clients, **{variable: str(for_clients.ca_file)}),
+        ["/usr/bin/python3", "-B", "-c", code], env=environment(hop, **{variable: str(hop.ca_file)}),
         capture_output=True, text=True, timeout=30 * SLOW,
     )
-    check_client(done, elsewhere, token)
+    check_client(done, origin, token)
 
 
-def test_R19_curl_with_environment_only(sandbox, for_clients, elsewhere):
+def test_R19_curl_with_environment_only(sandbox, intercepting, origin):
+    hop = intercepting(origin.port)
     token = sandbox.mint()
     done = subprocess.run(
         ["curl", "-sS", "-w", "%{http_code}", "-H", f"Authorization: Bearer {token}",
-         f"https://127.0.0.2:{elsewhere.port}/a2a/x"],
-        env=environment(for_clients, CURL_CA_BUNDLE=str(for_clients.ca_file)),
+         f"https://{ORIGIN}:{origin.port}/a2a/x"],
+        env=environment(hop, CURL_CA_BUNDLE=str(hop.ca_file)),
         capture_output=True, text=True, timeout=30 * SLOW,
     )
     assert done.returncode == 0, done.stderr
     done.stdout = f"{done.stdout[-3:]} {done.stdout[:-3]}"
-    check_client(done, elsewhere, token)
+    check_client(done, origin, token)
 
 
-def test_R19_node_with_environment_only(sandbox, for_clients, elsewhere):
+def test_R19_node_with_environment_only(sandbox, intercepting, origin):
+    hop = intercepting(origin.port)
     token = sandbox.mint()
     here = pathlib.Path(__file__).resolve().parent
     code = (
         "import { EnvHttpProxyAgent, setGlobalDispatcher, fetch } from 'undici';"
         "setGlobalDispatcher(new EnvHttpProxyAgent());"
-        f"const r = await fetch('https://127.0.0.2:{elsewhere.port}/a2a/x',"
+        f"const r = await fetch('https://{ORIGIN}:{origin.port}/a2a/x',"
         f" {{headers: {{authorization: 'Bearer {token}'}}}});"
         "console.log(r.status, await r.text());"
     )
     done = subprocess.run(
         ["node", "--input-type=module", "-e", code], cwd=here,
-        env=environment(for_clients, NODE_EXTRA_CA_CERTS=str(for_clients.ca_file)),
+        env=environment(hop, NODE_EXTRA_CA_CERTS=str(hop.ca_file)),
         capture_output=True, text=True, timeout=30 * SLOW,
     )
-    check_client(done, elsewhere, token)
+    check_client(done, origin, token)

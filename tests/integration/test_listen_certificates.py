@@ -13,31 +13,16 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 import harness
-from harness import wait_until
+from harness import ORIGIN, wait_until
 from rawnet import SLOW, Connection, request, response
 from test_listen_tls import Inside, Secure, connect, intercepting, speaking  # noqa: F401: fixtures
-from tlsnet import DAY, Identity
+from tlsnet import DAY, PROXY_NAMES, Identity
 
 SPIFFE = "spiffe://example.org/ns/a/sa/planner"
 
 
 def uri(text):
     return x509.UniformResourceIdentifier(text)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder):
-    return Identity(folder, "Proxy CA", authority=True)
-
-
-@pytest.fixture(scope="module")
-def own(folder, authority):
-    return Identity(folder, "proxy", issuer=authority)
 
 
 @pytest.fixture(scope="module")
@@ -219,15 +204,15 @@ def test_r15_a_tunnel_is_its_openers(sandbox, intercepting, client, clients_ca, 
 
     hop, seen = intercepting(lambda r: response(b"from " + r.target.encode()), change)
     token = sandbox.mint()
-    done = hop.curl(f"https://localhost:{seen.port}/a2a/x", token, "--cacert", hop.inner_ca, "--proxy-cert", client(uri(SPIFFE)).file)
+    done = hop.curl(f"https://{ORIGIN}:{seen.port}/a2a/x", token, "--cacert", hop.inner_ca, "--proxy-cert", client(uri(SPIFFE)).file)
     assert done.returncode == 0 and done.stdout == "from /a2a/x", done
-    done = hop.curl(f"https://localhost:{seen.port}/a2a/x", token, "--cacert", hop.inner_ca, "--proxy-cert", client(uri("spiffe://x/y")).file,
+    done = hop.curl(f"https://{ORIGIN}:{seen.port}/a2a/x", token, "--cacert", hop.inner_ca, "--proxy-cert", client(uri("spiffe://x/y")).file,
                     "-w", "%{http_connect}")  # fmt: skip
     assert done.stdout == "403", done
     with Secure(hop, shows(hop, client(uri(SPIFFE)))) as wire:
-        connect(wire, f"localhost:{seen.port}")
-        inside = Inside(wire.sock, ssl.create_default_context(cafile=hop.inner_ca), "localhost")
-        ask = request(f"https://localhost:{seen.port}/a2a/y", token).replace(f"https://localhost:{seen.port}".encode(), b"", 1)
+        connect(wire, f"{ORIGIN}:{seen.port}")
+        inside = Inside(wire.sock, ssl.create_default_context(cafile=hop.inner_ca), ORIGIN)
+        ask = request(f"https://{ORIGIN}:{seen.port}/a2a/y", token).replace(f"https://{ORIGIN}:{seen.port}".encode(), b"", 1)
         inside.sendall(ask)
         assert inside.reader.until(b"from /a2a/y").startswith(b"HTTP/1.1 200")
         hop.config["callers"][0]["certificate"]["san"] = "spiffe://example.org/somebody"
@@ -278,12 +263,12 @@ def test_r15_who_is_revoked_later(sandbox, asking, client, clients_ca, tmp_path)
         assert wire.send(request(url, token)).read().status == 200
 
 
-def test_r15_own_certificates_rotate_without_that(sandbox, asking, client, folder, authority):
+def test_r15_own_certificates_rotate_without_that(sandbox, asking, client, folder, proxy_authority):
     hop = asking()
     url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
     with Secure(hop, shows(hop, client(uri(SPIFFE)))) as kept:
         assert kept.send(request(url, token)).read().status == 200
-        (hop.folder / "next.pem").write_bytes(Identity(folder, "proxy", issuer=authority).file.read_bytes())
+        (hop.folder / "next.pem").write_bytes(Identity(folder, "proxy", names=PROXY_NAMES, issuer=proxy_authority).file.read_bytes())
         (hop.folder / "next.pem").chmod(0o600)
         os.replace(hop.folder / "next.pem", hop.folder / "proxy.pem")
         wait_until(lambda: "config.reloaded" in hop.stderr)

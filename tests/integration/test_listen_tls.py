@@ -15,24 +15,9 @@ import pytest
 import requests
 
 import harness
-from harness import wait_until
+from harness import ORIGIN, wait_until
 from rawnet import SANITIZED, SLOW, Connection, Figures, Reader, request, response
-from tlsnet import Identity, TlsOrigin
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder):
-    return Identity(folder, "Proxy CA", authority=True)
-
-
-@pytest.fixture(scope="module")
-def own(folder, authority):
-    return Identity(folder, "proxy", issuer=authority)
+from tlsnet import PROXY_NAMES, Identity, TlsOrigin
 
 
 class TlsHop(harness.Tokenhop):
@@ -74,7 +59,7 @@ class Secure(Connection):
 
 
 @pytest.fixture
-def speaking(sandbox, tmp_path, own, authority):
+def speaking(sandbox, tmp_path, own, proxy_authority):
     """tokenhop whose first listener speaks TLS: speaking(change=function(config))."""
     started = []
 
@@ -90,7 +75,7 @@ def speaking(sandbox, tmp_path, own, authority):
         if change is not None:
             change(config)
         hop = TlsHop(config, place)
-        hop.ca_file, hop.admin_port = authority.ca_file, admin
+        hop.ca_file, hop.admin_port = proxy_authority.ca_file, admin
         started.append(hop)
         hop.write()
         return hop.start() if begin else hop
@@ -302,10 +287,10 @@ def serial(wire):
     return wire.sock.getpeercert()["serialNumber"]
 
 
-def test_r24_certificates_rotate(sandbox, speaking, folder, authority):
+def test_r24_certificates_rotate(sandbox, speaking, folder, proxy_authority):
     hop = speaking()
     url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
-    fresh = Identity(folder, "proxy", issuer=authority)
+    fresh = Identity(folder, "proxy", names=PROXY_NAMES, issuer=proxy_authority)
     with Secure(hop) as kept:
         assert kept.send(request(url, token)).read().status == 200
         before, session = serial(kept), kept.sock.session
@@ -424,9 +409,7 @@ def connect(wire, authority):
 
 
 @pytest.fixture
-def intercepting(speaking, folder):
-    trusted = Identity(folder, "Origin CA", authority=True)
-    good = Identity(folder, "irrelevant", issuer=trusted)
+def intercepting(speaking, authority, good):
     opened = []
 
     def start(answer, change=None):
@@ -435,9 +418,9 @@ def intercepting(speaking, folder):
 
         def configure(config):
             entry = next(c for c in config["connections"] if c["name"] == "agent2")
-            entry["url"] = [entry["url"], f"https://localhost:{port}/"]
+            entry["url"] = [entry["url"], f"https://{ORIGIN}:{port}/"]
             config["egress"]["allow"].append(f"127.0.0.1:{port}")
-            config["origin"] = {"ca_file": str(trusted.ca_file)}
+            config["origin"] = {"ca_file": str(authority.ca_file)}
             config["interception"] = {"cert_file": "ca.pem", "key_file": "ca.key"}
             if change is not None:
                 change(config)
@@ -456,16 +439,16 @@ def intercepting(speaking, folder):
 def test_interception_inside(sandbox, intercepting):
     hop, seen = intercepting(lambda r: response(r.body or b"from " + r.target.encode()))
     token = sandbox.mint(user="alice")
-    done = hop.curl(f"https://localhost:{seen.port}/a2a/x", token, "--cacert", hop.inner_ca)
+    done = hop.curl(f"https://{ORIGIN}:{seen.port}/a2a/x", token, "--cacert", hop.inner_ca)
     assert done.returncode == 0 and done.stdout == "from /a2a/x", done
     assert token.encode() not in seen.bytes
     body = os.urandom(600_000)
     with Secure(hop) as wire:
-        connect(wire, f"localhost:{seen.port}")
-        inside = Inside(wire.sock, ssl.create_default_context(cafile=hop.inner_ca), "localhost")
+        connect(wire, f"{ORIGIN}:{seen.port}")
+        inside = Inside(wire.sock, ssl.create_default_context(cafile=hop.inner_ca), ORIGIN)
         for n in (0, 1, 70_000, 600_000):
-            asked = request(f"https://localhost:{seen.port}/a2a/y", token, "POST", body=body[:n]) if n else request(f"https://localhost:{seen.port}/a2a/y", token)
-            inside.sendall(asked.replace(f"https://localhost:{seen.port}".encode(), b"", 1))
+            asked = request(f"https://{ORIGIN}:{seen.port}/a2a/y", token, "POST", body=body[:n]) if n else request(f"https://{ORIGIN}:{seen.port}/a2a/y", token)
+            inside.sendall(asked.replace(f"https://{ORIGIN}:{seen.port}".encode(), b"", 1))
             head = inside.reader.until(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200"), head
             length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
@@ -476,7 +459,7 @@ def test_interception_inside(sandbox, intercepting):
 def test_interception_inside_is_refused_by_an_alert(intercepting):
     hop, seen = intercepting(lambda r: response())
     with Secure(hop) as wire:
-        connect(wire, f"localhost:{seen.port}")
+        connect(wire, f"{ORIGIN}:{seen.port}")
         with pytest.raises(ssl.SSLError, match="(?i)unrecognized"):
             Inside(wire.sock, ssl.create_default_context(cafile=hop.inner_ca), "other.example.com")
     assert not seen.raw
@@ -609,9 +592,9 @@ def test_r21_a_cut_is_passed_on(tunnelled):
     assert isinstance(ends[0], ConnectionError), ends
 
 
-def test_r20_a_plain_tunnel_with_tls_inside(tunnelled, folder, authority):
+def test_r20_a_plain_tunnel_with_tls_inside(tunnelled, authority, good):
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(Identity(folder, "far", issuer=authority).file)
+    server.load_cert_chain(good.file)
 
     def serve(sock):
         with server.wrap_socket(sock, server_side=True) as tls:
@@ -620,8 +603,8 @@ def test_r20_a_plain_tunnel_with_tls_inside(tunnelled, folder, authority):
 
     hop, port = tunnelled(serve)
     with Secure(hop) as wire:
-        connect(wire, f"localhost:{port}")
-        inside = Inside(wire.sock, hop.context(), "localhost")
+        connect(wire, f"{ORIGIN}:{port}")
+        inside = Inside(wire.sock, ssl.create_default_context(cafile=authority.ca_file), ORIGIN)
         for size in (1, 16384, 300_000):
             data = os.urandom(size)
             for at in range(0, size, 16384):
@@ -632,8 +615,8 @@ def test_r20_a_plain_tunnel_with_tls_inside(tunnelled, folder, authority):
 # --- commands, and what it costs ---
 
 
-def test_check_and_explain_show_it(sandbox, speaking, authority):
-    hop = speaking(lambda config: config["listeners"][0]["tls"].update(client_certificate="optional", client_ca_file=str(authority.ca_file)), begin=False)
+def test_check_and_explain_show_it(sandbox, speaking, proxy_authority):
+    hop = speaking(lambda config: config["listeners"][0]["tls"].update(client_certificate="optional", client_ca_file=str(proxy_authority.ca_file)), begin=False)
     run = lambda *words: subprocess.run([harness.binary("tokenhop"), *words, "-c", hop.file], capture_output=True, text=True, timeout=60)
     done = run("check")
     assert done.returncode == 0 and f'listener "agent1" ({hop.address}), TLS, client certificates optional' in done.stdout, done

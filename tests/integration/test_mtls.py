@@ -12,7 +12,7 @@ import urllib.parse
 import pytest
 
 import harness
-from harness import b64url
+from harness import ORIGIN, b64url
 from rawnet import SLOW, Origin, response
 from tlsnet import DAY, Identity, TlsOrigin
 
@@ -34,7 +34,7 @@ class Server:
         self.asked = []  # (path, client id, whether the certificate was its own)
         self.certified = TlsOrigin(world.server, self.answer, world.ask)
         self.plain = TlsOrigin(world.server, self.describe)
-        self.issuer = f"https://localhost:{self.plain.port}/as"  # with a path that is not of Okta's shape
+        self.issuer = f"https://{ORIGIN}:{self.plain.port}/as"  # with a path that is not of Okta's shape
 
     def close(self):
         self.certified.close()
@@ -43,7 +43,7 @@ class Server:
     def describe(self, request):
         if request.method != "GET":
             return response(status=500)
-        certified = f"https://localhost:{self.certified.port}"
+        certified = f"https://{ORIGIN}:{self.certified.port}"
         document = {
             "issuer": self.issuer,
             "token_endpoint": f"{self.issuer}/token",
@@ -87,15 +87,9 @@ class Server:
         return 200, {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
 class World:
-    def __init__(self, folder):
-        self.authority = Identity(folder, "Test CA", authority=True)
-        self.server = Identity(folder, "server", issuer=self.authority)
+    def __init__(self, folder, authority, server):
+        self.authority, self.server = authority, server
         self.agents = [Identity(folder, f"agent{i}", names=None, issuer=self.authority) for i in (1, 2)]
         self.own = Identity(folder, "self-signed", names=None)
         self.stranger = Identity(folder, "stranger", names=None, issuer=self.authority)
@@ -108,8 +102,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(folder):
-    return World(folder)
+def world(folder, authority, good):
+    return World(folder, authority, good)
 
 
 def certificate(identity, **more):
@@ -144,7 +138,7 @@ def config_of(world, server, agents, origins):
         "connections": [
             {
                 "name": name,
-                "url": f"{'https://localhost' if isinstance(origin, TlsOrigin) else 'http://127.0.0.1'}:{origin.port}"
+                "url": f"{f'https://{ORIGIN}' if isinstance(origin, TlsOrigin) else 'http://127.0.0.1'}:{origin.port}"
                 f"{more.pop('path', '/')}",
                 "type": "agent_to_agent",
                 "agents": users,
@@ -258,7 +252,7 @@ def test_r19_two_connections_to_one_host_show_their_own(world, server, started, 
     wanted = {"one": "agent1", "two": "agent2", "three": "none"}
 
     def call(name):
-        return hop.get(f"http://localhost:{origin.port}/{name}/x", "subject", agent="a1").text == wanted[name]
+        return hop.get(f"http://{ORIGIN}:{origin.port}/{name}/x", "subject", agent="a1").text == wanted[name]
 
     for _ in range(3):
         assert all(call(name) for name in wanted)
@@ -288,7 +282,7 @@ def test_r19_certificate_that_the_destination_refuses(world, server, started, ru
     origin = started(TlsOrigin(world.server, echo, want))
     more = {"client_certificate": certificate(world.agents[0])}
     hop = run(config_of(world, place, [("a1", "c1", auth(world.agents[0]))], [("b", origin, ["a1"], more)]))
-    answer = hop.get(f"http://localhost:{origin.port}/x", "one", agent="a1")
+    answer = hop.get(f"http://{ORIGIN}:{origin.port}/x", "one", agent="a1")
     assert (answer.status_code, answer.json()["code"]) == (502, "origin_failed"), answer.text
     if version == ssl.TLSVersion.TLSv1_2:
         assert "refuses the connection's client certificate" in answer.json()["detail"]
@@ -312,7 +306,7 @@ def test_r26_token_bound_to_a_certificate(world, server, started, run):
             ],
         )
     )
-    where = f"http://localhost:{origin.port}"
+    where = f"http://{ORIGIN}:{origin.port}"
     assert hop.get(f"{where}/same/x", "one", agent="a1").text == "agent1"
     for name, reason in [("other", "bound to another certificate"), ("none", "has no client_certificate")]:
         answer = hop.get(f"{where}/{name}/x", "one", agent="a1")
@@ -323,7 +317,7 @@ def test_r26_token_bound_to_a_certificate(world, server, started, run):
     subject.chmod(0o600)
     shown = subprocess.run(
         [harness.binary("tokenhop"), "exchange", "-c", hop.file, "--connection", "same", "--subject-file", subject],
-        capture_output=True, timeout=60 * SLOW,
+        env=harness.names_known(), capture_output=True, timeout=60 * SLOW,
     )  # fmt: skip
     assert b"bound to the connection's client_certificate" in shown.stdout, shown
 

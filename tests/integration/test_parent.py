@@ -16,15 +16,21 @@ import threading
 import pytest
 
 import harness
-from harness import free_port, wait_listening, wait_until
+from harness import ORIGIN, free_port, wait_listening, wait_until
 from rawnet import SLOW, Connection, Origin, Reader, Request, request, response
 from test_interception import Intercepting, ca
 from test_upgrades import SWITCH, KEY, shout, switch
-from tlsnet import Identity, TlsOrigin
+from tlsnet import PROXY_NAMES, Identity, TlsOrigin
 
 USER, PASSWORD = "agent", "sesame-open"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 CLIENT = "Basic " + base64.b64encode(b"client1:secret-of-client1").decode()
+
+
+def dial(place):
+    """HOST:PORT, as whoever knows ORIGIN."""
+    host, port = place.rsplit(":", 1)
+    return socket.create_connection(("127.0.0.1" if host == ORIGIN else host, int(port)))
 
 
 class PythonProxy:
@@ -70,8 +76,7 @@ class PythonProxy:
                 self._forward(sock, reader, head)
 
     def _tunnel(self, sock, head):
-        host, port = head.target.rsplit(":", 1)
-        with socket.create_connection((host, int(port))) as far:
+        with dial(head.target) as far:
             sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             open_ends = {sock: far, far: sock}
             while open_ends:
@@ -90,7 +95,7 @@ class PythonProxy:
         body = reader.exactly(int(head.get("Content-Length", 0)))
         lines = [f"{head.method} /{path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in head.fields if not name.lower().startswith("proxy-")]
-        with socket.create_connection(authority.rsplit(":", 1)) as far:
+        with dial(authority) as far:
             far.sendall("\r\n".join([*lines, "", ""]).encode() + body)
             answer = Reader(far)
             start = answer.until(b"\r\n\r\n")
@@ -122,10 +127,12 @@ class RealProxy(harness.Process):
             crypted = subprocess.run(["openssl", "passwd", "-apr1", PASSWORD], capture_output=True, text=True, check=True)
             users = self.folder / "users"
             users.write_text(f"{USER}:{crypted.stdout}")
+            hosts = self.folder / "hosts"  # it asks name servers by itself
+            hosts.write_text(f"127.0.0.1 {ORIGIN}\n")
             config.write_text(
                 f"http_port 127.0.0.1:{self.port}\npid_filename none\ncache deny all\n"
                 f"access_log stdio:{self.log}\ncache_log {self.folder}/cache.log\ncoredump_dir {self.folder}\n"
-                f"shutdown_lifetime 1 seconds\nnetdb_filename none\n"
+                f"shutdown_lifetime 1 seconds\nnetdb_filename none\nhosts_file {hosts}\n"
                 f"auth_param basic program /usr/lib/squid/basic_ncsa_auth {users}\n"
                 "auth_param basic children 1\nacl known proxy_auth REQUIRED\nhttp_access allow known\n"
                 "http_access deny all\n"
@@ -138,7 +145,7 @@ class RealProxy(harness.Process):
                 f"BasicAuth {USER} {PASSWORD}\n"
             )
             argv = [shutil.which("tinyproxy") or "/usr/bin/tinyproxy", "-d", "-c", config]
-        self._spawn(argv, cwd=self.folder)
+        self._spawn(argv, cwd=self.folder, env=harness.names_known())
         self._read_in_thread(self.process.stdout.read)
         wait_listening(self.port, self.process, 20 * SLOW)
         return self
@@ -158,31 +165,10 @@ def give_away(folder):
         shutil.chown(file, "proxy", "proxy")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder):
-    return Identity(folder, "Origin CA", authority=True)
-
-
-@pytest.fixture(scope="module")
-def good(folder, authority):
-    return Identity(folder, "irrelevant", issuer=authority)
-
-
-@pytest.fixture(scope="module")
-def proxy_authority(folder):
-    return Identity(folder, "Proxy CA", authority=True)
-
-
 @pytest.fixture(params=["python", "python-tls", "squid", "tinyproxy"])
-def parent(request, folder, tmp_path, proxy_authority):
+def parent(request, tmp_path, own):
     if request.param.startswith("python"):
-        identity = Identity(folder, "proxy", issuer=proxy_authority) if request.param == "python-tls" else None
-        made = PythonProxy(identity)
+        made = PythonProxy(own if request.param == "python-tls" else None)
         yield made
         made.close()
         return
@@ -241,12 +227,12 @@ def behind(world, tmp_path, authority, proxy_authority):
         config = {
             "listeners": [{"name": "in", "address": f"127.0.0.1:{free_port()}", "agent": "agent1"}],
             "authorization_servers": {"as": {
-                "issuer": f"https://localhost:{world.server.port}/as",
-                "token_endpoint": f"https://localhost:{world.server.port}/as/token", "ca_file": str(authority.ca_file)}},
+                "issuer": f"https://{ORIGIN}:{world.server.port}/as",
+                "token_endpoint": f"https://{ORIGIN}:{world.server.port}/as/token", "ca_file": str(authority.ca_file)}},
             "agents": {"agent1": {"client_id": "client1", "authorization_server": "as",
                                   "auth": {"method": "client_secret_basic", "secret_file": "secret"}}},
             "connections": [{"name": "api", "type": "client_credentials", "agents": ["agent1"], "authorization_server": "as",
-                             "url": [f"https://localhost:{world.api.port}/", f"http://localhost:{world.clear.port}/"],
+                             "url": [f"https://{ORIGIN}:{world.api.port}/", f"http://{ORIGIN}:{world.clear.port}/"],
                              "allow_cleartext": True}],
             "unmatched": "forward",
             "workers": 1,
@@ -273,7 +259,7 @@ def behind(world, tmp_path, authority, proxy_authority):
 
 
 def entry(parent, proxy_authority=None, **more):
-    made = {"for": ["localhost", "127.0.0.1"], "proxy": parent.url, **more}
+    made = {"for": [ORIGIN, "127.0.0.1"], "proxy": parent.url, **more}
     made.setdefault("basic", {"user": USER, "password_file": "password"})
     if parent.url.startswith("https") and proxy_authority:
         made["ca_file"] = str(proxy_authority.ca_file)
@@ -283,10 +269,10 @@ def entry(parent, proxy_authority=None, **more):
 def intercepted(hop, world, path):
     """An https:// request by CONNECT, as a client makes it."""
     with Connection(hop.port) as wire:
-        place = f"localhost:{world.api.port}"
+        place = f"{ORIGIN}:{world.api.port}"
         wire.send(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n")
         assert wire.reader.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
-        tls = hop.context().wrap_socket(wire.sock, server_hostname="localhost")
+        tls = hop.context().wrap_socket(wire.sock, server_hostname=ORIGIN)
         tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n".encode())
         data = b""
         while more := tls.recv(65536):
@@ -303,7 +289,7 @@ def ask(hop, url, fields=("Proxy-Authorization: Basic Y2FsbGVyOnB3",)):
 def test_all_ways(world, behind, parent, proxy_authority):
     """https and http destinations, a plain tunnel, a WebSocket, and the token endpoint."""
     hop = behind(entry(parent, proxy_authority))
-    api, clear = f"localhost:{world.api.port}", f"localhost:{world.clear.port}"
+    api, clear = f"{ORIGIN}:{world.api.port}", f"{ORIGIN}:{world.clear.port}"
     # a client's http:// request to an https:// connection, twice: the second over a kept connection
     for i in range(2):
         answer = ask(hop, f"http://{api}/x{i}")
@@ -330,12 +316,12 @@ def test_all_ways(world, behind, parent, proxy_authority):
         assert not any(r.get("Proxy-Authorization") for r in each.requests)
     if parent.heads is None:
         hop.stop()  # tunnels are logged when they end
-        places = (f"localhost:{world.server.port}", api, clear)
+        places = (f"{ORIGIN}:{world.server.port}", api, clear)
         wait_until(lambda: all(place in parent.asked() for place in places), 10 * SLOW)
         return
     connects = [h.target for h in parent.heads if h.method == "CONNECT"]
-    assert {api, clear, f"localhost:{world.server.port}"} <= set(connects)
-    assert connects.count(f"localhost:{world.server.port}") == 1
+    assert {api, clear, f"{ORIGIN}:{world.server.port}"} <= set(connects)
+    assert connects.count(f"{ORIGIN}:{world.server.port}") == 1
     for head in parent.heads:
         assert head.get("Proxy-Authorization") == BASIC
         if head.method == "CONNECT":  # what is inside is not for the parent
@@ -348,21 +334,21 @@ def test_all_ways(world, behind, parent, proxy_authority):
 
 def test_r19_a_parent_that_is_not_who_it_should_be(folder, world, behind, proxy_authority, authority):
     """An https parent of another authority gets neither credentials nor requests, of destinations and servers alike."""
-    stranger = PythonProxy(Identity(folder, "proxy", issuer=authority))
+    stranger = PythonProxy(Identity(folder, "proxy", names=PROXY_NAMES, issuer=authority))
     hop = behind(entry(stranger, proxy_authority), change=lambda c: c["connections"].append(
         {"name": "static", "type": "static", "agents": ["agent1"], "value_file": "secret",
-         "url": f"https://localhost:{world.api.port}/static/"}))  # fmt: skip
-    answer = ask(hop, f"http://localhost:{world.api.port}/static/x")
+         "url": f"https://{ORIGIN}:{world.api.port}/static/"}))  # fmt: skip
+    answer = ask(hop, f"http://{ORIGIN}:{world.api.port}/static/x")
     assert answer.status == 502 and "tls_certificate_error" in answer.get("Proxy-Status")
-    assert ask(hop, f"http://localhost:{world.api.port}/x").status in (502, 503)
+    assert ask(hop, f"http://{ORIGIN}:{world.api.port}/x").status in (502, 503)
     assert not stranger.heads and not world.api.requests and not world.server.requests
     stranger.close()
 
 
 def test_r19_a_destination_behind_a_parent_is_verified(folder, world, behind, python_parent):
     other = TlsOrigin(Identity(folder, "stranger"))
-    hop = behind(entry(python_parent), change=lambda c: c["connections"][0]["url"].append(f"https://localhost:{other.port}/"))
-    answer = ask(hop, f"http://localhost:{other.port}/x")
+    hop = behind(entry(python_parent), change=lambda c: c["connections"][0]["url"].append(f"https://{ORIGIN}:{other.port}/"))
+    answer = ask(hop, f"http://{ORIGIN}:{other.port}/x")
     assert answer.status == 502 and "tls_certificate_error" in answer.get("Proxy-Status") and not other.requests
     other.close()
 
@@ -371,14 +357,14 @@ def test_wrong_password_and_its_change(world, behind, python_parent):
     """A 407 is told as a mistake of ours, never as one of the caller's; a new password is read without a restart."""
     hop = behind(entry(python_parent, carries="origins"),
                  change=lambda c: c.update({"files": {"watch": "100ms"}}))  # fmt: skip
-    url = f"http://localhost:{world.api.port}/x"
+    url = f"http://{ORIGIN}:{world.api.port}/x"
     assert ask(hop, url).status == 200
     (hop.folder / "password").write_text("another")
     wait_until(lambda: "reloaded" in hop.stderr or ask(hop, url).status == 502, 20 * SLOW)
     answer = wait_until(lambda: (a := ask(hop, url)).status == 502 and a, 20 * SLOW)
     assert "proxy_configuration_error" in answer.get("Proxy-Status") and answer.get("Proxy-Authenticate") is None
     assert "credentials of its entry" in answer.json()["detail"]
-    clear = ask(hop, f"http://localhost:{world.clear.port}/x")
+    clear = ask(hop, f"http://{ORIGIN}:{world.clear.port}/x")
     assert clear.status == 502 and clear.get("Proxy-Authenticate") is None
     assert "parent.failed" in hop.stderr and python_parent.url in hop.stderr
     (hop.folder / "password").write_text(PASSWORD)
@@ -391,11 +377,11 @@ def test_parent_that_is_down(world, behind):
         url = f"http://127.0.0.1:{free_port()}"
 
     hop = behind(entry(Down, carries="origins"))
-    answer = ask(hop, f"http://localhost:{world.api.port}/x")
+    answer = ask(hop, f"http://{ORIGIN}:{world.api.port}/x")
     assert answer.status == 502 and "connection_refused" in answer.get("Proxy-Status")
     assert not world.api.requests and Down.url in wait_until(lambda: "parent.failed" in hop.stderr and hop.stderr)
     hop = behind(entry(Down, carries="authorization_servers"))
-    assert ask(hop, f"http://localhost:{world.api.port}/x").status == 503
+    assert ask(hop, f"http://{ORIGIN}:{world.api.port}/x").status == 503
     assert len(world.server.requests) == 1 and not world.api.requests
 
 
@@ -404,9 +390,9 @@ def test_r12_environment_names_no_proxy(world, behind, python_parent, monkeypatc
         monkeypatch.setenv(name, python_parent.url)
     hop = behind()
     hop.stop()
-    hop.env = dict(os.environ)
+    hop.env = harness.names_known()
     hop.start()
-    assert ask(hop, f"http://localhost:{world.api.port}/x").status == 200 and world.n_tokens == 1
+    assert ask(hop, f"http://{ORIGIN}:{world.api.port}/x").status == 200 and world.n_tokens == 1
     assert not python_parent.heads
 
 
@@ -437,12 +423,12 @@ def test_explain_and_check(world, behind, python_parent):
     hop = behind(entry(python_parent), begin=False)
     assert ca("init", hop).returncode == 0
     run = lambda *argv: subprocess.run([harness.binary("tokenhop"), *argv], capture_output=True, text=True, timeout=60)
-    done = run("explain", "-c", hop.file, f"https://localhost:{world.api.port}/x")
+    done = run("explain", "-c", hop.file, f"https://{ORIGIN}:{world.api.port}/x")
     assert done.returncode == 0 and done.stdout.count(f"through the parent proxy: {python_parent.url}") == 2, done.stdout
     assert "CONNECT, and TLS with the origin inside" in done.stdout
     hop.config["connections"][0]["allow_cleartext"] = False
     hop.write()
-    done = run("explain", "-c", hop.file, f"http://localhost:{world.clear.port}/x")
+    done = run("explain", "-c", hop.file, f"http://{ORIGIN}:{world.clear.port}/x")
     assert done.returncode == 1 and "allow_cleartext" in done.stdout
     hop.config["parents"][0]["proxy"] = f"http://127.0.0.1:{hop.port}"
     hop.write()

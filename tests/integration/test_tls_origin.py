@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 import harness
+from harness import ORIGIN
 from rawnet import SLOW, Connection, Origin, request, response
 from tlsnet import DAY, Identity, TlsOrigin
 
@@ -35,21 +36,6 @@ class RawServer:
             sock.close()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder):
-    return Identity(folder, "Test CA", authority=True)
-
-
-@pytest.fixture(scope="module")
-def good(folder, authority):
-    return Identity(folder, "irrelevant", issuer=authority)
-
-
 @pytest.fixture
 def origins():
     with contextlib.ExitStack() as stack:
@@ -66,7 +52,7 @@ def through(tokenhop, authority):
             entry["url"] = [entry["url"]]
             config["workers"] = 1  # connections are pooled by each for itself
             for port in ports:
-                entry["url"] += [f"https://localhost:{port}/", f"https://127.0.0.1:{port}/"]
+                entry["url"] += [f"https://{ORIGIN}:{port}/", f"https://127.0.0.1:{port}/"]
                 config["egress"]["allow"].append(f"127.0.0.1:{port}")
             if ca_file:
                 config["origin"] = {"ca_file": str(ca_file)}
@@ -78,7 +64,7 @@ def through(tokenhop, authority):
     return start
 
 
-def url(port, path="/a2a/x", host="localhost"):
+def url(port, path="/a2a/x", host=ORIGIN):
     return f"http://{host}:{port}{path}"
 
 
@@ -91,11 +77,11 @@ def test_R19_http_url_is_carried_over_tls(sandbox, through, origins, good):
     seen = origin.requests[0]
     assert seen.body == b"body " * 1000
     assert seen.target == "/a2a/x"
-    assert seen.all("Host") == [f"localhost:{origin.port}"]
+    assert seen.all("Host") == [f"{ORIGIN}:{origin.port}"]
     credential = seen.get("Authorization").split()[1]
     assert credential != token and harness.decode(credential)[1]["aud"] == sandbox.resource("agent2")
     assert token.encode() not in origin.bytes
-    assert origin.names == ["localhost"]
+    assert origin.names == [ORIGIN]
     assert origin.versions == ["TLSv1.3"] and origin.protocols == ["http/1.1"]
 
 
@@ -104,10 +90,10 @@ def test_R19_https_url_and_addresses(sandbox, through, origins, good):
     origin = origins(good)
     hop = through(origin.port)
     with Connection(hop.port) as wire:
-        wire.send(request(f"https://localhost:{origin.port}/a2a/x", sandbox.mint()))
+        wire.send(request(f"https://{ORIGIN}:{origin.port}/a2a/x", sandbox.mint()))
         assert wire.read().status == 200
     assert hop.get(url(origin.port, host="127.0.0.1"), sandbox.mint()).status_code == 200
-    assert origin.names == ["localhost", None]
+    assert origin.names == [ORIGIN, None]
 
 
 def test_R19_tls_1_2(sandbox, through, origins, good):
@@ -141,7 +127,7 @@ CERTIFICATES = {
     "expired": (dict(start=-2 * DAY, end=-DAY), "has expired"),
     "not yet valid": (dict(start=DAY, end=2 * DAY), "not yet valid"),
     "another name": (dict(names=[x509.DNSName("agent2.example.com")]), "another name"),
-    "name in CN alone": (dict(name="localhost", names=None), "another name"),
+    "name in CN alone": (dict(name=ORIGIN, names=None), "another name"),
     "unknown authority": (dict(issuer="other"), "unknown authority"),
     "self-signed": (dict(issuer=None), "self-signed"),
 }
@@ -199,7 +185,7 @@ def test_R19_revoked_certificate_is_refused(sandbox, through, origins, folder, a
 def test_R19_revocation_list_that_says_nothing(sandbox, through, origins, folder, authority, good):
     """One that has run out, or that somebody else has signed, is no word that a certificate is fine."""
     origin = origins(good)
-    late = Identity(folder, "Test CA", authority=True)  # the name, but not the key
+    late = Identity(folder, "Origin CA", authority=True)  # the name, but not the key
     for file, reason in [
         (authority.write_list(start=-2 * DAY, end=-DAY), "has run out"),
         (late.write_list(), "not its authority's"),

@@ -65,16 +65,6 @@ def running_sandbox(net, state_folder):
         sandbox.stop()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def authority(folder):
-    return Identity(folder, "Origin CA", authority=True)
-
-
 class World:
     """The origins: agent2's, and one that is nobody's; each in clear and over TLS, at all its addresses."""
 

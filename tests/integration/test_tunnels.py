@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from rawnet import SLOW, Connection, Figures, response
-from test_tls_origin import Identity, TlsOrigin
+from tlsnet import TlsOrigin
 
 
 class Echo:
@@ -140,11 +140,9 @@ def test_r20_record_of_a_tunnel(through, echo):
     assert "error" not in line and "scheme" not in line
 
 
-def test_r20_curl_speaks_tls_through_a_plain_tunnel(tokenhop, tmp_path):
+def test_r20_curl_speaks_tls_through_a_plain_tunnel(tokenhop, authority, good):
     """End to end: the client verifies the destination itself, tokenhop sees nothing and adds nothing."""
-    identity = Identity(tmp_path, "Test CA", authority=True)
-    server = Identity(tmp_path, "server", issuer=identity)
-    with TlsOrigin(server, lambda r: response(r.get("Authorization", "").encode())) as origin:
+    with TlsOrigin(good, lambda r: response(r.get("Authorization", "").encode())) as origin:
 
         def change(config):
             config["unmatched"] = [{"url": f"https://{origin.address}/", "action": "forward"}]
@@ -152,7 +150,7 @@ def test_r20_curl_speaks_tls_through_a_plain_tunnel(tokenhop, tmp_path):
             config["egress"]["connect_ports"] = [origin.port]
 
         hop = tokenhop(change)
-        command = ["curl", "-sS", "-x", f"http://127.0.0.1:{hop.port}", "--cacert", identity.ca_file,
+        command = ["curl", "-sS", "-x", f"http://127.0.0.1:{hop.port}", "--cacert", authority.ca_file,
                    "-H", "Authorization: Bearer own", f"https://{origin.address}/x"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20 * SLOW)
         assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ import websockets
 import harness
 from harness import wait_until
 from rawnet import SLOW, Connection, request, response, serve_at
-from test_interception import authority, folder, good, intercepting  # noqa: F401  (fixtures)
+from test_interception import intercepting  # noqa: F401  (a fixture)
 
 HERE = pathlib.Path(__file__).resolve().parent
 KEY = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
@@ -121,7 +121,7 @@ CLIENTS = [
 @pytest.mark.parametrize("client, scheme", CLIENTS)
 def test_r6_real_clients(sandbox, serving, good, client, scheme):
     hop, server = serving(scheme == "wss")
-    url = f"{scheme}://localhost:{server.port}/a2a/ws?x=1" if scheme == "wss" else f"ws://{server.address}/a2a/ws?x=1"
+    url = f"{scheme}://{harness.ORIGIN}:{server.port}/a2a/ws?x=1" if scheme == "wss" else f"ws://{server.address}/a2a/ws?x=1"
     proxy = f"http://127.0.0.1:{hop.port}"
     ca_file = str(hop.ca_file if scheme == "wss" else good.ca_file)
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}

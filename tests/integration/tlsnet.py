@@ -11,11 +11,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from harness import ORIGIN
 from rawnet import Origin
 
 DAY = datetime.timedelta(days=1)
 COUNT = itertools.count()  # an id() comes again when its object has gone
-NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+NAMES = [x509.DNSName(ORIGIN), LOOPBACK]
+PROXY_NAMES = [x509.DNSName("localhost"), LOOPBACK]  # of tokenhop's own listeners, and of proxies beside it
 
 
 class Identity:
