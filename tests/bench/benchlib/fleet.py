@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 
-from .machine import (BenchError, NotOffered, Process, cpu_sets, find_program, install_missing,
+from .machine import (ORIGIN, BenchError, NotOffered, Process, cpu_sets, find_program, install_missing,
                       note)
 from .proxies import KINDS
 from . import tunnels  # noqa: F401  (adds to KINDS)
@@ -113,10 +113,10 @@ class Authority:
         request, names = (os.path.join(directory, n) for n in ("origin.csr", "names"))
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         with open(names, "w") as f:
-            f.write("subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
+            f.write(f"subjectAltName=DNS:{ORIGIN}\nextendedKeyUsage=serverAuth\n")
         self.openssl("req", "-x509", *key, "-keyout", self.ca_key, "-out", self.ca, "-days", "30",
                      "-subj", "/CN=bench authority", "-addext", "keyUsage=critical,keyCertSign")
-        self.openssl("req", *key, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost")
+        self.openssl("req", *key, "-keyout", self.key, "-out", request, "-subj", "/CN=bench origin")
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key,
                      "-CAcreateserial", "-days", "30", "-extfile", names, "-out", self.cert)
         os.chmod(self.ca_key, 0o600)

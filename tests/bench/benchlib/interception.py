@@ -4,7 +4,7 @@ speaks TLS too, beside Squid's ssl-bump. No side resumes a session but where it 
 import subprocess
 
 from .fleet import Fleet
-from .machine import BenchError, Process, find_program, get_json
+from .machine import ORIGIN, BenchError, Process, find_program, get_json
 from .measure import (IDLE_REST, Row, check_origin, cpu_inside, cpu_of, cpu_rounds, interleaved, medians,
                       requests_of, settled, speed_remark)
 
@@ -22,7 +22,7 @@ def names_of(bench, squids=SQUIDS):
 
 
 def to_host(bench, **options):
-    return dict({"ca": bench.authority().ca, "host": "localhost"}, **options)
+    return dict({"ca": bench.authority().ca, "host": ORIGIN}, **options)
 
 
 def handshakes(fleet, what):

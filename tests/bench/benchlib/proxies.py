@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 
-from .machine import (BenchError, NotOffered, Process, find_program, free_port,
+from .machine import (ORIGIN, BenchError, NotOffered, Process, find_program, free_port,
                       wait_for_port)
 
 
@@ -227,8 +227,7 @@ class Tokenhop(Proxy):
             config["egress"]["connect_ports"] = [f.origin_port]
         if f.purpose == "tls":
             made = self.bench.authority()
-            config["connections"][0]["url"] = [f"https://{host}:{f.tls_port}/"
-                                               for host in ("localhost", "*.bench.example")]
+            config["connections"][0]["url"] = f"https://*.bench.example:{f.tls_port}/"
             config["interception"] = {"cert_file": made.ca, "key_file": made.ca_key}
             config["origin"]["ca_file"] = made.ca
             config["egress"]["allow"].append(f"127.0.0.1:{f.tls_port}")
@@ -247,7 +246,7 @@ class Tokenhop(Proxy):
             return
         options = {}
         if self.fleet.purpose == "tls":
-            options = {"ca": self.bench.authority().ca, "host": "localhost"}
+            options = {"ca": self.bench.authority().ca, "host": ORIGIN}
         self.bench.load(self.fleet, self, mode="hot", requests=self.fleet.n_tokens,
                         tokens=self.fleet.n_tokens, in_order=True, **options)
 

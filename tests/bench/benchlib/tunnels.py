@@ -43,7 +43,7 @@ via off
 forwarded_for delete
 max_filedescriptors {min(self.bench.max_files, 16384)}
 shutdown_lifetime 1 second
-hosts_file {self.write("hosts", "127.0.0.1 localhost" + chr(10))}
+hosts_file /etc/hosts
 read_ahead_gap 64 KB
 {self.swap()}{self.more}""")
         return [find_program("squid"), "-N", "-f", path]
