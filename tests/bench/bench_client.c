@@ -31,8 +31,10 @@ static size_t put_request(char *dst, size_t size, const struct bench_requests *r
     n = snprintf(dst, size,
                  "GET %s%s HTTP/1.1\r\nHost: %s:%u\r\n"
                  "User-Agent: bench-agent/1.0\r\nAccept: application/json, text/event-stream\r\n"
-                 "A2A-Version: 1.0\r\nX-Bench-Index: %07llu\r\nAuthorization: Bearer %s\r\n\r\n",
-                 authority, rs->path, rs->host, rs->origin_port, (unsigned long long)index, token);
+                 "%s\r\nX-Bench-Index: %07llu\r\nAuthorization: Bearer %s\r\n\r\n",
+                 authority, rs->path, rs->host, rs->origin_port,
+                 rs->malformed ? "Content-Length: 1x" : "A2A-Version: 1.0",
+                 (unsigned long long)index, token);
     if (n < 0 || (size_t)n >= size)
         bench_die("a request is longer than %zu bytes", size);
     return (size_t)n;

@@ -65,6 +65,7 @@ struct bench_requests {
     const char *path;
     uint64_t first, n_tokens; /* indices first .. first + n_tokens - 1 */
     bool direct;              /* to the origin itself: access tokens are sent */
+    bool malformed;           /* with a length that is no number, which everybody refuses */
     bool tunnel;              /* through CONNECT; what is inside is as direct */
     struct ssl_ctx_st *tls;   /* through CONNECT and in TLS, with subject tokens; NULL: not */
     bool new_names;   /* with TLS: each connection is to a host of its own, and no request made */

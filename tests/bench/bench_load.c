@@ -11,6 +11,7 @@
  *   slow     C such bodies at once, each read --read bytes at a time, every --tick milliseconds
  *
  * --ca FILE: each connection asks for a tunnel (CONNECT) and speaks TLS in it, trusting FILE alone.
+ * --malformed: every request is one that must be answered with 400, and is.
  * --wait: every connection makes one request, "ready" is printed, and the rest begins with a line on
  * stdin, so that what is measured is without what opening them takes.
  * A burst of requests for one token that nobody has yet is `hot` with as many requests as
@@ -128,7 +129,7 @@ static void note_error(struct load *l, struct bench_client *c)
 {
     l->n_errors++;
     if (!l->problem) {
-        l->problem = c->problem ? c->problem : "the status was not 200";
+        l->problem = c->problem ? c->problem : "the status was another";
         l->bad_status = c->status;
     }
     c->problem = NULL;
@@ -137,7 +138,7 @@ static void note_error(struct load *l, struct bench_client *c)
 /* The response is complete, or will never be. What the client does next is the mode's. */
 static void finish_request(struct load *l, struct bench_client *c, bool broken)
 {
-    bool ok = !broken && c->status == 200;
+    bool ok = !broken && c->status == (l->requests.malformed ? 400 : 200);
 
     if (ok && l->expect_body && c->body_bytes != l->expect_body) {
         c->problem = "the body has the wrong length";
@@ -427,6 +428,7 @@ enum opt {
     OPT_IN_ORDER,
     OPT_DIRECT,
     OPT_TUNNEL,
+    OPT_MALFORMED,
     OPT_HOST,
     OPT_CA,
     OPT_WAIT,
@@ -450,6 +452,7 @@ static const struct option options[] = {
     {"in-order", no_argument, NULL, OPT_IN_ORDER},
     {"direct", no_argument, NULL, OPT_DIRECT},
     {"tunnel", no_argument, NULL, OPT_TUNNEL},
+    {"malformed", no_argument, NULL, OPT_MALFORMED},
     {"host", required_argument, NULL, OPT_HOST},
     {"ca", required_argument, NULL, OPT_CA},
     {"wait", no_argument, NULL, OPT_WAIT},
@@ -517,6 +520,9 @@ static void parse_option(struct load *l, int c, bool *ret_in_order)
         break;
     case OPT_TUNNEL:
         l->requests.tunnel = true;
+        break;
+    case OPT_MALFORMED:
+        l->requests.malformed = true;
         break;
     case OPT_HOST:
         l->requests.host = optarg;

@@ -46,6 +46,27 @@ def scenario_newconn(bench):
                 raw=raw, remark=speed_remark(wall))]
 
 
+def scenario_refuse(bench):
+    """CPU and time of refusing a malformed request, each on a new connection"""
+    waits = {}
+
+    def one_round(proxy):
+        value, result = cpu_of(bench, fleet, proxy, requests_of, mode="newconn", malformed=True,
+                               connections=1, requests=bench.quick(10000, 3000), tokens=1000)
+        waits.setdefault(proxy.name, []).append(result["p50_us"])
+        return value
+
+    with Fleet(bench, n_tokens=1000) as fleet:
+        fleet.warm()
+        before = get_json(fleet.origin_port, "/stats")
+        raw = interleaved(bench, fleet, one_round)
+        if get_json(fleet.origin_port, "/stats") != before:
+            raise BenchError("a malformed request came to the origin")
+    return [Row("malformed request: CPU", "us", medians(raw), ["haproxy", "nginx"], raw=raw),
+            Row("malformed request: until the 400", "us", medians(waits), ["haproxy", "nginx"],
+                raw=waits, remark="connection made, median of one client at a time")]
+
+
 def scenario_rate(bench):
     """CPU at a fixed 3,000 requests a second"""
     latency = {}
