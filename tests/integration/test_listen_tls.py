@@ -633,7 +633,7 @@ def test_r24_drains(sandbox, speaking):
 
 
 def test_idle_clients_are_cheap(sandbox, speaking):
-    """Most of it is OpenSSL's; no buffers are held. (A sanitizer keeps what was freed.)"""
+    """Most of it is OpenSSL's; no buffers are held. (A sanitizer keeps what was freed: no figure there.)"""
     count = 400
     hop = speaking(lambda config: config.update(workers=1))
     url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
@@ -651,4 +651,5 @@ def test_idle_clients_are_cheap(sandbox, speaking):
     used = (figures.rss - before) / count
     for wire in wires:
         wire.sock.close()
-    assert used < (24 if not SANITIZED else 400) * 1024, used
+    if not SANITIZED:
+        assert used < 24 * 1024, used
