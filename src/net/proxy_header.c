@@ -180,8 +180,10 @@ static int read_v2(const uint8_t *bytes, struct th_proxy_header *header, const c
 {
     size_t block_len = header->len - V2_HEAD_LEN, addresses_len;
 
-    if (bytes[12] == 0x20) /* LOCAL: the block is to be discarded, whatever it is */
+    if (bytes[12] == 0x20) { /* LOCAL: the block is to be discarded, whatever it is */
+        header->is_local = true;
         return 0;
+    }
     switch (bytes[13]) {
     case 0x00: /* UNSPEC */
         addresses_len = 0;

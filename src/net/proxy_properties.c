@@ -25,7 +25,8 @@ static int parse_exactly(const uint8_t *bytes, size_t len, struct th_proxy_heade
 
 static bool is_same(const struct th_proxy_header *a, const struct th_proxy_header *b)
 {
-    return a->len == b->len && a->is_told == b->is_told && a->version == b->version &&
+    return a->len == b->len && a->is_told == b->is_told && a->is_local == b->is_local &&
+           a->version == b->version &&
            (!a->is_told || a->source.any.sa_family == AF_UNIX ||
             th_address_equal(&a->source, &b->source));
 }
@@ -74,6 +75,7 @@ static void hold_writing(const uint8_t *bytes, size_t len)
 
     if (parse_exactly(bytes, len, &header) != 0)
         return;
+    TH_REQUIRE(!header.is_local || (!header.is_told && header.version == 2));
     TH_REQUIRE(header.len <= len && (header.version == 1 || header.version == 2));
     TH_REQUIRE(header.len <=
                (header.version == 1 ? TH_PROXY_HEADER_V1_MAX : TH_PROXY_HEADER_V2_MAX));

@@ -15,6 +15,15 @@ static int parse(const char *bytes, size_t len, struct th_proxy_header *header)
     return th_proxy_header_parse(bytes, len, header, &why);
 }
 
+static void assert_local(const char *bytes, size_t len, bool wanted)
+{
+    struct th_proxy_header header;
+
+    if (parse(bytes, len, &header) != 0)
+        fail_msg("refused: %s", bytes);
+    assert_int_equal(header.is_local, wanted);
+}
+
 static void assert_told(const char *bytes, size_t len, const char *wanted)
 {
     struct th_proxy_header header;
@@ -140,6 +149,17 @@ static void version_2(void **state)
     assert_told(largest, sizeof largest, "192.0.2.1:40000");
 }
 
+/* Version 1 has no word for it: UNKNOWN is a client that the proxy cannot name. */
+static void the_proxy_speaks_for_itself_by_local_alone(void **state)
+{
+    assert_local(BYTES(SIGNATURE "\x20\0\0\0"), true);
+    assert_local(BYTES(SIGNATURE "\x20\x11\0\xc" V4), true);
+    assert_local(BYTES(SIGNATURE "\x21\0\0\0"), false);
+    assert_local(BYTES(SIGNATURE "\x21\x11\0\xc" V4), false);
+    assert_local(BYTES("PROXY UNKNOWN\r\n"), false);
+    assert_local(BYTES("PROXY TCP4 192.0.2.1 198.51.100.2 40000 443\r\n"), false);
+}
+
 /* Sums that were made by another program. */
 static void the_checksum_is_checked(void **state)
 {
@@ -215,9 +235,13 @@ static void what_follows_is_left_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(version_1),         cmocka_unit_test(version_1_refused),
-        cmocka_unit_test(version_2),         cmocka_unit_test(the_checksum_is_checked),
-        cmocka_unit_test(version_2_refused), cmocka_unit_test(what_follows_is_left_alone),
+        cmocka_unit_test(version_1),
+        cmocka_unit_test(version_1_refused),
+        cmocka_unit_test(version_2),
+        cmocka_unit_test(the_checksum_is_checked),
+        cmocka_unit_test(version_2_refused),
+        cmocka_unit_test(what_follows_is_left_alone),
+        cmocka_unit_test(the_proxy_speaks_for_itself_by_local_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

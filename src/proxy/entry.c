@@ -73,12 +73,15 @@ static enum th_entry_step take_header(struct th_session *session,
 
     th_metrics_count(desk->metrics, header->is_told ? TH_METRIC_PROXY_HEADERS_TOLD
                                                     : TH_METRIC_PROXY_HEADERS_LOCAL);
-    if (header->is_told) {
+    if (header->is_told)
         session->peer = header->source;
-        /* The process at the other end is the proxy, not the client: it proves nothing any more. */
+    if (!header->is_local) {
+        /* The process at the other end is the proxy, not the client, of whom it proves nothing: not even where
+         * the proxy cannot say who that is. */
         th_free(session->unix_peer);
         session->unix_peer = NULL;
     }
+    session->is_anybody = !header->is_told && !header->is_local;
     in->start += (uint32_t)header->len;
     if (th_chunk_len(in) == 0)
         session->in = th_chunk_put(&desk->worker->chunks, in);

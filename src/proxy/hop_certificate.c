@@ -39,10 +39,11 @@ static int read_forwarded(struct th_hop *hop, struct th_caller_names *room,
     const struct th_config_forwarded_certificate *forwarded = forwarded_of(hop);
     bool several;
 
-    /* A PROXY header may tell of a unix socket on another machine: that is none of ours. */
+    /* A PROXY header may tell of a unix socket on another machine: that is none of ours. And one that tells of
+     * nobody comes from a proxy that passes on what anybody may have written. */
     bool is_elsewhere =
         hop->session->peer.any.sa_family == AF_UNIX && hop->session->unix_peer == NULL;
-    if (forwarded == NULL || is_elsewhere ||
+    if (forwarded == NULL || is_elsewhere || hop->session->is_anybody ||
         !th_caller_names_trusts(forwarded, &hop->session->peer))
         return 0;
     facts->has_certificate = facts->has_too_many_names = false;

@@ -24,7 +24,8 @@ struct th_session {
     bool half_closed : 1; /* the client has ended its side */
     bool running : 1;     /* th_session_run() is on the stack */
     bool closed : 1;
-    bool has_asked : 1; /* at least one request has begun */
+    bool has_asked : 1;  /* at least one request has begun */
+    bool is_anybody : 1; /* `peer` is a proxy, which could not say whose connection it passes on */
     struct th_stream stream;
     struct th_timer timer; /* head, idle, linger */
     struct th_list link;   /* of the desk */

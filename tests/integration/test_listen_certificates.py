@@ -385,6 +385,18 @@ def test_r15_others_forward_nothing(sandbox, meshed):
     assert len(hop.seen.requests) == 3 and b"spiffe" not in hop.seen.bytes and b"garbage" not in hop.seen.bytes
 
 
+def test_r15_nobody_forwards_for_a_client_that_is_not_known(sandbox, meshed):
+    """The header of the PROXY protocol tells of nobody: what follows is whoever's, and not the word of the proxy."""
+    hop = meshed(lambda config: config["listeners"][0].update(proxy_protocol={"from": ["127.0.0.1"]}))
+    version2 = b"\r\n\r\n\0\r\nQUIT\n"
+    told = b"PROXY TCP4 127.0.0.1 127.0.0.1 9 9\r\n"
+    ask = request(hop.seen.url(), sandbox.mint(user="alice"), fields=[f"{HEADER}: {GOOD}"])
+    for header, status in ((b"PROXY UNKNOWN\r\n", 403), (version2 + b"\x21\0\0\0", 403), (version2 + b"\x20\0\0\0", 200), (told, 200)):
+        with Connection(hop.entry) as wire:
+            assert wire.send(header + ask).read().status == status, header
+    assert len(hop.seen.requests) == 2 and b"spiffe" not in hop.seen.bytes
+
+
 def test_r15_another_field_and_over_a_unix_socket(sandbox, meshed, tmp_path):
     path = tmp_path / "mesh.sock"
     hop = meshed(lambda config: config["listeners"][0].update(address=f"unix:{path}"), **{"from": ["unix"], "header": "X-Client-Cert"})

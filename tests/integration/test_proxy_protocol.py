@@ -207,7 +207,7 @@ def test_a_tunnel_behind_it(sandbox, balanced):
 
 
 def test_over_a_unix_socket(sandbox, tokenhop):
-    """The process at the other end is the proxy: it is nobody's proof once it told of another."""
+    """The process at the other end is the proxy: it is nobody's proof but its own, when it speaks for itself (LOCAL)."""
     with tempfile.TemporaryDirectory(prefix="tokenhop-unix-") as folder:
 
         def configure(config):
@@ -217,13 +217,15 @@ def test_over_a_unix_socket(sandbox, tokenhop):
 
         hop = tokenhop(configure, alg="ES256")
         ask = request(sandbox.url("agent2", "/a2a/whoami"), sandbox.mint(user="alice"))
-        for header, status in ((V1, 403), (told_v4("192.0.2.8", 8), 403), (v2(0, 0, b""), 200), (b"PROXY UNKNOWN\r\n", 200)):
+        unknown = (b"PROXY UNKNOWN\r\n", 403), (b"PROXY UNKNOWN and more\r\n", 403), (v2(1, 0, b""), 403), (v2(1, 0, b"\4\0\0"), 403)
+        for header, status in ((V1, 403), (told_v4("192.0.2.8", 8), 403), *unknown, (v2(0, 0, b""), 200), (v2(0, 0x11, b"\xff" * 12), 200)):
             with Connection(f"{folder}/a.sock") as connection:
                 assert connection.send(header + ask).read().status == status
         with Connection(f"{folder}/a.sock") as connection:
             assert connection.send(ask).is_closed(10)
         own = f"unix:uid={os.getuid()},gid={os.getgid()},pid={os.getpid()}"
-        assert clients(hop) == ["192.0.2.7:40007", "192.0.2.8:8", own, own]
+        assert clients(hop) == ["192.0.2.7:40007", "192.0.2.8:8", *["unix"] * 4, own, own]
+        assert sandbox.requests("agent2") == 2
 
 
 # --- a real one ---

@@ -10,9 +10,10 @@
 #define TH_PROXY_HEADER_V2_MAX 4096 /* it may say 64 KiB; nobody needs as much */
 
 struct th_proxy_header {
-    size_t len; /* of the header; the connection's own bytes follow */
+    size_t len;   /* of the header; the connection's own bytes follow */
+    bool is_told; /* who the client is. Else: */
     bool
-        is_told; /* false: the proxy speaks for itself (LOCAL), or does not know (UNKNOWN, UNSPEC) */
+        is_local; /* the proxy speaks for itself (LOCAL); false: for a client unknown (UNKNOWN, UNSPEC) */
     int version;              /* 1, 2 */
     struct th_address source; /* who the client is; a unix socket's has the family only */
 };
