@@ -151,11 +151,27 @@ static int refuse(struct th_hop *hop, struct th_account *account, enum th_accoun
     return TH_E_CALLER_LIMIT;
 }
 
+/* All or none: what the agent's rate refuses costs its caller nothing. */
+static int take_rates(struct th_hop *hop, const struct th_account_share *shares)
+{
+    int64_t wait_ms = -1;
+
+    for (size_t i = 0; i < TH_ACCOUNT_KINDS; i++) {
+        const struct th_account_share *share = &shares[i];
+        if (th_rate_take(&share->account->requests, share->limits->requests_per_second,
+                         hop->desk->worker->now_ms, &wait_ms))
+            continue;
+        for (size_t k = 0; k < i; k++)
+            th_rate_give(&shares[k].account->requests, shares[k].limits->requests_per_second);
+        return refuse(hop, share->account, TH_BOUND_REQUESTS, wait_ms);
+    }
+    return 0;
+}
+
 int th_admit_request(struct th_hop *hop)
 {
     const struct th_snapshot *snapshot = hop->use->snapshot;
     struct th_account_share shares[TH_ACCOUNT_KINDS] = {{0}};
-    int64_t wait_ms = -1;
 
     if (hop->caller != NULL && snapshot->opened != NULL)
         atomic_fetch_add_explicit(
@@ -169,9 +185,6 @@ int th_admit_request(struct th_hop *hop)
         if (!count_connection(hop->session, (enum th_account_kind)i, share->account,
                               share->limits->connections))
             return refuse(hop, share->account, TH_BOUND_CONNECTIONS, -1);
-        if (!th_rate_take(&share->account->requests, share->limits->requests_per_second,
-                          hop->desk->worker->now_ms, &wait_ms))
-            return refuse(hop, share->account, TH_BOUND_REQUESTS, wait_ms);
     }
-    return 0;
+    return take_rates(hop, shares);
 }

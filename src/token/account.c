@@ -27,17 +27,17 @@ const char *th_account_bound_name(enum th_account_bound bound)
 
 /* --- rates and counts --- */
 
+#define SECOND_NS INT64_C(1000000000)
+
 /* The generic cell rate algorithm: one number instead of a bucket and a time. Each one taken moves
  * the time at which the rate has recovered by a step; it may be a second ahead of now, which is
  * where the burst comes from. */
 bool th_rate_take(struct th_rate *rate, uint64_t per_second, int64_t now_ms, int64_t *ret_wait_ms)
 {
-    const int64_t second_ns = 1000000000;
-
     if (per_second == 0)
         return true;
-    int64_t now_ns = now_ms * 1000000, step_ns = second_ns / (int64_t)per_second;
-    int64_t ahead_ns = second_ns - step_ns; /* how far it may be ahead before one more is taken */
+    int64_t now_ns = now_ms * 1000000, step_ns = SECOND_NS / (int64_t)per_second;
+    int64_t ahead_ns = SECOND_NS - step_ns; /* how far it may be ahead before one more is taken */
     int64_t whole_at = atomic_load_explicit(&rate->whole_at_ns, memory_order_relaxed), next;
     do {
         int64_t from_ns = whole_at > now_ns ? whole_at : now_ns;
@@ -49,6 +49,15 @@ bool th_rate_take(struct th_rate *rate, uint64_t per_second, int64_t now_ms, int
     } while (!atomic_compare_exchange_weak_explicit(&rate->whole_at_ns, &whole_at, next,
                                                     memory_order_relaxed, memory_order_relaxed));
     return true;
+}
+
+/* What others have taken meanwhile stays taken, and a time that has passed is worth nothing: who takes one
+ * counts from now on at the earliest. */
+void th_rate_give(struct th_rate *rate, uint64_t per_second)
+{
+    if (per_second > 0)
+        atomic_fetch_sub_explicit(&rate->whole_at_ns, SECOND_NS / (int64_t)per_second,
+                                  memory_order_relaxed);
 }
 
 static bool is_whole(struct th_rate *rate, int64_t now_ms)

@@ -177,7 +177,7 @@ static enum verdict start(struct visit *v, struct th_cache_entry *entry)
         }
         give_place_back(&broker->n_flights);
     }
-    th_shares_give_exchange(v->flight->accounts);
+    th_shares_undo_exchange(v->shares, v->flight->accounts);
     th_shares_give_waiting(v->waiter->accounts);
     return verdict;
 }

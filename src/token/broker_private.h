@@ -105,6 +105,9 @@ bool th_shares_take_exchange(struct th_broker *broker, const struct th_account_s
                              struct th_share_refused *ret_refused);
 void th_shares_give_waiting(struct th_account *accounts[TH_ACCOUNT_KINDS]);
 void th_shares_give_exchange(struct th_account *accounts[TH_ACCOUNT_KINDS]);
+/* Likewise of one that was not started after all: it costs nothing of a rate either. */
+void th_shares_undo_exchange(const struct th_account_share *shares,
+                             struct th_account *accounts[TH_ACCOUNT_KINDS]);
 
 /* desk.c */
 void th_desk_wake_tick(

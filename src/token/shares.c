@@ -4,6 +4,7 @@
 #include "broker_private.h"
 #include "refusal.h"
 #include "tokenhop/base/check.h"
+#include "tokenhop/base/mem.h"
 
 /* Of all that may be there at a time, no more for one than is left for others: one alone gets half,
  * and each that comes finds room. */
@@ -65,7 +66,9 @@ bool th_shares_take_exchange(struct th_broker *broker, const struct th_account_s
         }
         if (!fits) {
             *ret_refused = refused;
-            th_shares_give_exchange(ret_accounts);
+            if (ret_accounts[i] != NULL)
+                th_account_give(&th_take(&ret_accounts[i])->n_flights);
+            th_shares_undo_exchange(shares, ret_accounts);
             return false;
         }
     }
@@ -88,6 +91,15 @@ void th_shares_give_exchange(struct th_account *accounts[TH_ACCOUNT_KINDS])
             th_account_give(&accounts[i]->n_flights);
         accounts[i] = NULL;
     }
+}
+
+void th_shares_undo_exchange(const struct th_account_share *shares,
+                             struct th_account *accounts[TH_ACCOUNT_KINDS])
+{
+    for (size_t i = 0; i < TH_ACCOUNT_KINDS; i++)
+        if (accounts[i] != NULL)
+            th_rate_give(&accounts[i]->exchanges, shares[i].limits->exchanges_per_second);
+    th_shares_give_exchange(accounts);
 }
 
 struct th_refusal *th_broker_limited(const struct th_account *account, enum th_account_bound bound,

@@ -54,6 +54,30 @@ static void rates(void **state)
     assert_true(th_rate_take(&(struct th_rate){0}, 1, start_ms, &wait_ms));
 }
 
+/* One that is given back can be had again, and no more than that. */
+static void rates_given_back(void **state)
+{
+    struct th_rate rate = {0};
+    int64_t wait_ms = -1;
+
+    for (int i = 0; i < 10; i++)
+        assert_true(th_rate_take(&rate, 10, start_ms, &wait_ms));
+    for (int i = 0; i < 3; i++)
+        th_rate_give(&rate, 10);
+    for (int i = 0; i < 3; i++)
+        assert_true(th_rate_take(&rate, 10, start_ms, &wait_ms));
+    assert_false(th_rate_take(&rate, 10, start_ms, &wait_ms));
+    assert_int_equal(wait_ms, 100);
+    /* Long after: it has recovered by itself, and is not worth one more than that. */
+    th_rate_give(&rate, 10);
+    int taken = 0;
+    for (int i = 0; i < 100; i++)
+        taken += th_rate_take(&rate, 10, start_ms + 60000, &wait_ms);
+    assert_int_equal(taken, 10);
+    th_rate_give(&rate, 0); /* no limit: none was taken */
+    assert_false(th_rate_take(&rate, 10, start_ms + 60000, &wait_ms));
+}
+
 static void names_stay(void **state)
 {
     struct th_accounts *accounts;
@@ -197,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates),
+        cmocka_unit_test(rates_given_back),
         cmocka_unit_test(names_stay),
         cmocka_unit_test(addresses_are_told_apart),
         cmocka_unit_test(r23_no_count_is_reset_by_coming_from_elsewhere),

@@ -192,6 +192,41 @@ static void an_agents_share(void **state)
     house_close(&house);
 }
 
+/* What is refused by one limit costs nothing of another: neither where the agent's is reached, nor where there is
+ * no room for anybody. */
+static void a_refusal_costs_no_rate(void **state)
+{
+    static const struct th_config_share own = {.exchanges_per_second = 2, .waiting = 10},
+                                        agents = {.exchanges_per_second = 1};
+    static const char by_agent[] = "limits.per_agent.exchanges_per_second is reached";
+    struct house house;
+    struct th_broker_waiter waiters[3], refused;
+    open_small(&house, 2);
+    struct whose a = named(&house, "a", &own), b = named(&house, "b", &none);
+    struct th_account *agent =
+        th_accounts_find(th_broker_accounts(house.broker), TH_ACCOUNT_AGENT, TH_STR("x"));
+    b.shares[TH_ACCOUNT_AGENT] = (struct th_account_share){.account = agent, .limits = &agents};
+    assert_int_equal(ask_as(&house, &b, "1", &waiters[0], NULL), TH_AGAIN);
+    a.shares[TH_ACCOUNT_AGENT] = b.shares[TH_ACCOUNT_AGENT];
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ask_as(&house, &a, "2", &refused, by_agent), TH_E_CALLER_LIMIT);
+    a.shares[TH_ACCOUNT_AGENT] = (struct th_account_share){0};
+    assert_int_equal(ask_as(&house, &a, "2", &waiters[1], NULL), TH_AGAIN);
+    for (int i = 0; i < 10; i++) /* max_waiting is reached */
+        assert_int_equal(ask_as(&house, &a, "3", &refused, NULL), TH_E_EXCHANGE_QUEUE);
+    th_broker_leave(&waiters[0]);
+    th_broker_leave(&waiters[1]);
+    struct th_exchange_result result = result_of_token(300000);
+    office_end_all(&house.offices[0], &result, "t");
+    assert_int_equal(ask_as(&house, &a, "3", &waiters[2], NULL),
+                     TH_AGAIN); /* the second of this second */
+    assert_int_equal(
+        ask_as(&house, &a, "4", &refused, "limits.per_caller.exchanges_per_second is reached"),
+        TH_E_CALLER_LIMIT);
+    th_broker_leave(&waiters[2]);
+    house_close(&house);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +235,7 @@ int main(void)
         cmocka_unit_test(r23_joining_is_bounded_too),
         cmocka_unit_test(exchanges_a_second),
         cmocka_unit_test(an_agents_share),
+        cmocka_unit_test(a_refusal_costs_no_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

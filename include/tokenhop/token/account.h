@@ -40,6 +40,8 @@ struct th_rate {
 };
 /* Whether one more may be; else *ret_wait_ms is when. `per_second` 0: any number. */
 bool th_rate_take(struct th_rate *rate, uint64_t per_second, int64_t now_ms, int64_t *ret_wait_ms);
+/* Takes back one that was taken at the same `per_second`, for what another limit has refused. */
+void th_rate_give(struct th_rate *rate, uint64_t per_second);
 
 struct th_account {
     enum th_account_kind kind;
