@@ -432,17 +432,16 @@ static const struct th_config_key log_keys[] = {
      .default_text = "",
      .may_be_empty = true,
      .needs_restart = true,
-     .doc =
-         "Where the audit log goes, one JSON line a decision on a delegation, each with the digest "
-         "of the one before: a file, \"-\" for standard output, or \"\" for nowhere. "
-         "tokenhop audit verify checks such a file."},
+     .doc = "Where the audit log goes, one JSON line a decision, each with the digest "
+            "of the one before: a file, \"-\" for standard output, or \"\" for nowhere. "
+            "tokenhop audit verify checks such a file."},
     {.name = "audit_on_failure",
      ENUM(struct th_config_log, audit_on_failure, audit_failures),
      .default_text = "refuse",
      .needs_restart = true,
      .doc = "What happens while the audit log cannot be written (a full disk, a reader that "
-            "hangs): \"refuse\" answers 503 to what would need a credential, \"continue\" goes on "
-            "and counts what is lost."},
+            "hangs): \"refuse\" answers 503 to what would need a credential or goes on unmatched, "
+            "\"continue\" goes on and counts what is lost."},
 };
 static const struct th_section log_section = {SECTION("log", struct th_config_log, log_keys)};
 

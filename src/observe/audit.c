@@ -168,7 +168,7 @@ static const char *result_of(const struct th_audit_record *record)
     if (record->would_deny)
         return "would_deny";
     if (record->error == 0)
-        return "granted";
+        return record->is_forwarded ? "forwarded" : "granted";
     return record->error == TH_E_POLICY_DENIED ? "denied" : "refused";
 }
 

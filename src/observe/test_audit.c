@@ -131,6 +131,26 @@ static void by_the_policy(void **state)
     }
 }
 
+/* Nobody delegates anything there; what is refused is refused. */
+static void what_is_unmatched(void **state)
+{
+    (void)state;
+    struct th_audit_record record = {.is_forwarded = true,
+                                     .method = TH_STR("CONNECT"),
+                                     .host = TH_STR("open.example.com:443"),
+                                     .issued_until_wall_ms = -1,
+                                     .duration_us = -1};
+    char *text = write_record(&record, 1);
+    assert_string_equal(text, "{\"time\":\"1970-01-01T00:00:00.000Z\",\"result\":\"forwarded\","
+                              "\"method\":\"CONNECT\",\"host\":\"open.example.com:443\","
+                              "\"cache\":\"none\"}\n");
+    free(text);
+    record.error = TH_E_EGRESS_DENIED;
+    text = write_record(&record, 1);
+    assert_non_null(strstr(text, "\"result\":\"refused\",\"code\":\"destination_denied\""));
+    free(text);
+}
+
 /* All strings, actors and legs of the longest and worst kind at once. */
 static void the_longest_line(void **state)
 {
@@ -254,6 +274,7 @@ int main(void)
         cmocka_unit_test(a_granted_one),
         cmocka_unit_test(a_refused_one),
         cmocka_unit_test(by_the_policy),
+        cmocka_unit_test(what_is_unmatched),
         cmocka_unit_test(the_longest_line),
         cmocka_unit_test(writes_nothing_when_off),
         cmocka_unit_test(a_strict_one_that_cannot_be_written),

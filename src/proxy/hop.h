@@ -270,12 +270,13 @@ bool th_hop_is_forwarded_certificate(const struct th_hop *hop, struct th_str nam
 int th_hop_tell_caller(struct th_hop *hop) TH_MUST;
 bool th_hop_awaits_caller(const struct th_hop *hop);
 
-/* hop_audit.c: a decision on a delegation is written down. A credential may only be used if it is: 0, or
- * TH_E_AUDIT. */
+/* hop_audit.c: a decision is written down. A credential may only be used if it is: 0, or TH_E_AUDIT. */
 int th_hop_audit_grant(struct th_hop *hop) TH_MUST;
+/* Likewise what goes on unmatched, when it is known where to and before any of it does; for anything else 0. */
+int th_hop_audit_forward(struct th_hop *hop) TH_MUST;
 /* Likewise what a dry run of the policy would have refused. */
 int th_hop_audit_dry_run(struct th_hop *hop) TH_MUST;
-/* On its end, where it was refused a credential. */
+/* On its end, where it was refused a credential, or its way. */
 void th_hop_audit_refusal(struct th_hop *hop);
 /* Gives everything back, the hop to its desk's free ones; tells the session whether to go on. */
 void th_hop_release(struct th_hop *hop);

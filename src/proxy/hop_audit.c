@@ -1,4 +1,4 @@
-/* Decisions on delegations, written to the audit log: who acts for whom, where, with what leave. */
+/* Decisions, written to the audit log: who acts for whom, where, with what leave; and what went by unmatched. */
 #include "hop.h"
 #include "target.h"
 #include "tokenhop/oauth/jose.h"
@@ -99,6 +99,7 @@ static int write_record(struct th_hop *hop, int error, bool of_dry_run)
         .wall_ms = th_clock_wall_ms(hop->desk->worker->clock),
         .error = error,
         .would_deny = of_dry_run,
+        .is_forwarded = hop->decision.action == TH_GATE_FORWARD,
         .rule = rule_text(hop, of_dry_run),
         .cache = (enum th_cache_state)hop->cache_state,
         .issued_until_wall_ms = -1,
@@ -135,9 +136,17 @@ int th_hop_audit_dry_run(struct th_hop *hop)
     return hop->desk->audit_log != NULL ? write_record(hop, TH_E_POLICY_DENIED, true) : 0;
 }
 
+int th_hop_audit_forward(struct th_hop *hop)
+{
+    if (hop->desk->audit_log == NULL || hop->audited || hop->decision.action != TH_GATE_FORWARD)
+        return 0;
+    return write_record(hop, 0, false);
+}
+
 void th_hop_audit_refusal(struct th_hop *hop)
 {
-    bool was_asked = hop->refused_at_gate || hop->decision.action == TH_GATE_CREDENTIAL;
+    bool was_asked = hop->refused_at_gate || hop->decision.action == TH_GATE_CREDENTIAL ||
+                     hop->decision.action == TH_GATE_FORWARD;
 
     /* Who leaves before anything is decided, was refused nothing. */
     if (hop->desk->audit_log == NULL || hop->audited || hop->error == 0 || !was_asked ||

@@ -486,13 +486,21 @@ static enum th_hop_step refuse_way(struct th_hop *hop, int error)
                            : NULL);
 }
 
+/* The way is there. */
+static enum th_hop_step leave(struct th_hop *hop, enum th_hop_state to)
+{
+    int error = th_hop_audit_forward(hop);
+
+    return error == 0 ? th_hop_move(hop, to) : th_hop_fail(hop, error, NULL);
+}
+
 enum th_hop_step th_hop_state_origin(struct th_hop *hop)
 {
     if (th_target_is_question(hop)) /* the data plane goes there itself */
         return th_proof_is_due(hop)
                    ? th_hop_fail(hop, TH_E_DESTINATION_DENIED,
                                  "the token is bound to a key (dpop), which a data plane lacks")
-                   : th_hop_move(hop, TH_HOP_ANSWER);
+                   : leave(hop, TH_HOP_ANSWER);
     if (hop->origin != NULL && !hop->origin->stream.handshaking) {
         const char *reason;
         int error = th_stream_tls_error(&hop->origin->stream, &reason);
@@ -504,7 +512,7 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
             return origin_failed(hop, error);
         th_metrics_observe_us(hop->desk->metrics, TH_HISTOGRAM_CONNECT,
                               th_clock_precise_us() - hop->connect_started_us);
-        return th_hop_move(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
+        return leave(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
     }
     if (hop->dialing || hop->origin != NULL) /* just dialed, or woken by the client */
         return wait_for_origin(hop);
@@ -518,7 +526,7 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
         struct th_origin *origin = th_origin_take(&hop->desk->origins, &key, hop);
         if (origin != NULL) {
             use_origin(hop, origin);
-            return th_hop_move(hop, TH_HOP_SEND);
+            return leave(hop, TH_HOP_SEND);
         }
     }
     return dial(hop);

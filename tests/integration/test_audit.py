@@ -110,6 +110,43 @@ def test_what_is_passed_through_is_a_decision(sandbox, audited):
     assert "issued_jti" not in line and "legs" not in line
 
 
+def test_what_goes_on_unmatched_is_a_decision(sandbox, audited, origin):
+    """Let through or refused, each request and each tunnel is one line, written before a byte goes on."""
+    seen = origin()
+    dead = harness.free_port()
+
+    def configure(config):
+        config["unmatched"] = "forward"
+        config["egress"]["allow"] += [seen.address, f"127.0.0.1:{dead}"]
+        config["egress"]["connect_ports"] = [seen.port, dead]
+
+    hop = audited(configure)
+    assert hop.get(seen.url("/a")).status_code == 200
+    assert hop.get(seen.url("/b")).status_code == 200  # over a connection that is there already
+    with Connection(hop.port) as tunnel:
+        assert tunnel.send(f"CONNECT {seen.address} HTTP/1.1\r\nHost: {seen.address}\r\n\r\n".encode()).read("HEAD").status == 200
+        wait_until(lambda: len(lines_of(hop.audit)) == 3)  # while it is open
+        assert tunnel.send(f"GET /c HTTP/1.1\r\nHost: {seen.address}\r\n\r\n".encode()).read().status == 200
+    for authority, status in ((f"127.0.0.1:{dead}", 502), ("127.0.0.1:1", 403)):
+        with Connection(hop.port) as tunnel:
+            assert tunnel.send(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()).read().status == status
+    assert hop.get("http://10.1.2.3/x").status_code == 403
+    hop.stop()
+    lines = lines_of(hop.audit)
+    assert [(line["result"], line["method"], line["host"], line.get("code")) for line in lines] == [
+        ("forwarded", "GET", seen.address, None),
+        ("forwarded", "GET", seen.address, None),
+        ("forwarded", "CONNECT", seen.address, None),
+        ("refused", "CONNECT", f"127.0.0.1:{dead}", "origin_failed"),
+        ("refused", "CONNECT", "127.0.0.1:1", "destination_denied"),
+        ("refused", "GET", "10.1.2.3", "destination_denied"),
+    ]
+    assert all(line["agent"] == "agent1" and line["listener"] and line["client"] and "connection" not in line for line in lines)
+    access = [json.loads(line) for line in hop.output.splitlines()]
+    assert {line["trace_id"] for line in access} == {line["trace_id"] for line in lines} and len(access) == len(lines)
+    assert len(seen.requests) == 3
+
+
 def test_refusals_before_any_connection_is_known(sandbox, audited, tmp_path):
     def configure(config):
         del config["listeners"][0]["agent"]
@@ -221,6 +258,22 @@ def test_nothing_is_delegated_that_cannot_be_written(sandbox, audited):
     assert hop.get(whoami(sandbox), token).status_code == 503
     assert sandbox.requests("agent2") == arrived
     assert hop.get(sandbox.url("agent2", "/.well-known/agent-card.json")).status_code == 200
+
+
+def test_nothing_goes_on_unmatched_that_cannot_be_written(sandbox, audited, origin):
+    seen = origin()
+
+    def configure(config):
+        config["unmatched"] = "forward"
+        config["egress"]["allow"].append(seen.address)
+        config["egress"]["connect_ports"] = [seen.port]
+
+    hop = audited(configure, file="/dev/full")
+    wait_until(lambda: hop.get(seen.url("/a")).status_code == 503)
+    arrived = len(seen.requests)
+    with Connection(hop.port) as tunnel:
+        assert tunnel.send(f"CONNECT {seen.address} HTTP/1.1\r\nHost: {seen.address}\r\n\r\n".encode()).read().status == 503
+    assert hop.get(seen.url("/b")).status_code == 503 and len(seen.requests) == arrived
 
 
 def test_goes_on_where_it_is_said(sandbox, audited):

@@ -1,5 +1,5 @@
-/* The audit log: one JSON line a delegation decision, so that it can be told later who acted for
- * whom, where, with what leave. Decisions from the cache are decisions too; `cache` tells them
+/* The audit log: one JSON line a decision, so that it can be told later who acted for whom, where, with
+ * what leave. Decisions from the cache are decisions too; `cache` tells them
  * apart.
  *
  * One th_audit_log per worker, used by its thread only; lines are gathered and handed to the writer
@@ -35,7 +35,8 @@ struct th_audit_record {
     int64_t wall_ms;
     int error; /* 0: the delegation was granted; else the TH_E_* for which it was refused or failed
                 */
-    bool would_deny; /* neither: a dry run of the policy would have refused it for `error` */
+    bool would_deny;   /* neither: a dry run of the policy would have refused it for `error` */
+    bool is_forwarded; /* where `error` is 0: nothing was delegated, it was let through unmatched */
 
     /* who */
     struct th_str listener, client, caller, agent;
