@@ -6,10 +6,13 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tokenhop/base/check.h"
+#include "tokenhop/base/secret.h"
 #include "tokenhop/net/init.h"
 #include "tokenhop/net/tls_server.h"
 
@@ -413,6 +416,109 @@ static void test_a_session_stands_for_its_certificate(void **state)
     }
 }
 
+/* A copy, as the client may come back with a ticket that it has shown already. */
+static bool takes_up(struct world *world, struct th_tls_server *server, SSL_CTX *ctx,
+                     const SSL_SESSION *session, SSL_SESSION **ret_next)
+{
+    SSL_SESSION *copy = SSL_SESSION_dup(session);
+    int error;
+
+    bool resumed = take_up(world, server, ctx, &copy, &error);
+    assert_int_equal(error, 0);
+    if (ret_next != NULL)
+        *ret_next = copy;
+    else
+        SSL_SESSION_free(copy);
+    return resumed;
+}
+
+/* Two at most, and none that no session can be of any more. */
+static void test_ticket_keys_are_turned(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    static const int64_t hour = (int64_t)60 * 60 * 1000, start = 1000;
+    struct world *world = *state;
+
+    for (size_t i = 0; i < TH_COUNT_OF(versions); i++) {
+        const struct identity_spec spec = {
+            .cn = "agent", .usage = "clientAuth", .issuer = &world->authority};
+        struct identity client = identity_make(&spec);
+        size_t others = th_secret_bytes_held();
+        struct th_tls_server *server = server_new(world, TH_TLS_CLIENTS_MUST_SHOW, NULL);
+        size_t one = th_secret_bytes_held() - others;
+        SSL_CTX *ctx = client_new(&client, versions[i]);
+        SSL_SESSION *first = NULL, *second = NULL;
+        int error;
+
+        assert_true(one > 0);
+        th_tls_server_turn_keys(server, start);
+        assert_false(take_up(world, server, ctx, &first, &error));
+        th_tls_server_turn_keys(server, start + 12 * hour - 1);
+        assert_true(takes_up(world, server, ctx, first, NULL));
+        assert_int_equal(th_secret_bytes_held() - others, one);
+        th_tls_server_turn_keys(server, start + 12 * hour);
+        assert_int_equal(th_secret_bytes_held() - others, 2 * one);
+        assert_true(takes_up(world, server, ctx, first, &second)); /* and is given one of the new */
+        th_tls_server_turn_keys(server, start + 14 * hour - 1);
+        assert_true(takes_up(world, server, ctx, first, NULL));
+        th_tls_server_turn_keys(server, start + 14 * hour);
+        assert_int_equal(th_secret_bytes_held() - others, one);
+        assert_false(takes_up(world, server, ctx, first, NULL));
+        assert_true(takes_up(world, server, ctx, second, NULL));
+        th_tls_server_turn_keys(server, start + 100 * hour); /* nobody was there for long */
+        assert_true(takes_up(world, server, ctx, second, NULL));
+        th_tls_server_turn_keys(server, start + 200 * hour);
+        assert_false(takes_up(world, server, ctx, second, NULL));
+        assert_int_equal(th_secret_bytes_held() - others, 2 * one);
+        th_tls_server_unref(server);
+        assert_int_equal(th_secret_bytes_held(), others);
+        SSL_SESSION_free(first);
+        SSL_SESSION_free(second);
+        SSL_CTX_free(ctx);
+        identity_free(&client);
+    }
+}
+
+struct turner {
+    struct th_tls_server *server;
+    atomic_bool stop;
+};
+
+static void *turn_on_and_on(void *arg)
+{
+    struct turner *turner = arg;
+
+    for (int64_t now_ms = 0; !atomic_load(&turner->stop); now_ms += (int64_t)3600 * 1000)
+        th_tls_server_turn_keys(turner->server, now_ms);
+    return NULL;
+}
+
+/* Whatever another worker does meanwhile: it is taken up or not, and never fails. */
+static void test_ticket_keys_are_turned_by_another_thread(void **state)
+{
+    struct world *world = *state;
+    const struct identity_spec spec = {
+        .cn = "agent", .usage = "clientAuth", .issuer = &world->authority};
+    struct identity client = identity_make(&spec);
+    struct turner turner = {.server = server_new(world, TH_TLS_CLIENTS_MUST_SHOW, NULL)};
+    SSL_CTX *ctx = client_new(&client, TLS1_3_VERSION);
+    SSL_SESSION *session = NULL;
+    pthread_t thread;
+    int error;
+
+    assert_int_equal(pthread_create(&thread, NULL, turn_on_and_on, &turner), 0);
+    for (int i = 0; i < 20; i++) {
+        (void)take_up(world, turner.server, ctx, &session, &error);
+        assert_int_equal(error, 0);
+    }
+    atomic_store(&turner.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(ctx);
+    th_tls_server_unref(turner.server);
+    identity_free(&client);
+}
+
 static void test_what_cannot_be_used(void **state)
 {
     struct world *world = *state;
@@ -444,6 +550,8 @@ int main(void)
         cmocka_unit_test(test_who_is_revoked),
         cmocka_unit_test(test_the_ticket_comes_with_the_answer),
         cmocka_unit_test(test_a_session_stands_for_its_certificate),
+        cmocka_unit_test(test_ticket_keys_are_turned),
+        cmocka_unit_test(test_ticket_keys_are_turned_by_another_thread),
         cmocka_unit_test(test_what_cannot_be_used),
     };
 

@@ -3,6 +3,7 @@
  *   tls_context.c   what all connections share: whom is trusted, which versions and options
  *   tls_server.c    the server's side
  *   tls_clients.c   and whom it accepts
+ *   tls_tickets.c   and what their sessions are sealed with
  *   tls_session.c   what connections have learned for resumption
  *   tls_stream.c    the table of operations: handshake, receive, write, edges
  *   tls_bio.c       between OpenSSL and the descriptor
@@ -19,6 +20,7 @@
 #include "tokenhop/base/file_mark.h"
 #include "tokenhop/base/hash.h"
 #include "tokenhop/base/ref.h"
+#include "tokenhop/base/secret.h"
 #include "tokenhop/net/tls_server.h"
 
 /* Sessions by host and port. A TLS 1.3 session is given out once (RFC 8446, C.4: a ticket used
@@ -99,11 +101,34 @@ struct th_tls {
     char host[];
 };
 
+/* How long a key seals new tickets, and how long a session is good that one has sealed. */
+#define TH_TLS_TICKET_KEY_MS ((int64_t)12 * 60 * 60 * 1000)
+#define TH_TLS_TICKET_GOOD_MS ((int64_t)2 * 60 * 60 * 1000)
+
+struct th_tls_ticket_key {
+    uint8_t name[16];
+    struct th_secret *secret; /* of the cipher, then of the MAC; NULL: there is no such key */
+};
+
+/* `lock` is a leaf; no key is used under it. */
+struct th_tls_tickets {
+    pthread_mutex_t lock;
+    struct th_tls_ticket_key
+        keys[2];       /* that of new tickets; the one before, while a ticket of it may be good */
+    int64_t newest_ms; /* since when it seals; -1: since the start */
+};
+
+/* A server's, with which its tickets are sealed from now on. */
+int th_tls_tickets_init(struct th_tls_tickets *tickets, SSL_CTX *ctx) TH_MUST;
+void th_tls_tickets_fini(struct th_tls_tickets *tickets);
+
 struct th_tls_server {
     struct th_ref ref;
     SSL_CTX *ssl;
     BIO_METHOD *bio;
-    bool has_identity;  /* of its own */
+    bool has_identity; /* of its own */
+    bool has_tickets;
+    struct th_tls_tickets tickets;
     uint8_t digest[32]; /* of the settings */
     uint8_t trust[32];  /* of what they say of clients */
 };

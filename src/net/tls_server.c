@@ -94,6 +94,9 @@ static int make(const struct th_tls_server_settings *settings, struct th_tls_ser
     server->bio = th_tls_bio_method_new();
     server->ssl = SSL_CTX_new(TLS_server_method());
     if (server->bio != NULL && server->ssl != NULL && set_up(server->ssl))
+        error = th_tls_tickets_init(&server->tickets, server->ssl);
+    server->has_tickets = error == 0;
+    if (error == 0)
         error = settings != NULL ? set_settings(server, settings, reterr) : 0;
     ERR_clear_error();
     if (error < 0) {
@@ -134,6 +137,8 @@ struct th_tls_server *th_tls_server_unref(struct th_tls_server *server)
 {
     if (server == NULL || !th_ref_release(&server->ref))
         return NULL;
+    if (server->has_tickets)
+        th_tls_tickets_fini(&server->tickets);
     SSL_CTX_free(server->ssl);
     BIO_meth_free(server->bio);
     th_free(server);

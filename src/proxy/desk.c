@@ -149,6 +149,18 @@ static void count_lost_lines(struct th_proxy_desk *desk)
     desk->n_lines_lost = n;
 }
 
+/* Of all servers that new connections may come to. */
+static void turn_ticket_keys(struct th_proxy_desk *desk)
+{
+    const struct th_snapshot *snapshot = desk->current->snapshot;
+
+    for (size_t i = 0; i < desk->n_listeners; i++)
+        if (desk->listeners[i].tls != NULL)
+            th_tls_server_turn_keys(desk->listeners[i].tls, desk->worker->now_ms);
+    if (snapshot->interceptor != NULL)
+        th_tls_server_turn_keys(th_interceptor_tls(snapshot->interceptor), desk->worker->now_ms);
+}
+
 static void on_flush(struct th_timer *timer)
 {
     struct th_proxy_desk *desk = TH_CONTAINER_OF(timer, struct th_proxy_desk, flush);
@@ -156,6 +168,7 @@ static void on_flush(struct th_timer *timer)
     th_access_flush(desk->access_log);
     count_lost_lines(desk);
     th_audit_flush(desk->audit_log);
+    turn_ticket_keys(desk);
     th_timer_set(&desk->worker->wheel, timer, desk->worker->now_ms + FLUSH_MS);
 }
 

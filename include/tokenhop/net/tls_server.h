@@ -43,6 +43,11 @@ bool th_tls_server_has(const struct th_tls_server *server,
 struct th_tls_server *th_tls_server_ref(struct th_tls_server *server);
 struct th_tls_server *th_tls_server_unref(struct th_tls_server *server); /* NULL is fine */
 
+/* Some times an hour at least, by any thread: tickets are sealed with a new key every 12 hours, and the one before is
+ * good until the last session that it has sealed is not, which is 2 hours later; then it is wiped. `now_ms`: of the
+ * monotonic clock. */
+void th_tls_server_turn_keys(struct th_tls_server *server, int64_t now_ms);
+
 /* Whether one accepts the same clients as the other: who was verified by that need not be by this. */
 bool th_tls_server_trusts_alike(const struct th_tls_server *a, const struct th_tls_server *b);
 
