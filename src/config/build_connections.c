@@ -289,6 +289,7 @@ static void build_connection(struct th_loader *l, const struct th_raw_connection
     check_without_subject(l, raw);
     connection->cookies = (enum th_cookies)raw->cookies;
     connection->allow_cleartext = raw->allow_cleartext;
+    connection->shadow = (enum th_shadow)raw->shadow;
     connection->public_paths = raw->public_paths.items;
     connection->n_public_paths = raw->public_paths.n;
     th_build_scopings(l, raw, connection);

@@ -95,6 +95,11 @@ static const struct th_config_key_choice dpop_choices[] = {{"off", TH_DPOP_OFF},
 static const struct th_config_key_choice without_subject[] = {
     {"refuse", TH_WITHOUT_SUBJECT_REFUSE}, {"forward", TH_WITHOUT_SUBJECT_FORWARD}, {NULL, 0}};
 
+static const struct th_config_key_choice shadows[] = {{"off", TH_SHADOW_OFF},
+                                                      {"policy", TH_SHADOW_POLICY},
+                                                      {"exchange", TH_SHADOW_EXCHANGE},
+                                                      {NULL, 0}};
+
 static const struct th_config_key_choice cookies[] = {
     {"pass", TH_COOKIES_PASS}, {"drop", TH_COOKIES_DROP}, {NULL, 0}};
 

@@ -260,6 +260,7 @@ struct th_raw_connection {
     unsigned without_subject;
     struct th_raw_list public_paths;
     unsigned cookies;
+    unsigned shadow;
     bool allow_cleartext;
     struct th_config_issued_checks issued_checks;
     struct th_raw_certificate client_certificate;

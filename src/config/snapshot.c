@@ -94,3 +94,11 @@ bool th_config_network_holds(const struct th_config_network *network,
     return rest == 0 ||
            ((network->address.s6_addr[whole] ^ address->s6_addr[whole]) >> (8 - rest)) == 0;
 }
+
+const char *th_config_shadow_name(enum th_shadow shadow)
+{
+    static const char *const names[] = {
+        [TH_SHADOW_OFF] = "off", [TH_SHADOW_POLICY] = "policy", [TH_SHADOW_EXCHANGE] = "exchange"};
+
+    return names[shadow];
+}

@@ -422,6 +422,15 @@ static const struct th_config_key connection_keys[] = {
      ENUM(struct th_raw_connection, cookies, cookies),
      .default_text = "pass",
      .doc = "Whether the caller's cookies reach the destination."},
+    {.name = "shadow",
+     ENUM(struct th_raw_connection, shadow, shadows),
+     .default_text = "off",
+     .doc =
+         "\"policy\" and \"exchange\" put the connection in shadow: each request goes on as it "
+         "came, with the caller's own Authorization and without a credential, and the audit log "
+         "says what would have become of it. \"policy\" asks the rules alone. \"exchange\" makes "
+         "the exchange as well, beside the request, which neither waits for it nor fails by it. "
+         "With \"off\" requests bear the credential."},
     {.name = "allow_cleartext",
      BOOLEAN(struct th_raw_connection, allow_cleartext),
      .default_text = "false",

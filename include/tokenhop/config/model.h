@@ -288,6 +288,9 @@ enum th_dpop {
 
 enum th_without_subject { TH_WITHOUT_SUBJECT_REFUSE, TH_WITHOUT_SUBJECT_FORWARD };
 enum th_cookies { TH_COOKIES_PASS, TH_COOKIES_DROP };
+/* Watched only: by the rules alone, or with an exchange made beside each request. */
+enum th_shadow { TH_SHADOW_OFF, TH_SHADOW_POLICY, TH_SHADOW_EXCHANGE };
+const char *th_config_shadow_name(enum th_shadow shadow);
 
 enum th_inject_scheme {
     TH_INJECT_BEARER,  /* "Bearer " and the token */
@@ -421,6 +424,7 @@ struct th_config_connection {
     enum th_dpop dpop;
     enum th_without_subject without_subject;
     enum th_cookies cookies;
+    enum th_shadow shadow; /* other than OFF: requests go on as they came (no part of `version`) */
     bool allow_cleartext;
     const struct th_str *public_paths; /* absolute paths at the origin, exact */
     size_t n_public_paths;
