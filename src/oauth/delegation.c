@@ -7,7 +7,7 @@
 
 #define TEXT_MAX ((size_t)256)
 #define SCOPES_MAX ((size_t)1024)
-#define TEXTS (5 + TH_DELEGATION_ACTORS_MAX + TH_DELEGATION_LEGS_MAX)
+#define TEXTS (6 + TH_DELEGATION_ACTORS_MAX + TH_DELEGATION_LEGS_MAX)
 
 /* All texts, first as they are borrowed; then moved into room behind the struct. */
 static size_t gather(struct th_delegation *d, struct th_str *ret_texts[TEXTS])
@@ -17,6 +17,7 @@ static size_t gather(struct th_delegation *d, struct th_str *ret_texts[TEXTS])
     ret_texts[n++] = &d->subject_name;
     ret_texts[n++] = &d->issued_id;
     ret_texts[n++] = &d->issued_scopes;
+    ret_texts[n++] = &d->issued_audience;
     for (size_t i = 0; i < d->n_actors; i++)
         ret_texts[n++] = &d->actors[i];
     for (size_t i = 0; i < d->n_legs; i++)
@@ -80,6 +81,14 @@ static struct th_str scopes_of(const json_t *answer, const json_t *claims, struc
     return th_buf_str(room); /* as far as it fitted */
 }
 
+static struct th_str audience_of(const json_t *claims)
+{
+    const json_t *audience = json_object_get(claims, "aud");
+    if (json_is_array(audience))
+        audience = json_array_get(audience, 0);
+    return (struct th_str){json_string_value(audience), json_string_length(audience)};
+}
+
 static void take_subject(struct th_delegation *d, const struct th_exchange *ex,
                          struct th_actors *actors)
 {
@@ -115,6 +124,7 @@ void th_delegation_note(struct th_exchange *ex, const json_t *issued)
     take_legs(&d, ex);
     if (ex->result.error == 0) {
         d.issued_id = th_jwt_text(issued, "jti");
+        d.issued_audience = audience_of(issued);
         d.issued_scopes = scopes_of(ex->answer.object, issued, &room);
         if (ex->result.lifetime_ms > 0)
             d.issued_until_wall_ms = th_clock_wall_ms(ex->worker->clock) + ex->result.lifetime_ms;

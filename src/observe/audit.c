@@ -8,12 +8,12 @@
 #define MAX_VALUE ((size_t)512)
 #define MAX_SCOPES ((size_t)2048)
 #define MAX_LEG_VALUE ((size_t)128)
-#define MAX_STRINGS 18 /* but for scopes, actors and legs */
+#define MAX_STRINGS 21 /* but for scopes, actors and legs */
 /* Names, numbers and punctuation, with room to spare: the longest is about 1,200, a leg's 200. */
 #define FIXED_SIZE ((size_t)2048 + TH_AUDIT_MAX_LEGS * 256)
 #define MAX_LINE                                                                                   \
     (FIXED_SIZE + TH_LINE_ESCAPED * ((MAX_STRINGS + TH_AUDIT_MAX_ACTORS) * MAX_VALUE +             \
-                                     2 * MAX_SCOPES + TH_AUDIT_MAX_LEGS * 2 * MAX_LEG_VALUE))
+                                     3 * MAX_SCOPES + TH_AUDIT_MAX_LEGS * 2 * MAX_LEG_VALUE))
 
 struct th_audit_log {
     struct th_lines lines;
@@ -122,18 +122,26 @@ static void put_legs(struct th_line *line, const struct th_audit_record *r)
     th_line_put(line, TH_STR("]"));
 }
 
+static void put_issued(struct th_line *line, const struct th_audit_record *r)
+{
+    put(line, TH_STR(",\"issued_jti\":"), r->issued_id);
+    put(line, TH_STR(",\"issued_audience\":"), r->issued_audience);
+    th_line_put_string(line, TH_STR(",\"issued_scopes\":"), r->issued_scopes, MAX_SCOPES);
+    put(line, TH_STR(",\"widened_audience\":"), r->widened_audience);
+    th_line_put_string(line, TH_STR(",\"widened_scopes\":"), r->widened_scopes, MAX_SCOPES);
+    if (r->issued_until_wall_ms < 0)
+        return;
+    th_line_put(line, TH_STR(",\"issued_until\":\""));
+    line->at = th_format_time(line->at, r->issued_until_wall_ms);
+    th_line_put(line, TH_STR("\""));
+}
+
 static void put_end(struct th_line *line, const struct th_audit_record *r)
 {
     put(line, TH_STR(",\"cache\":"), th_str_of(th_cache_state_name(r->cache)));
     put(line, TH_STR(",\"rule\":"), r->rule);
     put(line, TH_STR(",\"oauth_error\":"), r->oauth_error);
-    put(line, TH_STR(",\"issued_jti\":"), r->issued_id);
-    th_line_put_string(line, TH_STR(",\"issued_scopes\":"), r->issued_scopes, MAX_SCOPES);
-    if (r->issued_until_wall_ms >= 0) {
-        th_line_put(line, TH_STR(",\"issued_until\":\""));
-        line->at = th_format_time(line->at, r->issued_until_wall_ms);
-        th_line_put(line, TH_STR("\""));
-    }
+    put_issued(line, r);
     put_legs(line, r);
     th_line_put_known(line, TH_STR(",\"duration_us\":"), r->duration_us);
     put(line, TH_STR(",\"trace_id\":"), r->trace_id);
@@ -163,8 +171,21 @@ static void say_lost(struct th_audit_log *log, int64_t wall_ms)
     th_lines_end(&log->lines, &line);
 }
 
+const char *th_audit_shadow_name(enum th_audit_shadow shadow)
+{
+    static const char *const names[TH_AUDIT_SHADOWS] = {
+        [TH_AUDIT_WOULD_GRANT] = "would_grant",       [TH_AUDIT_WOULD_WIDEN] = "would_widen",
+        [TH_AUDIT_WOULD_EXCHANGE] = "would_exchange", [TH_AUDIT_WOULD_DENY] = "would_deny",
+        [TH_AUDIT_WOULD_REFUSE] = "would_refuse",
+    };
+
+    return names[shadow];
+}
+
 static const char *result_of(const struct th_audit_record *record)
 {
+    if (record->shadow != TH_AUDIT_NO_SHADOW)
+        return th_audit_shadow_name(record->shadow);
     if (record->would_deny)
         return "would_deny";
     if (record->error == 0)
@@ -179,7 +200,10 @@ static bool write_line(struct th_audit_log *log, const struct th_audit_record *r
     if (!th_lines_begin(&log->lines, &line, MAX_LINE, record->wall_ms))
         return false;
     put(&line, TH_STR(",\"result\":"), th_str_of(result_of(record)));
+    if (record->shadow != TH_AUDIT_NO_SHADOW)
+        th_line_put_flag(&line, TH_STR(",\"shadow\":"), true);
     th_line_put_error(&line, record->error);
+    put(&line, TH_STR(",\"reason\":"), record->reason);
     put_who(&line, record);
     put_what(&line, record);
     put_end(&line, record);

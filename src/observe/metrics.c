@@ -303,5 +303,6 @@ void th_metrics_write_prometheus(struct th_metrics *metrics, struct th_buf *buf)
         write_histogram(metrics, i, buf);
     th_metrics_write_connections(metrics, buf);
     th_metrics_write_rules(metrics, buf);
+    th_metrics_write_shadows(metrics, buf);
     write_process(metrics, buf);
 }

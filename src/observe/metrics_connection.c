@@ -206,7 +206,9 @@ void th_metrics_rows_fini(struct th_metrics *metrics)
         th_free(TH_CONTAINER_OF((void *)(uintptr_t)rows->named[i], struct named_row, name));
     th_hash_table_fini(&rows->table);
     pthread_mutex_destroy(&rows->lock);
-    for (unsigned i = 0; metrics->shards != NULL && i <= metrics->n_workers; i++)
+    for (unsigned i = 0; metrics->shards != NULL && i <= metrics->n_workers; i++) {
         for (unsigned block = 0; block < TH_METRICS_BLOCKS; block++)
             th_free(metrics->shards[i].blocks[block]);
+        th_free(metrics->shards[i].shadows);
+    }
 }

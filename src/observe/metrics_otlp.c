@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "metrics_private.h"
+#include "tokenhop/observe/audit.h"
 
 struct writer {
     struct th_buf *buf;
@@ -135,6 +136,25 @@ static void add_rules(struct writer *w, struct th_metrics *metrics)
     end_points(w);
 }
 
+static void add_shadows(struct writer *w, struct th_metrics *metrics)
+{
+    uint64_t counts[TH_METRIC_SHADOWS];
+    struct th_str name;
+    char labels[160];
+    bool first = true;
+
+    begin(w, TH_METRICS_SHADOW_NAME, TH_METRICS_SHADOW_HELP, "1");
+    begin_points(w, true);
+    for (unsigned row = 0; th_metrics_row_in_shadow(metrics, &row, &name, counts); row++)
+        for (unsigned k = 1; k < TH_METRIC_SHADOWS; k++) {
+            snprintf(labels, sizeof labels, "connection=\"%.*s\",result=\"%s\"", TH_STR_ARGS(name),
+                     th_audit_shadow_name((enum th_audit_shadow)k));
+            add_point(w, labels, (int64_t)counts[k], first);
+            first = false;
+        }
+    end_points(w);
+}
+
 static void add_histogram(struct writer *w, const struct th_metrics *metrics,
                           enum th_histogram histogram)
 {
@@ -170,6 +190,7 @@ void th_metrics_write_otlp(struct th_metrics *metrics, int64_t wall_ms, struct t
     add_errors(&w, metrics);
     add_connections(&w, metrics);
     add_rules(&w, metrics);
+    add_shadows(&w, metrics);
     for (enum th_histogram i = 0; i < TH_HISTOGRAM_COUNT; i++)
         add_histogram(&w, metrics, i);
     th_buf_add_char(buf, ']');

@@ -17,6 +17,7 @@ struct th_metrics_rows {
     const char *named[TH_METRICS_CONNECTIONS]; /* inside of the table's elements */
     unsigned n_named;
     bool has_others;
+    bool are_in_shadow[TH_METRICS_CONNECTIONS]; /* or have been */
 };
 
 /* Rules of the policy by name. */
@@ -29,6 +30,10 @@ struct th_metrics_rules {
 #define TH_METRICS_POLICY_NAME "tokenhop_policy_decisions_total"
 #define TH_METRICS_POLICY_HELP                                                                     \
     "Decisions of the policy, by the rule that decided; \"(default)\": none matched"
+
+#define TH_METRICS_SHADOW_NAME "tokenhop_shadow_requests_total"
+#define TH_METRICS_SHADOW_HELP                                                                     \
+    "Requests to connections in shadow, by what would have become of them"
 
 /* A row of the table. */
 struct th_metrics_row {
@@ -78,6 +83,12 @@ void th_metrics_write_rules(struct th_metrics *metrics, struct th_buf *buf);
 bool th_metrics_row_of_rule(struct th_metrics *metrics, unsigned row, const char **ret_name,
                             uint64_t ret_counts[TH_METRIC_POLICY_RESULTS]);
 const char *th_metrics_policy_result(unsigned result);
+
+void th_metrics_write_shadows(struct th_metrics *metrics, struct th_buf *buf);
+/* The next connection from *row on that is or was in shadow, or the others together; false: there is none
+ * more. */
+bool th_metrics_row_in_shadow(struct th_metrics *metrics, unsigned *row, struct th_str *ret_name,
+                              uint64_t ret_counts[TH_METRIC_SHADOWS]);
 
 /* metrics.c */
 const struct th_metrics_row *th_metrics_row(enum th_metric metric);

@@ -151,6 +151,38 @@ static void what_is_unmatched(void **state)
     free(text);
 }
 
+static void in_shadow(void **state)
+{
+    static const char *const names[TH_AUDIT_SHADOWS] = {
+        NULL, "would_grant", "would_widen", "would_exchange", "would_deny", "would_refuse"};
+    (void)state;
+    struct th_audit_record record = {.error = TH_E_POLICY_DENIED,
+                                     .reason = TH_STR("ask the desk"),
+                                     .rule = TH_STR("no-export"),
+                                     .issued_audience = TH_STR("api"),
+                                     .issued_scopes = TH_STR("r w"),
+                                     .widened_audience = TH_STR("api"),
+                                     .widened_scopes = TH_STR("w"),
+                                     .issued_until_wall_ms = -1,
+                                     .duration_us = -1};
+    for (int i = 1; i < TH_AUDIT_SHADOWS; i++) {
+        char *text, *wanted;
+        record.shadow = (enum th_audit_shadow)i;
+        text = write_record(&record, 1);
+        assert_true(asprintf(&wanted,
+                             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"result\":\"%s\","
+                             "\"shadow\":true,\"code\":\"policy_denied\","
+                             "\"error\":\"POLICY_DENIED\",\"reason\":\"ask the desk\","
+                             "\"cache\":\"none\",\"rule\":\"no-export\","
+                             "\"issued_audience\":\"api\",\"issued_scopes\":\"r w\","
+                             "\"widened_audience\":\"api\",\"widened_scopes\":\"w\"}\n",
+                             names[i]) > 0);
+        assert_string_equal(text, wanted);
+        free(wanted);
+        free(text);
+    }
+}
+
 /* All strings, actors and legs of the longest and worst kind at once. */
 static void the_longest_line(void **state)
 {
@@ -176,10 +208,12 @@ static void the_longest_line(void **state)
     r.listener = r.client = r.caller = r.agent = r.subject = r.subject_issuer = text;
     r.subject_name = r.connection = r.resource = r.audience = r.scopes = r.method = text;
     r.host = r.rule = r.oauth_error = r.issued_id = r.issued_scopes = r.trace_id = text;
+    r.reason = r.issued_audience = r.widened_audience = r.widened_scopes = text;
+    r.shadow = TH_AUDIT_WOULD_EXCHANGE;
     char *written = write_record(&r, 3), *line = written;
     for (int n = 0; n < 3; n++) {
         json_t *object = line_parse(line);
-        assert_int_equal(json_object_size(object), 29);
+        assert_int_equal(json_object_size(object), 34);
         assert_int_equal(json_array_size(json_object_get(object, "actors")), TH_AUDIT_MAX_ACTORS);
         assert_int_equal(int_of(object, "chain_length"), N);
         assert_int_equal(json_array_size(json_object_get(object, "legs")), TH_AUDIT_MAX_LEGS);
@@ -275,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_refused_one),
         cmocka_unit_test(by_the_policy),
         cmocka_unit_test(what_is_unmatched),
+        cmocka_unit_test(in_shadow),
         cmocka_unit_test(the_longest_line),
         cmocka_unit_test(writes_nothing_when_off),
         cmocka_unit_test(a_strict_one_that_cannot_be_written),

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "tokenhop/observe/audit.h"
 #include "tokenhop/observe/metrics.h"
 
 #include <pthread.h>
@@ -121,6 +122,55 @@ static void rules_have_rows(void **state)
     th_buf_clear(&buf);
     th_metrics_write_otlp(metrics, 0, &buf);
     assert_non_null(strstr(buf.ptr, "\"stringValue\":\"would_deny\""));
+    th_buf_fini(&buf);
+    th_metrics_free(metrics);
+}
+
+static void connections_in_shadow(void **state)
+{
+    (void)state;
+    struct th_metrics *metrics = th_metrics_new(2);
+    struct th_buf buf;
+    char name[32];
+
+    assert_non_null(metrics);
+    unsigned a = th_metrics_connection(metrics, TH_STR("a"));
+    unsigned b = th_metrics_connection(metrics, TH_STR("b"));
+    /* before there are any, there is nowhere to count, and nothing to write but what it is */
+    th_metrics_count_shadow(th_metrics_shard(metrics, 0), a, TH_AUDIT_WOULD_DENY);
+    th_buf_init(&buf, 1 << 20);
+    th_metrics_write_prometheus(metrics, &buf);
+    assert_non_null(strstr(buf.ptr, "# TYPE tokenhop_shadow_requests_total counter\n"));
+    assert_null(strstr(buf.ptr, "tokenhop_shadow_requests_total{"));
+    th_metrics_shadow(metrics, b);
+    th_metrics_shadow(metrics, b);
+    th_metrics_count_shadow(th_metrics_shard(metrics, 0), b, TH_AUDIT_WOULD_DENY);
+    th_metrics_count_shadow(th_metrics_shard(metrics, 1), b, TH_AUDIT_WOULD_DENY);
+    th_metrics_count_shadow(th_metrics_shard(metrics, TH_METRICS_SHARED), b, TH_AUDIT_WOULD_WIDEN);
+    th_metrics_count_shadow(NULL, b, TH_AUDIT_WOULD_WIDEN);
+    /* names without bound share the last row */
+    for (unsigned i = 0; i < 2 * TH_METRICS_CONNECTIONS; i++) {
+        (void)snprintf(name, sizeof name, "c-%u", i);
+        unsigned row = th_metrics_connection(metrics, th_str_of(name));
+        if (row == TH_METRICS_CONNECTIONS - 1) {
+            th_metrics_shadow(metrics, row);
+            th_metrics_count_shadow(th_metrics_shard(metrics, 0), row, TH_AUDIT_WOULD_GRANT);
+        }
+    }
+    th_buf_clear(&buf);
+    th_metrics_write_prometheus(metrics, &buf);
+    static const char *const wanted[] = {
+        "tokenhop_shadow_requests_total{connection=\"b\",result=\"would_deny\"} 2\n",
+        "tokenhop_shadow_requests_total{connection=\"b\",result=\"would_widen\"} 1\n",
+        "tokenhop_shadow_requests_total{connection=\"b\",result=\"would_refuse\"} 0\n",
+        "tokenhop_shadow_requests_total{connection=\"(others)\",result=\"would_grant\"} 1027\n",
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(wanted); i++)
+        assert_non_null(strstr(buf.ptr, wanted[i]));
+    assert_null(strstr(buf.ptr, "tokenhop_shadow_requests_total{connection=\"a\""));
+    th_buf_clear(&buf);
+    th_metrics_write_otlp(metrics, 0, &buf);
+    assert_non_null(strstr(buf.ptr, "\"stringValue\":\"would_widen\""));
     th_buf_fini(&buf);
     th_metrics_free(metrics);
 }
@@ -337,6 +387,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_the_shards),
+        cmocka_unit_test(connections_in_shadow),
         cmocka_unit_test(connections_have_rows),
         cmocka_unit_test(rules_have_rows),
         cmocka_unit_test(what_has_no_room_is_counted_together),

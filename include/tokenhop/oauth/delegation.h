@@ -27,10 +27,11 @@ struct th_delegation {
     bool subject_verified;
     /* All texts are of the struct's own, cut to a few hundred bytes each; empty: not said. */
     struct th_str subject_issuer, subject_name;
-    struct th_str issued_id;      /* jti of what was issued, where it reads as a JWT */
-    struct th_str issued_scopes;  /* parted by spaces */
-    int64_t issued_until_wall_ms; /* -1: not said */
-    size_t n_all_actors;          /* of the chain, of which so many are kept: */
+    struct th_str issued_id;       /* jti of what was issued, where it reads as a JWT */
+    struct th_str issued_scopes;   /* parted by spaces */
+    struct th_str issued_audience; /* the first of it, likewise */
+    int64_t issued_until_wall_ms;  /* -1: not said */
+    size_t n_all_actors;           /* of the chain, of which so many are kept: */
     size_t n_actors;
     struct th_str *actors; /* subs, the latest first */
     size_t n_legs;

@@ -18,6 +18,19 @@
 
 struct th_audit_log;
 
+/* What would have become of a request to a connection in shadow, which went on as it came. */
+enum th_audit_shadow {
+    TH_AUDIT_NO_SHADOW,      /* it is what has become of it */
+    TH_AUDIT_WOULD_GRANT,    /* a credential */
+    TH_AUDIT_WOULD_WIDEN,    /* likewise, and it can do more than the caller's own token */
+    TH_AUDIT_WOULD_EXCHANGE, /* an exchange, of which it is not known how it would have ended */
+    TH_AUDIT_WOULD_DENY, /* the policy would have denied it, or the connection is not for the agent */
+    TH_AUDIT_WOULD_REFUSE /* refused for another reason */
+};
+#define TH_AUDIT_SHADOWS 6
+/* "would_grant" and so on; of NO_SHADOW NULL. */
+const char *th_audit_shadow_name(enum th_audit_shadow shadow);
+
 /* One request to a token endpoint. */
 struct th_audit_leg {
     struct th_str name; /* what it was to yield: "id_jag", "access_token" ... */
@@ -37,6 +50,8 @@ struct th_audit_record {
                 */
     bool would_deny;   /* neither: a dry run of the policy would have refused it for `error` */
     bool is_forwarded; /* where `error` is 0: nothing was delegated, it was let through unmatched */
+    enum th_audit_shadow shadow;
+    struct th_str reason; /* in shadow: why, for people */
 
     /* who */
     struct th_str listener, client, caller, agent;
@@ -58,6 +73,9 @@ struct th_audit_record {
     struct th_str oauth_error;       /* of the authorization server */
     struct th_str issued_id;         /* jti of what was issued, where it tells one */
     struct th_str issued_scopes;     /* granted, where the server tells them */
+    struct th_str issued_audience;   /* the first, where it tells one */
+    struct th_str widened_scopes;    /* in shadow: of these, those that the caller's token lacks */
+    struct th_str widened_audience;  /* in shadow: likewise */
     int64_t issued_until_wall_ms;    /* its expiry; negative: unknown, left out */
     const struct th_audit_leg *legs; /* those of this decision; none from the cache */
     size_t n_legs;

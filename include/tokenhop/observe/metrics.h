@@ -55,6 +55,10 @@ enum th_metric_policy {
 };
 #define TH_METRIC_POLICY_RESULTS 3
 
+/* What would have become of requests to connections in shadow, by the connection: enum th_audit_shadow, which
+ * counts from 1. */
+#define TH_METRIC_SHADOWS 6
+
 struct th_metrics_shard {
     _Alignas(64) bool is_shared; /* more than one thread writes it */
     atomic_int_least64_t values[TH_METRIC_COUNT];
@@ -62,7 +66,8 @@ struct th_metrics_shard {
     atomic_uint_least64_t buckets[TH_HISTOGRAM_COUNT][TH_HISTOGRAM_BUCKETS];
     atomic_uint_least64_t sums_us[TH_HISTOGRAM_COUNT];
     struct th_metrics_cell *_Atomic blocks[TH_METRICS_BLOCKS];
-    atomic_uint_least64_t *_Atomic rules; /* by row and result; NULL: there are none yet */
+    atomic_uint_least64_t *_Atomic rules;   /* by row and result; NULL: there are none yet */
+    atomic_uint_least64_t *_Atomic shadows; /* likewise, by the connection's row */
 };
 
 struct th_metrics;
@@ -110,6 +115,10 @@ void th_metrics_count_request(struct th_metrics_shard *shard, unsigned row, unsi
 unsigned th_metrics_rule(struct th_metrics *metrics, struct th_str name);
 void th_metrics_count_policy(struct th_metrics_shard *shard, unsigned row,
                              enum th_metric_policy result);
+
+/* The connection with that row is in shadow: it is counted, and shown from now on. As th_metrics_connection(). */
+void th_metrics_shadow(struct th_metrics *metrics, unsigned row);
+void th_metrics_count_shadow(struct th_metrics_shard *shard, unsigned row, unsigned result);
 
 struct th_metrics_connection_figures {
     uint64_t requests, hits;
