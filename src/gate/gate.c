@@ -279,15 +279,33 @@ static bool has_reached_last_hop(const struct th_head *head)
            left == 0;
 }
 
-static void decide_matched(const struct th_config_view *config, const struct th_routes *routes,
+/* A connection in shadow changes nothing, and so nothing for agents that it is not for: what becomes of their
+ * requests is what would without it. */
+static void decide_beside(const struct th_config_view *config, const struct th_seen *seen,
+                          const struct th_head *head, const struct th_url *url,
+                          struct th_gate_decision *decision)
+{
+    struct th_route route = decision->route;
+
+    decide_unmatched(config, seen, head, url, decision);
+    if (decision->action != TH_GATE_FORWARD)
+        return;
+    decision->beside = route.connection;
+    decision->route = (struct th_route){0};
+}
+
+static void decide_matched(const struct th_config_view *config, const struct th_seen *seen,
                            const struct th_config_agent *agent, const struct th_head *head,
                            const struct th_url *url, struct th_gate_decision *decision)
 {
     const struct th_config_connection *connection = decision->route.connection;
 
     if (decision->route.scope == NULL) {
-        refuse(decision, TH_E_DESTINATION_DENIED,
-               "the connection there is not one that this agent may use");
+        if (connection->shadow != TH_SHADOW_OFF)
+            decide_beside(config, seen, head, url, decision);
+        if (decision->action != TH_GATE_FORWARD)
+            refuse(decision, TH_E_DESTINATION_DENIED,
+                   "the connection there is not one that this agent may use");
         return;
     }
     if (head->method == TH_METHOD_TRACE) { /* R17: it would echo the credential */
@@ -337,7 +355,7 @@ void th_gate_decide(const struct th_config_view *config, const struct th_routes 
     if (found == TH_ROUTE_NO_PATH && find_public(config, routes, agent, url, &ret_decision->route))
         found = TH_ROUTE_FOUND;
     if (found == TH_ROUTE_FOUND)
-        decide_matched(config, routes, agent, head, url, ret_decision);
+        decide_matched(config, seen, agent, head, url, ret_decision);
     else
         decide_unmatched(config, seen, head, url, ret_decision);
     if (ret_decision->action != TH_GATE_REFUSE && has_reached_last_hop(head))

@@ -8,6 +8,7 @@
 #include "hop.h"
 #include "own_ends.h"
 #include "session.h"
+#include "shadow.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 #include "tokenhop/observe/access.h"
@@ -211,6 +212,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     th_list_init(&desk->doors);
     th_list_init(&desk->sessions);
     th_list_init(&desk->free_hops);
+    th_list_init(&desk->shadows);
     th_timer_init(&desk->flush, on_flush);
     th_timer_init(&desk->trim, th_hop_trim_free);
     th_timer_init(&desk->drain, on_drain_deadline);
@@ -253,6 +255,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     desk->on_drained = NULL;
     close_listeners(desk);
     close_sessions(desk, false);
+    th_shadow_end(desk);
     th_origin_pool_clear(&desk->origins);
     th_timer_stop(&desk->worker->wheel, &desk->flush);
     th_timer_stop(&desk->worker->wheel, &desk->trim);

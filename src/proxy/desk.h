@@ -89,6 +89,8 @@ struct th_proxy_desk {
     size_t n_unneeded_hops; /* the fewest free ones since the trim timer was set */
     struct th_timer trim;
     struct th_origin_pool origins;
+    struct th_list shadows; /* what is found out beside requests (shadow.h) */
+    size_t n_shadows;
     struct th_timer flush; /* of the access log */
     uint64_t n_lines_lost; /* of it, as far as they were counted */
     struct th_timer drain;

@@ -159,6 +159,8 @@ struct th_hop {
     bool retried_nonce : 1;
     bool retried_scope : 1;
     bool scopes_open : 1; /* which scopes are asked for depends on the body */
+    bool in_shadow : 1;   /* its connection is: it goes on as it came (shadow.h) */
+    bool shadow_open : 1; /* what would become of it depends on the body */
     bool has_nonce : 1;   /* the response brought one for the next proof */
     bool retried_dead : 1;
     bool client_keeps : 1; /* the client connection goes on after this hop */
@@ -244,6 +246,8 @@ bool th_hop_retry(struct th_hop *hop);
 /* hop_policy.c: which rule of the policy decides on what the gate has let through. 0, or the error that it is
  * refused with, and hop->detail. */
 int th_hop_ask_policy(struct th_hop *hop) TH_MUST;
+/* Likewise at a connection in shadow: what it would do. 0, or the error, and why (or NULL). */
+int th_hop_try_policy(struct th_hop *hop, const char **ret_detail) TH_MUST;
 /* Whether it lets the same request ask for the scopes of that variant; then that is what is asked for from now
  * on, by the rule that allows it. */
 bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection *variant);
@@ -251,6 +255,8 @@ bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection
 /* hop_scope.c: which scopes the request asks for, as far as its head tells; else hop->scopes_open is set, and the
  * state scope finds out. */
 void th_hop_choose_scopes(struct th_hop *hop);
+/* The same once its body is here, as far as it will be: `body` is empty where it cannot be told. 0, or an error. */
+int th_hop_choose_scopes_by(struct th_hop *hop, struct th_str body) TH_MUST;
 /* The same again, with more scopes. */
 void th_hop_step_up(struct th_hop *hop, unsigned step_ups);
 /* Room for `size` bytes of the request's body, of which none has been decoded. False: memory is short. */

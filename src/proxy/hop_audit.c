@@ -1,18 +1,11 @@
 /* Decisions, written to the audit log: who acts for whom, where, with what leave; and what went by unmatched. */
-#include "hop.h"
+#include "hop_audit.h"
+
 #include "target.h"
 #include "tokenhop/oauth/jose.h"
-#include "tokenhop/observe/audit.h"
 
-/* Room for what a record borrows. */
-struct texts {
-    char client[TH_ADDRESS_TEXT_MAX];
-    char authority[TH_URL_HOST_MAX + 16];
-    char subject[TH_FINGERPRINT_LEN + 1];
-    struct th_audit_leg legs[TH_DELEGATION_LEGS_MAX];
-};
-
-static void add_who(const struct th_hop *hop, struct texts *texts, struct th_audit_record *record)
+static void add_who(const struct th_hop *hop, struct th_hop_texts *texts,
+                    struct th_audit_record *record)
 {
     th_session_format_client(hop->session, texts->client);
     record->listener = th_str_of(hop->session->listener->name);
@@ -27,7 +20,8 @@ static void add_who(const struct th_hop *hop, struct texts *texts, struct th_aud
     record->subject = th_str_of(texts->subject);
 }
 
-static void add_what(const struct th_hop *hop, struct texts *texts, struct th_audit_record *record)
+static void add_what(const struct th_hop *hop, struct th_hop_texts *texts,
+                     struct th_audit_record *record)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
     size_t len = th_url_write_authority(&hop->url, texts->authority, sizeof texts->authority);
@@ -42,11 +36,17 @@ static void add_what(const struct th_hop *hop, struct texts *texts, struct th_au
     record->scopes = hop->asked != NULL ? hop->asked->scope_text : connection->scope_text;
 }
 
-/* What the exchange knew. Its legs are those of the hop that it was made for, and of no other. */
-static void add_delegation(const struct th_hop *hop, const struct th_delegation *delegation,
-                           struct texts *texts, struct th_audit_record *record)
+void th_hop_audit_describe(const struct th_hop *hop, struct th_hop_texts *texts,
+                           struct th_audit_record *record)
 {
-    bool is_own = hop->cache_state == TH_CACHE_MISS || hop->cache_state == TH_CACHE_RETRIED;
+    add_who(hop, texts, record);
+    add_what(hop, texts, record);
+}
+
+void th_hop_audit_delegation(const struct th_delegation *delegation, struct th_hop_texts *texts,
+                             struct th_audit_record *record)
+{
+    bool is_own = record->cache == TH_CACHE_MISS || record->cache == TH_CACHE_RETRIED;
 
     if (delegation == NULL)
         return;
@@ -58,6 +58,7 @@ static void add_delegation(const struct th_hop *hop, const struct th_delegation 
     record->n_all_actors = delegation->n_all_actors;
     record->issued_id = delegation->issued_id;
     record->issued_scopes = delegation->issued_scopes;
+    record->issued_audience = delegation->issued_audience;
     record->issued_until_wall_ms = delegation->issued_until_wall_ms;
     for (size_t i = 0; is_own && i < delegation->n_legs; i++) {
         const struct th_delegation_leg *leg = &delegation->legs[i];
@@ -69,8 +70,7 @@ static void add_delegation(const struct th_hop *hop, const struct th_delegation 
     record->legs = texts->legs;
 }
 
-/* By which rule; TH_POLICY_UNCONCERNED: none was asked. */
-static struct th_str rule_text(const struct th_hop *hop, bool of_dry_run)
+struct th_str th_hop_audit_rule(const struct th_hop *hop, bool of_dry_run)
 {
     const struct th_policy_verdict *verdict = &hop->verdict;
     const struct th_policy_rule *rule = of_dry_run ? verdict->dry_rule : verdict->rule;
@@ -94,13 +94,13 @@ static void add_unverified(const struct th_hop *hop, struct th_jwt *jwt,
 static int write_record(struct th_hop *hop, int error, bool of_dry_run)
 {
     struct th_jwt jwt = {0};
-    struct texts texts;
+    struct th_hop_texts texts;
     struct th_audit_record record = {
         .wall_ms = th_clock_wall_ms(hop->desk->worker->clock),
         .error = error,
         .would_deny = of_dry_run,
         .is_forwarded = hop->decision.action == TH_GATE_FORWARD,
-        .rule = rule_text(hop, of_dry_run),
+        .rule = th_hop_audit_rule(hop, of_dry_run),
         .cache = (enum th_cache_state)hop->cache_state,
         .issued_until_wall_ms = -1,
         .duration_us = hop->exchange_us,
@@ -109,15 +109,14 @@ static int write_record(struct th_hop *hop, int error, bool of_dry_run)
 
     th_hop_ensure_trace(hop);
     record.trace_id = (struct th_str){hop->trace.id, TH_TRACE_ID_LEN};
-    add_who(hop, &texts, &record);
-    add_what(hop, &texts, &record);
+    th_hop_audit_describe(hop, &texts, &record);
     if (error == TH_E_POLICY_DENIED)
         add_unverified(hop, &jwt, &record);
     else if (error == 0 &&
              hop->credential != NULL) /* none where the caller's own is passed through */
-        add_delegation(hop, hop->credential->delegation, &texts, &record);
+        th_hop_audit_delegation(hop->credential->delegation, &texts, &record);
     else if (refusal != NULL)
-        add_delegation(hop, refusal->delegation, &texts, &record);
+        th_hop_audit_delegation(refusal->delegation, &texts, &record);
     if (refusal != NULL)
         record.oauth_error = th_str_of(refusal->oauth_error);
     hop->audited = !of_dry_run;

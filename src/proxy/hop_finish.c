@@ -1,6 +1,7 @@
 /* The last states: an answer of our own, and the record. */
 #include "hop.h"
 #include "jsonrpc.h"
+#include "shadow.h"
 #include "target.h"
 #include "tokenhop/http/problem.h"
 #include "tunnel.h"
@@ -301,6 +302,7 @@ enum th_hop_step th_hop_state_record(struct th_hop *hop)
 {
     int64_t duration_us = th_clock_precise_us() - hop->started_us;
 
+    th_shadow_settle(hop);
     count(hop, duration_us);
     if (hop->desk->worker->spans != NULL)
         tell_span(hop, duration_us);

@@ -118,31 +118,54 @@ bool th_hop_policy_permits(struct th_hop *hop, const struct th_config_connection
     return !verdict.would_deny || note_dry_run(hop) == 0;
 }
 
-int th_hop_ask_policy(struct th_hop *hop)
+/* 0, or the error that it is denied with, and *ret_detail; a denial is counted as `denied`. */
+static int judge(struct th_hop *hop, enum th_metric_policy denied, const char **ret_detail)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
     struct th_policy_verdict *verdict = &hop->verdict;
-    bool lacks_token = hop->decision.action == TH_GATE_REFUSE;
 
-    if (!is_concerned(hop))
-        return 0;
+    *ret_detail = NULL;
     int error = decide(hop, hop->asked != NULL ? hop->asked : connection, verdict);
     if (error < 0)
-        return refuse(hop, error, NULL);
+        return error;
     switch (verdict->result) {
     case TH_POLICY_AMBIGUOUS:
-        return refuse(hop, TH_E_BAD_TARGET, two_ways);
+        *ret_detail = two_ways;
+        return TH_E_BAD_TARGET;
     case TH_POLICY_DENIED:
-        count(hop, verdict->rule, TH_METRIC_POLICY_DENIED);
-        return refuse(hop, TH_E_POLICY_DENIED,
-                      verdict->rule != NULL ? verdict->rule->refusal : by_default);
+        count(hop, verdict->rule, denied);
+        *ret_detail = verdict->rule != NULL ? verdict->rule->refusal : by_default;
+        return TH_E_POLICY_DENIED;
     case TH_POLICY_ALLOWED:
-        if (!lacks_token)
+        if (hop->decision.action != TH_GATE_REFUSE)
             count(hop, verdict->rule, TH_METRIC_POLICY_ALLOWED);
         break;
     case TH_POLICY_UNCONCERNED:
         break;
     }
-    error = verdict->would_deny && !lacks_token ? note_dry_run(hop) : 0;
-    return error < 0 ? refuse(hop, error, NULL) : 0;
+    return 0;
+}
+
+int th_hop_ask_policy(struct th_hop *hop)
+{
+    const char *detail;
+
+    if (!is_concerned(hop))
+        return 0;
+    int error = judge(hop, TH_METRIC_POLICY_DENIED, &detail);
+    if (error == 0 && hop->verdict.would_deny && hop->decision.action != TH_GATE_REFUSE)
+        error = note_dry_run(hop);
+    return error < 0 ? refuse(hop, error, detail) : 0;
+}
+
+int th_hop_try_policy(struct th_hop *hop, const char **ret_detail)
+{
+    *ret_detail = NULL;
+    if (hop->use->snapshot->view->n_policy == 0 || !is_concerned(hop))
+        return 0;
+    int error = judge(hop, TH_METRIC_POLICY_WOULD_DENY, ret_detail);
+    /* What cannot be written down keeps nobody from going on. */
+    if (error == 0 && hop->verdict.would_deny && hop->decision.action != TH_GATE_REFUSE)
+        (void)(note_dry_run(hop) < 0);
+    return error;
 }

@@ -5,6 +5,7 @@
 #include "parent.h"
 #include "proof.h"
 #include "rewrite.h"
+#include "shadow.h"
 #include "tokenhop/net/tls.h"
 #include "tunnel.h"
 
@@ -48,7 +49,7 @@ static enum pump fail_origin(struct th_hop *hop, int error)
 
 static bool may_be_asked_again(const struct th_hop *hop)
 {
-    return hop->decision.action == TH_GATE_CREDENTIAL ||
+    return hop->decision.action == TH_GATE_CREDENTIAL || hop->shadow_open ||
            th_method_is_idempotent(hop->request.method);
 }
 
@@ -380,6 +381,8 @@ static enum pump read_response_head(struct th_hop *hop, enum th_hop_wait *ret_wa
         return receive_head(hop, ret_wait);
     if (error < 0)
         return fail(hop, error);
+    if (hop->response.status == 101 || hop->response.status >= 200)
+        th_shadow_settle(hop);
     if (hop->response.status < 200)
         return relay_interim(hop);
     if (th_hop_retry(hop))

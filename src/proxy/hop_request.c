@@ -5,6 +5,7 @@
 #include "hop.h"
 #include "parent.h"
 #include "proof.h"
+#include "shadow.h"
 #include "target.h"
 #include "tokenhop/gate/egress.h"
 #include "tokenhop/net/tls.h"
@@ -215,7 +216,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
                    &hop->url, &hop->decision);
     note_subject(hop);
     th_hop_choose_scopes(hop);
-    if (snapshot->view->n_policy > 0 && !hop->scopes_open)
+    error = th_shadow_admit(hop);
+    if (error == 0 && snapshot->view->n_policy > 0 && !hop->scopes_open && !hop->in_shadow)
         error = th_hop_ask_policy(hop);
     if (error < 0)
         return th_hop_fail(hop, error, hop->detail);
@@ -233,7 +235,7 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     case TH_GATE_CREDENTIAL:
         return begin_credential(hop);
     case TH_GATE_PASSTHROUGH:
-        return grant(hop);
+        return hop->in_shadow ? th_hop_move(hop, TH_HOP_ORIGIN) : grant(hop);
     case TH_GATE_PUBLIC:
     case TH_GATE_FORWARD:
         return th_hop_move(hop, TH_HOP_ORIGIN);

@@ -37,6 +37,20 @@ void th_hop_choose_scopes(struct th_hop *hop)
     ask_for(hop, scoping, 0);
 }
 
+int th_hop_choose_scopes_by(struct th_hop *hop, struct th_str body)
+{
+    struct th_rpc_call call = {{0}, {0}};
+    size_t scoping;
+
+    if (body.len > 0 && body.len <= hop->use->snapshot->view->limits.replay_body &&
+        th_jsonrpc_may_be(&hop->request) && !hop->request.expect_continue)
+        (void)th_jsonrpc_read_call(body, &call);
+    int error = choose(hop, &call, &scoping);
+    if (error == 0)
+        ask_for(hop, scoping, 0);
+    return error;
+}
+
 void th_hop_step_up(struct th_hop *hop, unsigned step_ups)
 {
     ask_for(hop, hop->scoping, step_ups);

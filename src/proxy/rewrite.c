@@ -4,12 +4,12 @@
 
 #include "parent.h"
 #include "proof.h"
+#include "shadow.h"
 #include "upgrade.h"
 
 #define SECRET_MIN 8
 
-/* R11: a field that some connection takes subject tokens from goes nowhere, mapped or not. */
-static bool bears_subject(const struct th_hop *hop, struct th_str name)
+bool th_rewrite_takes_subject(const struct th_hop *hop, struct th_str name)
 {
     const struct th_config_view *config = hop->use->snapshot->view;
 
@@ -19,14 +19,22 @@ static bool bears_subject(const struct th_hop *hop, struct th_str name)
     return false;
 }
 
+static bool drops_cookies(const struct th_hop *hop)
+{
+    const struct th_config_connection *connection = hop->decision.route.connection;
+
+    return connection != NULL && connection->cookies == TH_COOKIES_DROP && !hop->in_shadow;
+}
+
 static bool is_dropped_from_request(const struct th_hop *hop, const struct th_field *field)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
 
-    if (connection != NULL && !connection->inject.is_authorization &&
+    if (!hop->in_shadow && connection != NULL && !connection->inject.is_authorization &&
         th_header_names_alike(field->name, connection->inject.header))
         return true;
-    if (bears_subject(hop, field->name) || th_hop_is_forwarded_certificate(hop, field->name))
+    if ((th_rewrite_takes_subject(hop, field->name) && !th_shadow_lets_pass(hop, field->name)) ||
+        th_hop_is_forwarded_certificate(hop, field->name))
         return true;
     switch ((enum th_header_id)field->id) {
     case TH_HEADER_AUTHORIZATION:
@@ -38,7 +46,7 @@ static bool is_dropped_from_request(const struct th_hop *hop, const struct th_fi
     case TH_HEADER_EXPECT: /* RFC 9110, 10.1.1: not to be sent on for an HTTP/1.0 client */
         return hop->request.minor == 0;
     case TH_HEADER_COOKIE:
-        return connection != NULL && connection->cookies == TH_COOKIES_DROP;
+        return drops_cookies(hop);
     default:
         return false;
     }
@@ -164,8 +172,7 @@ static bool is_dropped_from_response(const struct th_hop *hop, const struct th_f
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
 
-    if (field->id == TH_HEADER_SET_COOKIE && connection != NULL &&
-        connection->cookies == TH_COOKIES_DROP)
+    if (field->id == TH_HEADER_SET_COOKIE && drops_cookies(hop))
         return true;
     if (th_proof_owns_field(hop, field))
         return true;

@@ -15,5 +15,7 @@ void th_rewrite_response(const struct th_hop *hop, enum th_body_out *ret_out, bo
 void th_rewrite_switch(const struct th_hop *hop, struct th_writer *w);
 /* An interim response (1xx). */
 void th_rewrite_interim(const struct th_hop *hop, struct th_writer *w);
+/* R11: whether some connection takes subject tokens from a field of that name: it goes nowhere, mapped or not. */
+bool th_rewrite_takes_subject(const struct th_hop *hop, struct th_str name);
 
 #endif

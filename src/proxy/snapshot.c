@@ -91,9 +91,15 @@ static int get_tls(const struct th_snapshot *snapshot, const struct th_snapshot 
     return 0;
 }
 
+/* In shadow none is shown: what goes on as it came gains nothing by tokenhop's own. */
+static struct th_identity *identity_of(const struct th_config_connection *connection)
+{
+    return connection->shadow == TH_SHADOW_OFF ? connection->client_certificate : NULL;
+}
+
 static bool has_own_tls(const struct th_config_connection *connection)
 {
-    return connection->ca_file.len > 0 || connection->client_certificate != NULL;
+    return connection->ca_file.len > 0 || identity_of(connection) != NULL;
 }
 
 static int make_own_tls(struct th_snapshot *snapshot, const struct th_snapshot *before, size_t i)
@@ -102,7 +108,7 @@ static int make_own_tls(struct th_snapshot *snapshot, const struct th_snapshot *
     const struct th_config_connection *connection = &view->connections[i];
     struct th_tls_settings settings = {.ca_file = view->origin.ca_file,
                                        .crl_file = view->origin.crl_file,
-                                       .identity = connection->client_certificate};
+                                       .identity = identity_of(connection)};
 
     if (connection->ca_file.len > 0) {
         settings.ca_file = connection->ca_file;
@@ -301,9 +307,12 @@ int th_snapshot_measure(struct th_snapshot *snapshot, struct th_metrics *metrics
     snapshot->metric_rows = th_calloc(n, sizeof *snapshot->metric_rows);
     if (snapshot->metric_rows == NULL)
         return TH_E_NOMEM;
-    for (size_t i = 0; i < n; i++)
-        snapshot->metric_rows[i] =
-            th_metrics_connection(metrics, snapshot->view->connections[i].name);
+    for (size_t i = 0; i < n; i++) {
+        const struct th_config_connection *connection = &snapshot->view->connections[i];
+        snapshot->metric_rows[i] = th_metrics_connection(metrics, connection->name);
+        if (connection->shadow != TH_SHADOW_OFF)
+            th_metrics_shadow(metrics, snapshot->metric_rows[i]);
+    }
     return 0;
 }
 

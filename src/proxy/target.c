@@ -2,6 +2,8 @@
 
 #include "origin.h"
 #include "proof.h"
+#include "rewrite.h"
+#include "shadow.h"
 #include "tunnel.h"
 #include "upgrade.h"
 
@@ -131,14 +133,23 @@ int th_target_read(struct th_hop *hop)
     return TH_E_INTERNAL;
 }
 
-/* What is to be sent as Authorization, where that is the caller's own. */
+/* What is to be sent as Authorization, where that is the caller's own. In shadow so is the field that the
+ * credential would be in: a data plane takes it away where the answer has none. */
 static void add_own(const struct th_hop *hop, struct th_writer *w)
 {
     const struct th_head *head = &hop->request;
 
-    if (hop->decision.drop_authorization || head->n_authorization != 1)
+    if (!hop->decision.drop_authorization && head->n_authorization == 1)
+        th_writer_add_field(w, TH_STR("Authorization"), head->fields[head->authorization].value);
+    if (!hop->in_shadow)
         return;
-    th_writer_add_field(w, TH_STR("Authorization"), head->fields[head->authorization].value);
+    const struct th_config_inject *inject = &hop->decision.route.connection->inject;
+    for (uint16_t i = 0; i < head->n_fields && !inject->is_authorization; i++)
+        if (th_header_names_alike(head->fields[i].name, inject->header) &&
+            (!th_rewrite_takes_subject(hop, inject->header) ||
+             th_shadow_lets_pass(hop, inject->header)))
+            th_writer_add_field(w, inject->header, head->fields[i].value);
+    th_writer_add(w, TH_STR("X-Tokenhop-Shadow: true\r\n"));
 }
 
 /* --- where it may go --- */
@@ -193,13 +204,14 @@ static void add_removal(const struct th_hop *hop, struct th_writer *w)
     if (hop->decision.drop_authorization && !(is_sent && connection->inject.is_authorization))
         remove_field(&removal, TH_STR("authorization"));
     for (size_t i = 0; i < config->n_subject_headers; i++)
-        if (!is_sent || !th_header_names_alike(config->subject_headers[i], field))
+        if (!(is_sent && th_header_names_alike(config->subject_headers[i], field)) &&
+            !th_shadow_lets_pass(hop, config->subject_headers[i]))
             remove_field(&removal, config->subject_headers[i]);
-    if (!is_sent && field.len > 0 && !connection->inject.is_authorization)
+    if (!is_sent && !hop->in_shadow && field.len > 0 && !connection->inject.is_authorization)
         remove_field(&removal, field);
     if (hop->decision.drop_authorization)
         remove_field(&removal, TH_STR("dpop"));
-    if (connection != NULL && connection->cookies == TH_COOKIES_DROP)
+    if (connection != NULL && connection->cookies == TH_COOKIES_DROP && !hop->in_shadow)
         remove_field(&removal, TH_STR("cookie"));
     if (hop->listener != NULL && hop->listener->forwarded.header.len > 0)
         remove_field(&removal, hop->listener->forwarded.header);

@@ -45,6 +45,9 @@ static void check_origin(struct world *world, const struct peer *origin)
     for (struct token *token = world->tokens.first; token != NULL; token = token->next) {
         if (!have_token(&origin->got, token))
             continue;
+        if (token->goes_on_to[0] != '\0' &&
+            network_is_at(&world->network, token->goes_on_to, &origin->address))
+            continue;
         if (token->kind != TOKEN_ACCESS) {
             world_complain(world, "an origin has received %s, which is for the server alone",
                            token->name);

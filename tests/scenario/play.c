@@ -304,6 +304,20 @@ static bool play_host(struct play *play)
     return true;
 }
 
+/* token NAME goes on to HOST: as that of a connection in shadow. */
+static bool play_goes_on(struct play *play, const char *name)
+{
+    struct token *token = token_find(&play->world.tokens, th_str_of(name));
+    struct bytes host;
+
+    if (token == NULL || !play_take(play, "on") || !play_take(play, "to") ||
+        !play_word(play, &host))
+        return play_fail(play, "it is: token NAME goes on to HOST, of one that was made before");
+    snprintf(token->goes_on_to, sizeof token->goes_on_to, "%s", host.ptr);
+    bytes_fini(&host);
+    return true;
+}
+
 /* token NAME {claims}: a subject token that is not the usual one. */
 static bool play_subject(struct play *play)
 {
@@ -311,14 +325,17 @@ static bool play_subject(struct play *play)
 
     if (!play_word(play, &name))
         return false;
+    bool fine = true;
     if (play_take(play, "opaque"))
         token_add_opaque(&play->world.tokens, TOKEN_SUBJECT, name.ptr);
+    else if (play_take(play, "goes"))
+        fine = play_goes_on(play, name.ptr);
     else if (play_take(play, "secret")) /* that an origin may have: configured, or passed through */
         token_add_opaque(&play->world.tokens, TOKEN_ACCESS, name.ptr);
     else
         world_add_subject(&play->world, name.ptr, play_json(play));
     bytes_fini(&name);
-    return play_end(play);
+    return fine && play_end(play);
 }
 
 /* file NAME TEXT: beside the configuration, for its owner alone; it is the script's own. */

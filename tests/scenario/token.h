@@ -20,6 +20,7 @@ struct token {
     char name[64];
     char *text;
     json_t *claims;
+    char goes_on_to[64]; /* a subject token's: the host of a connection in shadow; empty: none */
     struct token
         *of; /* what it was issued for: an ID-JAG's subject token, an access token's ID-JAG */
 };

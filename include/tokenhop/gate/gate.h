@@ -26,8 +26,11 @@ struct th_gate_decision {
     struct th_route route;       /* with CREDENTIAL, PASSTHROUGH and PUBLIC */
     struct th_str subject_token; /* with CREDENTIAL, if the connection takes one: borrowed from the
                                     head or the configuration; else empty */
-    bool drop_authorization;     /* what the caller sent there must not go on */
-    bool is_public_path;         /* with PUBLIC: it is of the connection's public paths */
+    const struct th_config_connection
+        *beside;             /* with FORWARD: a connection in shadow that is not for
+                                                  this agent, to which it is as if it were not there */
+    bool drop_authorization; /* what the caller sent there must not go on */
+    bool is_public_path;     /* with PUBLIC: it is of the connection's public paths */
 };
 
 /* `head` is a request in absolute-form whose target is `url`. */
