@@ -174,6 +174,15 @@ static void add_accounts(struct th_buf *out, struct th_accounts *accounts)
     }
 }
 
+static int64_t count_shadows(const struct th_config_view *config)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < config->n_connections; i++)
+        n += config->connections[i].shadow != TH_SHADOW_OFF;
+    return n;
+}
+
 int th_route_metrics(struct th_admin_request *request, struct th_admin_answer *answer)
 {
     struct th_admin *admin = request->admin;
@@ -196,6 +205,9 @@ int th_route_metrics(struct th_admin_request *request, struct th_admin_answer *a
     add_gauge(out, "tokenhop_configuration_refused",
               "1 when the last reload was refused and the configuration before is still in force",
               loaded.refused_wall_ms != 0);
+    add_gauge(out, "tokenhop_connections_in_shadow",
+              "Connections that are in shadow: nothing is enforced there",
+              count_shadows(th_config_get(request->config)));
     th_buf_printf(out, "# HELP tokenhop_breaker_state Token endpoints that have failed: 0 closed, "
                        "1 open (at rest), 2 probing, 3 recovering\n"
                        "# TYPE tokenhop_breaker_state gauge\n");

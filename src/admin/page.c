@@ -103,8 +103,8 @@ static void add_rows(struct th_buf *out, const char *before, json_t *object)
 static void add_connections(struct th_buf *out, const json_t *list)
 {
     static const char *const columns[] = {
-        "name",   "type",   "urls",     "agents",    "authorization_server",
-        "scopes", "cached", "requests", "last_error"};
+        "name",   "type",   "urls",     "agents", "authorization_server",
+        "scopes", "cached", "requests", "shadow", "last_error"};
     size_t i;
     json_t *connection;
 

@@ -111,6 +111,15 @@ static const char *state_name(const struct th_admin_health *health)
     return health->n_running == health->n_workers ? "ready" : "not ready";
 }
 
+static json_t *shadows_to_json(const struct th_config_view *config)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < config->n_connections; i++)
+        if (config->connections[i].shadow != TH_SHADOW_OFF)
+            json_array_append_new(list, th_json_text(config->connections[i].name));
+    return list;
+}
+
 json_t *th_status_to_json(const struct th_admin_request *request)
 {
     struct th_admin *admin = request->admin;
@@ -119,7 +128,7 @@ json_t *th_status_to_json(const struct th_admin_request *request)
     th_admin_look(admin, &health);
     return json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:s, s:I, s:{s:I, s:I, s:I}, "
-        "s:{s:I, s:I}, s:o, s:o}",
+        "s:{s:I, s:I}, s:o, s:o, s:o}",
         "version", TH_VERSION, "state", state_name(&health), "pid", (json_int_t)getpid(),
         "started_at", (json_int_t)(admin->started_wall_ms / 1000), "uptime_seconds",
         (json_int_t)((th_clock_monotonic_ms(admin->worker->clock) - admin->started_ms) / 1000),
@@ -130,8 +139,8 @@ json_t *th_status_to_json(const struct th_admin_request *request)
         sum(admin, TH_METRIC_CONNECTIONS_OPEN), "hops", sum(admin, TH_METRIC_HOPS_OPEN), "tunnels",
         sum(admin, TH_METRIC_TUNNELS_OPEN), "origin_connections", "open",
         sum(admin, TH_METRIC_ORIGIN_OPEN), "idle", sum(admin, TH_METRIC_ORIGIN_IDLE), "cache",
-        cache_to_json(admin, th_config_get(request->config)), "hardening",
-        hardening_to_json(admin));
+        cache_to_json(admin, th_config_get(request->config)), "hardening", hardening_to_json(admin),
+        "in_shadow", shadows_to_json(th_config_get(request->config)));
 }
 
 int th_route_status(struct th_admin_request *request, struct th_admin_answer *answer)
@@ -183,11 +192,12 @@ static json_t *connection_to_json(struct th_metrics *metrics,
         : connection->n_agents > 0 ? connection->agents[0]->server
                                    : NULL;
     json_t *json =
-        json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I}", "name", th_json_text(connection->name),
-                  "type", th_plan_get(connection->type)->name, "urls", patterns_to_json(connection),
-                  "agents", agents_to_json(connection), "authorization_server",
-                  server != NULL ? th_json_text(server->name) : json_null(), "scopes",
-                  th_json_text(connection->scope_text), "cached", (json_int_t)n_cached);
+        json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:s}", "name",
+                  th_json_text(connection->name), "type", th_plan_get(connection->type)->name,
+                  "urls", patterns_to_json(connection), "agents", agents_to_json(connection),
+                  "authorization_server", server != NULL ? th_json_text(server->name) : json_null(),
+                  "scopes", th_json_text(connection->scope_text), "cached", (json_int_t)n_cached,
+                  "shadow", th_config_shadow_name(connection->shadow));
     if (json != NULL)
         add_figures(json, metrics, connection->name);
     return json;

@@ -29,6 +29,18 @@ static void show_security(const struct th_config_view *view)
     }
 }
 
+/* Nobody shall forget them: nothing is enforced there. */
+static void show_shadows(const struct th_config_view *view)
+{
+    for (size_t i = 0; i < view->n_connections; i++) {
+        const struct th_config_connection *connection = &view->connections[i];
+        if (connection->shadow != TH_SHADOW_OFF)
+            printf("  connection \"%.*s\" is in shadow (\"%s\"): requests go on as they come, "
+                   "nothing is enforced\n",
+                   TH_STR_ARGS(connection->name), th_config_shadow_name(connection->shadow));
+    }
+}
+
 static int check(int argc, char **argv)
 {
     struct th_config *config = NULL;
@@ -44,6 +56,7 @@ static int check(int argc, char **argv)
                view->n_listeners == 1 ? "" : "s", view->n_agents, view->n_agents == 1 ? "" : "s",
                view->n_connections, view->n_connections == 1 ? "" : "s");
         show_security(view);
+        show_shadows(view);
     }
     th_config_unref(config);
     return status;

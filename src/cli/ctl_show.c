@@ -193,19 +193,21 @@ void th_ctl_show_status(FILE *out, const json_t *answer)
     snprintf(room, sizeof room, "%lld under way, %lld requests wait",
              (long long)number(cache, "exchanges"), (long long)number(cache, "waiting"));
     line(out, "  exchanges", room);
+    if (json_array_size(json_object_get(answer, "in_shadow")) > 0) {
+        char names[CELL_MAX];
+        write_cell(names, "in_shadow", json_object_get(answer, "in_shadow"));
+        line(out, "IN SHADOW", names);
+    }
     show_hardening(out, json_object_get(answer, "hardening"));
 }
 
 void th_ctl_show_connections(FILE *out, const json_t *answer)
 {
     static const struct column columns[] = {
-        {"NAME", "name"},
-        {"TYPE", "type"},
-        {"AGENTS", "agents"},
-        {"SERVER", "authorization_server"},
-        {"CACHED", "cached"},
-        {"REQUESTS", "requests"},
-        {"LAST ERROR", "last_error"},
+        {"NAME", "name"},     {"TYPE", "type"},
+        {"AGENTS", "agents"}, {"SERVER", "authorization_server"},
+        {"CACHED", "cached"}, {"REQUESTS", "requests"},
+        {"SHADOW", "shadow"}, {"LAST ERROR", "last_error"},
         {"URLS", "urls"},
     };
     show_table(out, json_object_get(answer, "connections"), columns, TH_COUNT_OF(columns));

@@ -345,16 +345,38 @@ static const struct th_config_connection *show_scopes(const struct question *q,
     return th_explain_scopes(connection, &request);
 }
 
+/* What becomes of the request: all that is said after it is what would without `shadow`. */
+static void show_shadow(const struct th_config_connection *connection)
+{
+    printf("  in shadow: carried as it came, with the caller's own Authorization and without a "
+           "credential; %s\n",
+           connection->shadow == TH_SHADOW_EXCHANGE ? "an exchange is made beside it"
+                                                    : "nobody is asked");
+    puts("  without \"shadow\" it would be so:");
+}
+
+static int show_denied(const struct question *q, const struct th_gate_decision *decision, int error)
+{
+    const struct th_error_row *row = th_error_get(error);
+
+    if (decision->route.connection->shadow == TH_SHADOW_OFF)
+        return refuse(error, NULL, NULL);
+    printf("  would be refused: %d %s: %s\n", row->status, row->code, row->title);
+    return show_destination(q, decision);
+}
+
 static int show_carried(const struct question *q, const struct th_config_caller *caller,
                         const struct th_config_agent *agent,
                         const struct th_gate_decision *decision)
 {
     const struct th_config_connection *connection = decision->route.connection;
+    if (connection != NULL && connection->shadow != TH_SHADOW_OFF)
+        show_shadow(connection);
     const struct th_config_connection *asked =
         decision->action == TH_GATE_CREDENTIAL ? show_scopes(q, connection) : connection;
     int error = ask_policy(q, caller, agent, decision, asked);
     if (error < 0)
-        return refuse(error, NULL, NULL);
+        return show_denied(q, decision, error);
 
     switch (decision->action) {
     case TH_GATE_CREDENTIAL:
@@ -373,7 +395,13 @@ static int show_carried(const struct question *q, const struct th_config_caller 
                TH_STR_ARGS(connection->name));
         break;
     case TH_GATE_FORWARD:
-        puts("  carried: as it is, no connection is met");
+        if (decision->beside != NULL)
+            printf(
+                "  in shadow: the connection \"%.*s\" is not for this agent, to which it would be "
+                "denied; carried as if it were not there\n",
+                TH_STR_ARGS(decision->beside->name));
+        else
+            puts("  carried: as it is, no connection is met");
         show_unmatched_rule(q);
         break;
     case TH_GATE_REFUSE:

@@ -105,6 +105,17 @@ struct house {
     bool draining;
 };
 
+/* At start and with every reload, so that nobody forgets them. */
+static void warn_of_shadows(struct th_log *log, const struct th_config_view *config)
+{
+    for (size_t i = 0; i < config->n_connections; i++)
+        if (config->connections[i].shadow != TH_SHADOW_OFF)
+            TH_LOG(log, TH_LEVEL_WARN, "connection.in_shadow",
+                   "A connection is in shadow: requests go on as they come, nothing is enforced",
+                   TH_LOG_STR("connection", config->connections[i].name),
+                   TH_LOG_TEXT("shadow", th_config_shadow_name(config->connections[i].shadow)));
+}
+
 /* Whoever asked for it: `command` of the admin listener, `file` that was written, or neither for a
  * signal. */
 static void reload(struct house *house, const struct th_admin_command *command, struct th_str file)
@@ -123,9 +134,11 @@ static void reload(struct house *house, const struct th_admin_command *command, 
         error = check_places(th_service_config(service), config, &mistakes);
     if (error == 0)
         error = th_service_reload(service, config);
-    if (error == 0)
+    if (error == 0) {
         TH_LOG(log, TH_LEVEL_INFO, "config.reloaded", "The configuration was read anew",
                TH_LOG_STR("file", file));
+        warn_of_shadows(log, th_config_get(config));
+    }
     for (size_t i = 0; i < mistakes.count; i++)
         TH_LOG(log, TH_LEVEL_ERROR, "config.mistake", "The configuration has a mistake",
                TH_LOG_UINT("line", mistakes.items[i].line),
@@ -256,6 +269,7 @@ static void say_ready(struct th_service *service, const struct th_config_view *c
     if (th_service_admin(service) != NULL)
         TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.admin",
                "The admin listener is open", TH_LOG_STR("address", config->admin.address_text));
+    warn_of_shadows(th_service_log(service), config);
     TH_LOG(th_service_log(service), TH_LEVEL_INFO, "service.ready", "tokenhop is ready",
            TH_LOG_TEXT("version", TH_VERSION), TH_LOG_UINT("workers", config->workers),
            TH_LOG_UINT("connections", config->n_connections), TH_LOG_INT("pid", getpid()));

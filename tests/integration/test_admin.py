@@ -246,6 +246,7 @@ def check_documented(text, families):
                     labels[family].append(label)
     labels["tokenhop_breaker_state"] = ["endpoint"]  # has rows only once one has failed
     labels["tokenhop_policy_decisions_total"] = ["rule", "result"]  # only where there is a policy
+    labels["tokenhop_shadow_requests_total"] = ["connection", "result"]  # only where a connection is in shadow
     page = (harness.SOURCE / "docs/admin.md").read_text()
     for name, kind in families.items():
         row = f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels[name])} | {helps[name]} |"
