@@ -6,6 +6,7 @@
 
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/utf8.h"
 
 #define FIRST_SIZE 64
 
@@ -112,34 +113,6 @@ void th_buf_commit(struct th_buf *buf, size_t len)
     buf->ptr[buf->len] = '\0';
 }
 
-/* The length of the UTF-8 sequence at `s` (RFC 3629: no overlong forms, no surrogates, nothing
- * beyond U+10FFFF), or, negative, how many bytes are to be replaced by one U+FFFD. */
-static int utf8_len(const unsigned char *s, size_t room)
-{
-    unsigned char low = 0x80, high = 0xBF;
-    int len;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF) {
-        len = 2;
-    } else if ((s[0] & 0xF0) == 0xE0) {
-        len = 3;
-        low = s[0] == 0xE0 ? 0xA0 : low;
-        high = s[0] == 0xED ? 0x9F : high;
-    } else if (s[0] >= 0xF0 && s[0] <= 0xF4) {
-        len = 4;
-        low = s[0] == 0xF0 ? 0x90 : low;
-        high = s[0] == 0xF4 ? 0x8F : high;
-    } else {
-        return -1;
-    }
-    for (int i = 1; i < len; i++) {
-        if ((size_t)i >= room || s[i] < low || s[i] > high)
-            return -i;
-        low = 0x80;
-        high = 0xBF;
-    }
-    return len;
-}
-
 static void add_json_ascii(struct th_buf *buf, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -162,7 +135,7 @@ void th_buf_add_json(struct th_buf *buf, struct th_str text)
             i++;
             continue;
         }
-        int len = s[i] < 0x80 ? 0 : utf8_len(s + i, text.len - i);
+        int len = s[i] < 0x80 ? 0 : th_utf8_len(s + i, text.len - i);
         /* The C1 controls (U+0080..U+009F) steer terminals as the C0 ones do, and lines of a log
          * are read there. */
         bool is_c1 = len == 2 && s[i] == 0xC2 && s[i + 1] < 0xA0;

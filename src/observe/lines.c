@@ -1,6 +1,7 @@
 #include "lines.h"
 
 #include "tokenhop/base/error.h"
+#include "tokenhop/base/utf8.h"
 #include "tokenhop/observe/writer.h"
 
 void th_lines_init(struct th_lines *lines, struct th_writer_file *file, size_t max_line)
@@ -77,8 +78,7 @@ void th_lines_end(struct th_lines *lines, struct th_line *line)
 
 void th_line_put_quoted(struct th_line *line, struct th_str text, size_t max)
 {
-    if (text.len > max)
-        text.len = max;
+    text = th_utf8_cut(text, max);
     *line->at++ = '"';
     size_t n_plain = th_format_plain(line->at, text);
     line->at += n_plain;

@@ -10,16 +10,16 @@
 
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/utf8.h"
 
 #define SEQ TH_STR(",\"seq\":")
 #define PREV TH_STR(",\"prev\":\"")
 #define END TH_STR("\"}")
-static const char nothing[] = "0000000000000000000000000000000000000000000000000000000000000000";
 
 void th_seal_init(struct th_seal *seal)
 {
     *seal = (struct th_seal){0};
-    memcpy(seal->digest, nothing, sizeof seal->digest);
+    memcpy(seal->digest, TH_SEAL_NOTHING, sizeof seal->digest);
 }
 
 static bool digest_of(struct th_str line, char ret_digest[TH_SEAL_DIGEST_LEN + 1])
@@ -69,13 +69,6 @@ int th_seal_lines(struct th_seal *seal, struct th_str lines, struct th_buf *out)
     return 0;
 }
 
-/* What seals a line. The digits are before fixed text at its end, so that no member's value is taken for
- * them. */
-struct seal_read {
-    uint64_t number;
-    struct th_str previous;
-};
-
 static bool take_end(struct th_str *line, struct th_str end)
 {
     if (line->len < end.len || memcmp(line->ptr + line->len - end.len, end.ptr, end.len) != 0)
@@ -84,19 +77,34 @@ static bool take_end(struct th_str *line, struct th_str end)
     return true;
 }
 
-static bool read_seal(struct th_str line, struct seal_read *ret_read)
+bool th_seal_is_digest(struct th_str text)
 {
-    if (line.len == 0 || line.ptr[0] != '{' || !take_end(&line, END) ||
+    for (size_t i = 0; i < text.len; i++)
+        if ((text.ptr[i] < '0' || text.ptr[i] > '9') && (text.ptr[i] < 'a' || text.ptr[i] > 'f'))
+            return false;
+    return text.len == TH_SEAL_DIGEST_LEN;
+}
+
+/* As th_buf_add_json() writes strings, and members are put together: no control, C1 included, is ever in a
+ * line. */
+static bool is_clean(struct th_str line)
+{
+    const unsigned char *s = (const unsigned char *)line.ptr;
+    for (size_t i = 0; i < line.len; i++)
+        if (s[i] < 0x20 || s[i] == 0x7F || (s[i] == 0xC2 && i + 1 < line.len && s[i + 1] < 0xA0))
+            return false;
+    return th_utf8_is_whole(line);
+}
+
+/* The digits are before fixed text at its end, so that no member's value is taken for them. */
+bool th_seal_read(struct th_str line, struct th_seal_read *ret_read)
+{
+    if (!is_clean(line) || line.len == 0 || line.ptr[0] != '{' || !take_end(&line, END) ||
         line.len < TH_SEAL_DIGEST_LEN)
         return false;
     line.len -= TH_SEAL_DIGEST_LEN;
     ret_read->previous = (struct th_str){line.ptr + line.len, TH_SEAL_DIGEST_LEN};
-    for (size_t i = 0; i < TH_SEAL_DIGEST_LEN; i++) {
-        char c = ret_read->previous.ptr[i];
-        if ((c < '0' || c > '9') && (c < 'a' || c > 'f'))
-            return false;
-    }
-    if (!take_end(&line, PREV))
+    if (!th_seal_is_digest(ret_read->previous) || !take_end(&line, PREV))
         return false;
     size_t n_digits = 0;
     while (n_digits < line.len && line.ptr[line.len - 1 - n_digits] >= '0' &&
@@ -110,9 +118,9 @@ static bool read_seal(struct th_str line, struct seal_read *ret_read)
 
 enum th_seal_fault th_seal_check(struct th_seal *seal, struct th_str line)
 {
-    struct seal_read read;
+    struct th_seal_read read;
     enum th_seal_fault fault = TH_SEAL_WHOLE;
-    if (!read_seal(line, &read))
+    if (!th_seal_read(line, &read))
         return TH_SEAL_UNSEALED;
     bool follows = th_str_equal(read.previous, th_str_of(seal->digest));
     if (seal->number == 0) /* nothing is known of what was before, unless nothing was */
@@ -174,7 +182,7 @@ int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
                    struct th_errinfo *reterr)
 {
     struct th_buf end;
-    struct seal_read read;
+    struct th_seal_read read;
     int error = 0;
     th_seal_init(seal);
     *ret_is_torn = false;
@@ -186,7 +194,7 @@ int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
         error = failed(reterr, path);
     *ret_is_torn = end.len > 0 && end.ptr[end.len - 1] != '\n';
     struct th_str line = error == 0 ? last_line(th_buf_str(&end)) : TH_STR_NONE;
-    if (read_seal(line, &read)) {
+    if (th_seal_read(line, &read)) {
         seal->number = read.number;
         TH_REQUIRE(digest_of(line, seal->digest));
     }

@@ -224,6 +224,29 @@ static void the_longest_line(void **state)
     free(written);
 }
 
+/* A value that is too long ends with a whole character. */
+static void no_character_is_cut_in_two(void **state)
+{
+    (void)state;
+    static char name[600];
+    size_t at = 0;
+    name[at++] = 'x';
+    while (at + 2 < sizeof name) {
+        name[at++] = '\xC3';
+        name[at++] = '\xA9';
+    }
+    char *text = write_record(&(struct th_audit_record){.subject_name = {name, at},
+                                                        .issued_until_wall_ms = -1,
+                                                        .duration_us = -1},
+                              1);
+    json_t *object = line_parse(text);
+    const char *got = string_of(object, "subject_sub");
+    assert_int_equal(strlen(got), 511);
+    assert_memory_equal(got, name, 511);
+    json_decref(object);
+    free(text);
+}
+
 static void writes_nothing_when_off(void **state)
 {
     (void)state;
@@ -311,6 +334,7 @@ int main(void)
         cmocka_unit_test(what_is_unmatched),
         cmocka_unit_test(in_shadow),
         cmocka_unit_test(the_longest_line),
+        cmocka_unit_test(no_character_is_cut_in_two),
         cmocka_unit_test(writes_nothing_when_off),
         cmocka_unit_test(a_strict_one_that_cannot_be_written),
         cmocka_unit_test(what_is_lost_leaves_a_line),

@@ -158,6 +158,29 @@ static void what_is_no_seal(void **state)
     }
 }
 
+/* The last line is followed by none whose digest would tell. */
+static void bytes_that_are_never_written(void **state)
+{
+    (void)state;
+    static const struct th_str parts[] = {
+        TH_STR("\0"),   TH_STR("\r"),           TH_STR("\t"),       TH_STR("\x1B"),
+        TH_STR("\x7F"), TH_STR("\xC2\x85"),     TH_STR("\xFF"),     TH_STR("\xC3"),
+        TH_STR("\n"),   TH_STR("\xED\xA0\x80"), TH_STR("\xC0\x80"),
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(parts); i++) {
+        struct th_seal seal;
+        struct th_buf line;
+        th_seal_init(&seal);
+        th_buf_init(&line, 1024);
+        th_buf_add_str(&line, TH_STR("{\"n\":\""));
+        th_buf_add_str(&line, parts[i]);
+        th_buf_add_str(&line, TH_STR("\",\"seq\":1,\"prev\":\"" ZEROS "\"}"));
+        if (th_seal_check(&seal, th_buf_str(&line)) != TH_SEAL_UNSEALED)
+            fail_msg("case %zu", i);
+        th_buf_fini(&line);
+    }
+}
+
 static void goes_on_where_it_ended(void **state)
 {
     (void)state;
@@ -256,6 +279,7 @@ int main(void)
         cmocka_unit_test(changed),
         cmocka_unit_test(taken_out_put_in_and_reordered),
         cmocka_unit_test(what_is_no_seal),
+        cmocka_unit_test(bytes_that_are_never_written),
         cmocka_unit_test(goes_on_where_it_ended),
         cmocka_unit_test(goes_on_after_a_torn_line),
         cmocka_unit_test(goes_on_over_a_rotation),

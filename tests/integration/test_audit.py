@@ -1,6 +1,7 @@
 """The audit log: every decision, its fields as docs/audit.md has them, its seal, and what happens without it."""
 
 import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -214,12 +215,86 @@ def test_audit_verify(sandbox, audited, tmp_path):
         changed.write_text("".join(text))
         done = verify(changed)
         assert done.returncode == 1 and what in done.stdout and f"changed.jsonl{where}" in done.stdout, done
-    changed.write_text("".join(lines[:3]))  # the end is cut off: only the digest tells
-    assert verify(changed).returncode == 0
-    assert verify("--last", digest, changed).returncode == 1
 
 
-@pytest.mark.parametrize("args", [[], ["/nonexistent/audit"], ["--last", "abc", "/dev/null"], ["/"]])
+@pytest.fixture
+def four(sandbox, audited):
+    """An audit log of four lines, as bytes, and the digest of each."""
+    hop = audited()
+    for n in range(4):
+        assert hop.get(whoami(sandbox), sandbox.mint(nonce=str(n))).status_code == 200
+    hop.stop()
+    lines = hop.audit.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 4
+    return lines, [hashlib.sha256(line.rstrip(b"\n")).hexdigest() for line in lines]
+
+
+def test_each_byte_counts(four, tmp_path):
+    lines, _ = four
+    changed = tmp_path / "changed.jsonl"
+    for what, content in {
+        "behind a NUL": [lines[0], lines[1][:-1] + b'\0{"result":"granted"}\n', *lines[2:]],
+        "behind a NUL of the last": [*lines[:3], lines[3][:-1] + b'\0{"result":"granted"}\n'],
+        "a NUL in the last": [*lines[:3], lines[3].replace(b"agent1", b"agent\0")],
+        "a tab in the last": [*lines[:3], lines[3].replace(b"agent1", b"agent\t")],
+        "no UTF-8 in the last": [*lines[:3], lines[3].replace(b"agent1", b"agent\xff")],
+        "CR LF": [line[:-1] + b"\r\n" for line in lines],
+        "no end of the last": [*lines[:3], lines[3][:-1]],
+        "an empty line": [*lines, b"\n"],
+        "NULs at the end": [*lines, b"\0\0\0"],
+        "a space": [lines[0].replace(b"{", b"{ "), *lines[1:]],
+    }.items():
+        changed.write_bytes(b"".join(content))
+        done = verify(changed)
+        assert done.returncode == 1 and "broken" in done.stdout.replace("unbroken", ""), (what, done)
+
+
+def test_what_only_a_kept_digest_shows(four, tmp_path):
+    """Each of these leaves a chain that is whole."""
+    lines, digests = four
+    changed = tmp_path / "changed.jsonl"
+
+    def check(content, expected, *args):
+        changed.write_bytes(b"".join(content))
+        done = verify(*args, changed)
+        assert done.returncode == expected, (args, done)
+        return done.stdout
+
+    check(lines, 0, "--last", digests[3], "--after", "0", "--contains", f"{digests[1]},{digests[3]}")
+    for cut in (lines[:3], []):
+        check(cut, 0)
+        check(cut, 1, "--last", digests[3])
+        assert digests[3] in check(cut, 1, "--contains", digests[3])
+    edited = [*lines[:3], lines[3].replace(b'"agent1"', b'"agent7"')]
+    check(edited, 0)
+    check(edited, 1, "--last", digests[3])
+    check(edited, 1, "--contains", digests[3])
+    assert "begins with seq 3" in check(lines[2:], 0)
+    check(lines[2:], 1, "--after", "0")
+    check(lines[2:], 1, "--after", digests[0])
+    check(lines[2:], 0, "--after", digests[1])
+    check(lines[2:], 0, "--contains", digests[1])  # the first line names it
+    check(lines[2:], 1, "--contains", digests[0])
+
+
+def test_digests_among_a_log(four, tmp_path):
+    lines, digests = four
+    audit, log = tmp_path / "changed.jsonl", tmp_path / "log"
+    log.write_text(f"no digest: {'a' * 63} {'b' * 65}\nlevel=info digest={digests[0]} lines=1\n" + json.dumps({"digest": digests[2]}))
+    audit.write_bytes(b"".join(lines))
+    done = verify("--anchors", log, audit)
+    assert done.returncode == 0 and "2 digests looked for" in done.stdout, done
+    audit.write_bytes(b"".join(lines[:2]))
+    done = verify("--anchors", log, audit)
+    assert done.returncode == 1 and f"no line has the digest {digests[2]}" in done.stdout, done
+    log.write_text("nothing here\n")
+    assert verify("--anchors", log, audit).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "args",
+    [[], ["/nonexistent/audit"], ["--last", "abc", "/dev/null"], ["/"], ["--contains", "", "/dev/null"], ["--contains", "a" * 64 + ",", "/dev/null"], ["--after", "1", "/dev/null"], ["--anchors", "/nonexistent", "/dev/null"]],
+)
 def test_audit_verify_usage(args):
     done = verify(*args)
     assert done.returncode == 2 and done.stderr.startswith("tokenhop audit: "), done

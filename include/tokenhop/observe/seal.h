@@ -22,6 +22,8 @@
 #define TH_SEAL_DIGEST_LEN 64 /* hex digits */
 #define TH_SEAL_LINE_MAX ((size_t)1024 * 1024)
 #define TH_SEAL_ROOM ((size_t)128) /* that a seal adds to a line */
+/* `prev` of line 1 */
+#define TH_SEAL_NOTHING "0000000000000000000000000000000000000000000000000000000000000000"
 
 struct th_seal {
     uint64_t number; /* of the last line; 0: none yet */
@@ -39,6 +41,15 @@ int th_seal_lines(struct th_seal *seal, struct th_str lines, struct th_buf *out)
  * it is there: TH_E_IO. */
 int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
                    struct th_errinfo *reterr) TH_MUST;
+
+/* What seals a line. */
+struct th_seal_read {
+    uint64_t number;
+    struct th_str previous; /* the digest of the line before */
+};
+/* False: it is no line that was sealed, byte for byte as one is written: no control byte, whole UTF-8. */
+bool th_seal_read(struct th_str line, struct th_seal_read *ret_read) TH_MUST;
+bool th_seal_is_digest(struct th_str text) TH_MUST;
 
 enum th_seal_fault {
     TH_SEAL_WHOLE,
