@@ -2,7 +2,9 @@
 #include "test_tls_meeting.h"
 #include "tls_private.h"
 
+#include <openssl/pem.h>
 #include <pthread.h>
+#include <time.h>
 
 /* --- sessions and what else comes without data --- */
 
@@ -41,6 +43,172 @@ static void test_resumption(void **state)
         world->context = old;
         SSL_CTX_free(server);
     }
+}
+
+/* By how many connections a session was handed on: an hour after its certificate was looked at it ends. */
+static void test_a_session_handed_on_grows_old(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    struct world *world = *state;
+
+    for (size_t i = 0; i < TH_COUNT_OF(versions); i++) {
+        struct th_tls_context *old = world->context;
+        SSL_CTX *server = peer_context_new(&world->good, versions[i], versions[i]);
+        assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
+        assert_false(connect_once(world, server, HOST));
+        pass(&world->bench, 40 * 60 * 1000);
+        for (int k = 0; k < 10; k++)
+            assert_true(connect_once(world, server, HOST));
+        pass(&world->bench, 21 * 60 * 1000);
+        assert_false(connect_once(world, server, HOST));
+        assert_true(connect_once(world, server, HOST));
+        th_tls_context_unref(world->context);
+        world->context = old;
+        SSL_CTX_free(server);
+    }
+}
+
+/* Nor is a ticket fresh that an old connection brings. */
+static void test_a_late_ticket_is_as_old_as_its_connection(void **state)
+{
+    struct world *world = *state;
+    struct th_tls_context *old = world->context;
+    struct meeting meeting;
+    SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
+
+    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
+    SSL_CTX_set_num_tickets(server, 0);
+    meeting_open(&meeting, world, server, HOST);
+    shake_hands(&meeting);
+    assert_talk(&meeting);
+    for (int late = 0; late < 2; late++) {
+        pass(&world->bench, 50 * 60 * 1000);
+        SSL_new_session_ticket(meeting.peer.ssl);
+        SSL_do_handshake(meeting.peer.ssl);
+        settle(&world->bench);
+        assert_true(connect_once(world, server, HOST) == (late == 0));
+    }
+    meeting_close(&meeting);
+    th_tls_context_unref(world->context);
+    world->context = old;
+    SSL_CTX_free(server);
+}
+
+static void wait_until_s(time_t end)
+{
+    while (time(NULL) < end)
+        usleep(20 * 1000);
+}
+
+static void assert_refused(struct world *world, SSL_CTX *server, const char *expected)
+{
+    struct meeting meeting;
+    const char *reason;
+
+    meeting_open(&meeting, world, server, HOST);
+    for (int i = 0; i < 20; i++) {
+        settle(&world->bench);
+        peer_step(&meeting.peer);
+    }
+    assert_false(th_stream_tls_is_resumed(&meeting.owner.stream));
+    assert_int_equal(th_stream_tls_error(&meeting.owner.stream, &reason), TH_E_ORIGIN_TLS);
+    assert_non_null(strstr(reason, expected));
+    meeting_close(&meeting);
+}
+
+/* What was valid for two seconds is taken up in these, and not after them. `lists`: NULL or a file. */
+static void assert_ends_with(struct world *world, const struct identity *identity,
+                             const char *ca_path, const char *lists, time_t end,
+                             const char *expected)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    const struct th_tls_settings settings = {.ca_file = th_str_of(ca_path),
+                                             .crl_file = th_str_of(lists)};
+    struct th_tls_context *old = world->context, *contexts[2];
+    SSL_CTX *servers[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        servers[i] = peer_context_new(identity, versions[i], versions[i]);
+        assert_int_equal(th_tls_context_new_with(&settings, NULL, &contexts[i], NULL), 0);
+        world->context = contexts[i];
+        assert_false(connect_once(world, servers[i], HOST));
+        assert_true(connect_once(world, servers[i], HOST));
+    }
+    assert_true(time(NULL) < end);
+    wait_until_s(end + 1);
+    for (size_t i = 0; i < 2; i++) {
+        world->context = contexts[i];
+        assert_refused(world, servers[i], expected);
+        th_tls_context_unref(contexts[i]);
+        SSL_CTX_free(servers[i]);
+    }
+    world->context = old;
+}
+
+#define SHORT_S 3
+
+static void test_a_session_ends_with_its_certificate(void **state)
+{
+    struct world *world = *state;
+    struct identity_spec spec = {
+        .cn = "x", .san = "DNS:" HOST, .issuer = &world->authority, .to = SHORT_S};
+    time_t end = time(NULL) + SHORT_S;
+    struct identity brief = identity_make(&spec);
+
+    assert_ends_with(world, &brief, world->ca_path, NULL, end, "expired");
+    identity_free(&brief);
+}
+
+/* The certificate outlives its authority, which ends the chain. */
+static void test_a_session_ends_with_its_chain(void **state)
+{
+    struct world *world = *state;
+    struct identity_spec authority = {.cn = "Brief CA", .authority = true, .to = SHORT_S};
+    time_t end = time(NULL) + SHORT_S;
+    struct identity issuer = identity_make(&authority);
+    struct identity leaf = signed_by(&issuer, "x", "DNS:" HOST);
+    char path[64];
+
+    identity_write(&issuer, path);
+    assert_ends_with(world, &leaf, path, NULL, end, "expired");
+    unlink(path);
+    identity_free(&issuer);
+    identity_free(&leaf);
+}
+
+static void write_list(const struct identity *issuer, long from, long to, const char *mode,
+                       const char *path)
+{
+    X509_CRL *list = X509_CRL_new();
+    ASN1_TIME *time = ASN1_TIME_new();
+    FILE *file = fopen(path, mode);
+
+    assert_non_null(file);
+    X509_CRL_set_version(list, 1);
+    X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer->certificate));
+    X509_gmtime_adj(time, from);
+    X509_CRL_set1_lastUpdate(list, time);
+    X509_gmtime_adj(time, to);
+    X509_CRL_set1_nextUpdate(list, time);
+    assert_true(X509_CRL_sign(list, issuer->key, EVP_sha256()) > 0);
+    assert_int_equal(PEM_write_X509_CRL(file, list), 1);
+    fclose(file);
+    ASN1_TIME_free(time);
+    X509_CRL_free(list);
+}
+
+static void test_a_session_ends_with_the_list(void **state)
+{
+    struct world *world = *state;
+    char lists[] = "/tmp/tokenhop-test-lists-XXXXXX";
+
+    close(mkstemp(lists));
+    time_t end = time(NULL) + SHORT_S;
+    write_list(&world->authority, -7200, -3600, "w", lists); /* one that has run out before it */
+    write_list(&world->authority, -60, SHORT_S, "a", lists);
+    write_list(&world->other_authority, -60, 1, "a", lists); /* and a stranger's */
+    assert_ends_with(world, &world->good, world->ca_path, lists, end, "run out");
+    unlink(lists);
 }
 
 /* A TLS 1.3 ticket is used once: the second of two connections at one time has none. */
@@ -197,7 +365,9 @@ static void test_workers_share_a_context(void **state)
 /* The number of hosts is bounded; the one that was heard of least recently leaves. */
 static void test_hosts_are_bounded(void **state)
 {
+    const struct th_tls_verified verified = {1000, INT64_MAX};
     SSL_SESSION *session = SSL_SESSION_new(), *taken;
+    struct th_tls_verified known;
     struct th_tls_sessions sessions;
     char host[32];
 
@@ -205,15 +375,16 @@ static void test_hosts_are_bounded(void **state)
     assert_int_equal(th_tls_sessions_init(&sessions), 0);
     for (int i = 0; i < 1025; i++) {
         snprintf(host, sizeof(host), "h%d", i);
-        th_tls_sessions_put(&sessions, th_str_of(host), 443, session, 1000);
+        th_tls_sessions_put(&sessions, th_str_of(host), 443, session, &verified);
     }
     assert_int_equal(sessions.table.n_items, 1024);
-    assert_null(th_tls_sessions_take(&sessions, TH_STR("h0"), 443, 1000));
-    assert_null(th_tls_sessions_take(&sessions, TH_STR("h1"), 444, 1000)); /* another port */
+    assert_null(th_tls_sessions_take(&sessions, TH_STR("h0"), 443, 1000, &known));
+    assert_null(
+        th_tls_sessions_take(&sessions, TH_STR("h1"), 444, 1000, &known)); /* another port */
     for (int i = 0; i < 6; i++)
-        th_tls_sessions_put(&sessions, TH_STR("h1"), 443, session, 1000);
+        th_tls_sessions_put(&sessions, TH_STR("h1"), 443, session, &verified);
     for (int i = 0; i < 5; i++) {
-        taken = th_tls_sessions_take(&sessions, TH_STR("h1"), 443, 1000);
+        taken = th_tls_sessions_take(&sessions, TH_STR("h1"), 443, 1000, &known);
         assert_true((taken != NULL) == (i < 4));
         SSL_SESSION_free(taken);
     }
@@ -251,6 +422,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resumption),
+        cmocka_unit_test(test_a_session_handed_on_grows_old),
+        cmocka_unit_test(test_a_late_ticket_is_as_old_as_its_connection),
+        cmocka_unit_test(test_a_session_ends_with_its_certificate),
+        cmocka_unit_test(test_a_session_ends_with_its_chain),
+        cmocka_unit_test(test_a_session_ends_with_the_list),
         cmocka_unit_test(test_tickets_are_used_once),
         cmocka_unit_test(test_a_refused_session_is_no_failure),
         cmocka_unit_test(test_tickets_on_an_idle_connection),

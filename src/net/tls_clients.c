@@ -117,7 +117,7 @@ static int fill_store(SSL_CTX *ctx, X509_STORE *store,
 
 /* --- for how long --- */
 
-static int64_t seconds_of(const ASN1_TIME *time)
+int64_t th_tls_seconds_of(const ASN1_TIME *time)
 {
     struct tm tm = {0};
 
@@ -129,7 +129,7 @@ int64_t th_tls_earliest_end(const STACK_OF(X509) * chain)
     int64_t end = INT64_MAX;
 
     for (int i = 0; i < sk_X509_num(chain); i++) {
-        int64_t until = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        int64_t until = th_tls_seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
         end = until < end ? until : end;
     }
     return end;
@@ -200,7 +200,7 @@ int64_t th_stream_tls_client_until(const struct th_stream *stream)
 
     if (client == NULL)
         return INT64_MAX;
-    int64_t end = seconds_of(
+    int64_t end = th_tls_seconds_of(
         X509_get0_notAfter(client)); /* of a session that was taken up this is all there is */
     int64_t of_chain = th_tls_earliest_end(SSL_get0_verified_chain(tls->ssl));
     return of_chain < end ? of_chain : end;

@@ -2,6 +2,7 @@
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tls_private.h"
 #include "tokenhop/base/mem.h"
@@ -9,16 +10,76 @@
 /* RSA and Diffie-Hellman of 2048 bits, no SHA-1 (RFC 9325, 4.2 and 4.5). */
 #define SECURITY_LEVEL 2
 
+/* --- how long a session is good --- */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Of the lists of one issuer that have not run out the first that will. */
+static int64_t first_end(const STACK_OF(X509_CRL) * lists, int64_t now_s)
+{
+    int64_t end = INT64_MAX;
+
+    for (int i = 0; i < sk_X509_CRL_num(lists); i++) {
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(lists, i));
+        int64_t next_s = next != NULL ? th_tls_seconds_of(next) : INT64_MAX;
+        if (next_s > now_s)
+            end = earlier(end, next_s);
+    }
+    return end;
+}
+
+/* Short of memory: 0, and the session is not kept. */
+static int64_t end_of_lists(X509_STORE *store, const STACK_OF(X509) * chain, int64_t now_s)
+{
+    X509_STORE_CTX *look = X509_STORE_CTX_new();
+    int64_t end = INT64_MAX;
+
+    if (look == NULL || X509_STORE_CTX_init(look, store, NULL, NULL) != 1)
+        end = 0;
+    for (int i = 0; end > 0 && i < sk_X509_num(chain); i++) {
+        STACK_OF(X509_CRL) *lists =
+            X509_STORE_CTX_get1_crls(look, X509_get_issuer_name(sk_X509_value(chain, i)));
+        end = earlier(end, first_end(lists, now_s));
+        sk_X509_CRL_pop_free(lists, X509_CRL_free);
+    }
+    X509_STORE_CTX_free(look);
+    return end;
+}
+
+void th_tls_note_verified(struct th_tls *tls)
+{
+    const STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
+
+    if (tls->verified.end_s != 0)
+        return;
+    if (SSL_session_reused(tls->ssl)) {
+        tls->verified = tls->offered;
+        return;
+    }
+    tls->verified.at_ms = tls->stream->worker->now_ms;
+    tls->verified.end_s = th_tls_earliest_end(chain);
+    if (tls->context->crl_file != NULL)
+        tls->verified.end_s =
+            earlier(tls->verified.end_s, end_of_lists(SSL_CTX_get_cert_store(tls->context->ssl),
+                                                      chain, (int64_t)time(NULL)));
+}
+
+/* In TLS 1.2 it comes before the handshake is done, in TLS 1.3 at any time after that. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     struct th_tls *tls = SSL_get_app_data(ssl);
     struct th_str host = {tls->host, tls->host_len};
 
+    th_tls_note_verified(tls);
     if (SSL_SESSION_is_resumable(session))
-        th_tls_sessions_put(&tls->context->sessions, host, tls->port, session,
-                            tls->stream->worker->now_ms);
+        th_tls_sessions_put(&tls->context->sessions, host, tls->port, session, &tls->verified);
     return 0; /* a copy was kept, not this one */
 }
+
+/* --- options --- */
 
 /* The system's openssl.cnf may ask for more, never for less. */
 static bool set_versions(SSL_CTX *ctx)

@@ -37,14 +37,22 @@ struct th_tls_sessions {
     struct th_list used; /* the longest unused first */
 };
 
+/* What a session's certificate was verified by: the whole handshake that it goes back to, over however many
+ * others it was taken up since. */
+struct th_tls_verified {
+    int64_t at_ms; /* by the worker's clock */
+    int64_t end_s; /* since 1970: no longer is all valid that was looked at; 0: nothing was yet */
+};
+
 int th_tls_sessions_init(struct th_tls_sessions *sessions) TH_MUST;
 void th_tls_sessions_fini(struct th_tls_sessions *sessions);
 /* Keeps a copy. Memory that is short only costs the resumption. */
 void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, uint16_t port,
-                         const SSL_SESSION *session, int64_t now_ms);
+                         const SSL_SESSION *session, const struct th_tls_verified *verified);
 /* NULL when there is none that is fresh enough. The caller's. */
 SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_str host,
-                                  uint16_t port, int64_t now_ms);
+                                  uint16_t port, int64_t now_ms,
+                                  struct th_tls_verified *ret_verified) TH_MUST;
 
 /* The files that a context trusts, as they were before they were read. */
 struct th_tls_sources {
@@ -81,6 +89,9 @@ struct th_tls {
     SSL *ssl;
     struct th_buf held; /* records on their way out that the kernel has not taken */
     size_t held_sent;
+    struct th_tls_verified
+        offered; /* of a client's side: by the session that it wanted to take up */
+    struct th_tls_verified verified; /* and by the one that it has */
     const char *reason;
     int error;
     int recv_errno; /* of the descriptor, once it has failed */
@@ -139,6 +150,11 @@ int th_tls_ask_clients(SSL_CTX *ctx, const struct th_tls_server_settings *settin
 
 /* When the first of the certificates ends, in seconds; none: INT64_MAX. */
 int64_t th_tls_earliest_end(const STACK_OF(X509) * chain);
+int64_t th_tls_seconds_of(const ASN1_TIME *time);
+
+/* tls_context.c: puts down when and until when the server's certificate was verified, after a whole handshake;
+ * once it is put down, or a session was taken up, that stays. */
+void th_tls_note_verified(struct th_tls *tls);
 
 /* What both sides' contexts have in common. */
 bool th_tls_set_up(SSL_CTX *ctx) TH_MUST;

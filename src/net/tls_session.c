@@ -1,9 +1,11 @@
+#include <time.h>
+
 #include "tls_private.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/random.h"
 
-/* Hosts that sessions are kept for, sessions of one host, and how long one is good: the
- * certificate is not looked at again while it is. */
+/* Hosts that sessions are kept for, sessions of one host, and for how long after its certificate was looked at
+ * one is good. Who takes a session up gets another from the server, and that is good no longer. */
 #define HOSTS_MAX 1024
 #define SESSIONS_MAX 4
 #define FRESH_MS ((int64_t)60 * 60 * 1000)
@@ -12,7 +14,7 @@ struct item {
     struct th_hash_node node;
     struct th_list link;
     SSL_SESSION *sessions[SESSIONS_MAX]; /* oldest first */
-    int64_t put_ms[SESSIONS_MAX];
+    struct th_tls_verified verified[SESSIONS_MAX];
     unsigned n;
     uint16_t port;
     size_t host_len;
@@ -54,8 +56,18 @@ static void remove_oldest(struct item *item)
     item->n--;
     for (unsigned i = 0; i < item->n; i++) {
         item->sessions[i] = item->sessions[i + 1];
-        item->put_ms[i] = item->put_ms[i + 1];
+        item->verified[i] = item->verified[i + 1];
     }
+}
+
+static void remove_newest(struct item *item)
+{
+    SSL_SESSION_free(item->sessions[--item->n]);
+}
+
+static bool is_fresh(const struct th_tls_verified *verified, int64_t now_ms)
+{
+    return now_ms < verified->at_ms + FRESH_MS && (int64_t)time(NULL) < verified->end_s;
 }
 
 static void forget(struct th_tls_sessions *sessions, struct item *item)
@@ -100,7 +112,7 @@ static struct item *find(struct th_tls_sessions *sessions, const struct name *na
 }
 
 void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, uint16_t port,
-                         const SSL_SESSION *session, int64_t now_ms)
+                         const SSL_SESSION *session, const struct th_tls_verified *verified)
 {
     struct name name = {host, port};
     SSL_SESSION *copy = SSL_SESSION_dup(session);
@@ -113,7 +125,7 @@ void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, u
         if (item->n == SESSIONS_MAX)
             remove_oldest(item);
         item->sessions[item->n] = th_take(&copy);
-        item->put_ms[item->n++] = now_ms;
+        item->verified[item->n++] = *verified;
         th_list_remove(&item->link);
         th_list_push_back(&sessions->used, &item->link);
     }
@@ -122,16 +134,18 @@ void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, u
 }
 
 SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_str host,
-                                  uint16_t port, int64_t now_ms)
+                                  uint16_t port, int64_t now_ms,
+                                  struct th_tls_verified *ret_verified)
 {
     struct name name = {host, port};
     SSL_SESSION *session = NULL;
 
     pthread_mutex_lock(&sessions->lock);
     struct item *item = find(sessions, &name, false);
-    while (item != NULL && item->n > 0 && item->put_ms[0] + FRESH_MS <= now_ms)
-        remove_oldest(item);
+    while (item != NULL && item->n > 0 && !is_fresh(&item->verified[item->n - 1], now_ms))
+        remove_newest(item);
     if (item != NULL && item->n > 0) {
+        *ret_verified = item->verified[item->n - 1];
         session = item->sessions[item->n - 1];
         /* In TLS 1.2 a server gives a new one seldom: this one serves again. */
         if (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION)

@@ -60,6 +60,7 @@ static int finish_handshake(struct th_stream *stream, struct th_tls *tls)
                                    "the destination chose a protocol that was not offered (ALPN)");
     if (SSL_get_verify_result(tls->ssl) != X509_V_OK)
         return th_tls_fail(tls);
+    th_tls_note_verified(tls);
     return begin_data(stream, tls);
 }
 
@@ -116,7 +117,8 @@ static bool make_ssl(struct th_tls *tls)
 static void offer_session(struct th_tls *tls, int64_t now_ms)
 {
     struct th_str host = {tls->host, tls->host_len};
-    SSL_SESSION *session = th_tls_sessions_take(&tls->context->sessions, host, tls->port, now_ms);
+    SSL_SESSION *session =
+        th_tls_sessions_take(&tls->context->sessions, host, tls->port, now_ms, &tls->offered);
 
     if (session == NULL)
         return;
