@@ -9,8 +9,6 @@ static const char no_port[] =
     "the port is not one of egress.connect_ports, and no connection has a URL there";
 static const char no_match[] =
     "no connection has a URL at this host and port, and `unmatched` does not forward https:// to it";
-static const char named_only[] =
-    "an authorization server is reached only where a rule of `unmatched` names it";
 
 static void refuse(struct th_gate_connect *decision, const char *detail)
 {
@@ -35,17 +33,18 @@ static bool is_of_whole_origin(const struct th_config_pattern *pattern)
 /* The first rule that is about all of that origin, or that denies a part of it: what comes through a
  * plain tunnel could be for any path. */
 static enum th_unmatched_action ask_rules(const struct th_config_view *config,
-                                          const struct th_url *url, bool *ret_by_rule)
+                                          const struct th_url *url,
+                                          const struct th_config_unmatched_rule **ret_by_rule)
 {
     for (size_t i = 0; i < config->n_unmatched_rules; i++) {
         const struct th_config_unmatched_rule *rule = &config->unmatched_rules[i];
         if (!th_route_pattern_is_at(&rule->pattern, url) ||
             (rule->action == TH_UNMATCHED_FORWARD && !is_of_whole_origin(&rule->pattern)))
             continue;
-        *ret_by_rule = true;
+        *ret_by_rule = rule;
         return rule->action;
     }
-    *ret_by_rule = false;
+    *ret_by_rule = NULL;
     return config->unmatched;
 }
 
@@ -70,21 +69,23 @@ static bool forwards_clear(const struct th_config_view *config, const struct th_
 static void decide_unmatched(const struct th_config_view *config, struct th_url *url,
                              struct th_gate_connect *decision)
 {
-    bool by_rule;
+    const struct th_config_unmatched_rule *by_rule;
 
     url->scheme = TH_SCHEME_HTTPS;
     bool allowed = ask_rules(config, url, &by_rule) == TH_UNMATCHED_FORWARD;
     bool port_allowed = is_port_allowed(&config->egress, url->port);
-    bool named = by_rule || !th_gate_is_authorization_server(config, url);
+    bool is_server = th_gate_is_authorization_server(config, url);
+    bool named = by_rule != NULL || !is_server;
     if (allowed && port_allowed && named) {
         decision->action = TH_GATE_TUNNEL_PLAIN;
+        decision->is_named = by_rule != NULL && (is_server || !by_rule->pattern.wildcard);
         return;
     }
     url->scheme = TH_SCHEME_HTTP;
     if (forwards_clear(config, url))
         decision->action = TH_GATE_TUNNEL_SERVE;
     else
-        refuse(decision, !allowed ? no_match : !named ? named_only : no_port);
+        refuse(decision, !allowed ? no_match : !named ? th_gate_named_only : no_port);
 }
 
 void th_gate_decide_connect(const struct th_config_view *config, const struct th_routes *routes,

@@ -16,6 +16,9 @@ static const char two_ways[] =
     "two servers may read this path in two ways (dot segments, empty segments, encoded separators, "
     "encoded letters)";
 
+const char th_gate_named_only[] =
+    "an authorization server is reached only where a rule of `unmatched` names it";
+
 static void refuse(struct th_gate_decision *decision, int error, const char *detail)
 {
     decision->action = TH_GATE_REFUSE;
@@ -242,27 +245,28 @@ static void decide_unmatched(const struct th_config_view *config, const struct t
                              struct th_gate_decision *decision)
 {
     enum th_unmatched_action action = config->unmatched;
-    bool by_rule = false;
+    const struct th_config_unmatched_rule *by_rule = NULL;
 
-    for (size_t i = 0; i < config->n_unmatched_rules && !by_rule; i++) {
+    for (size_t i = 0; i < config->n_unmatched_rules && by_rule == NULL; i++) {
         if (th_route_pattern_is_ambiguous(&config->unmatched_rules[i].pattern, url)) {
             refuse(decision, TH_E_BAD_TARGET, two_ways);
             return;
         }
         if (th_route_pattern_matches(&config->unmatched_rules[i].pattern, url)) {
             action = config->unmatched_rules[i].action;
-            by_rule = true;
+            by_rule = &config->unmatched_rules[i];
         }
     }
     if (action == TH_UNMATCHED_DENY) {
         refuse(decision, TH_E_DESTINATION_DENIED, "no connection has a URL that matches");
         return;
     }
-    if (!by_rule && th_gate_is_authorization_server(config, url)) {
-        refuse(decision, TH_E_DESTINATION_DENIED,
-               "an authorization server is reached only where a rule of `unmatched` names it");
+    bool is_server = th_gate_is_authorization_server(config, url);
+    if (by_rule == NULL && is_server) {
+        refuse(decision, TH_E_DESTINATION_DENIED, th_gate_named_only);
         return;
     }
+    decision->is_named = by_rule != NULL && (is_server || !by_rule->pattern.wildcard);
     decision->action = TH_GATE_FORWARD;
     decision->drop_authorization = bears_subject(config, seen, head);
 }

@@ -107,9 +107,79 @@ static void r7_r8_r20_r27_tunnels(void **state)
         check(&rows[i]);
 }
 
+/* Each endpoint counts, wherever it is; and only on its port. */
+static void r27_each_endpoint_of_a_server_counts(void **state)
+{
+    static const struct {
+        const char *authority;
+        bool is_server;
+    } cases[] = {
+        {"org.test:443", true},    {"token.test:443", true}, {"revoke.test:8443", true},
+        {"keys.test:443", true},   {"keys.test:80", false},  {"revoke.test:443", false},
+        {"other.test:443", false},
+    };
+    struct th_config *config = test_config_load(
+        "{\"listeners\": [{\"name\": \"l\", \"address\": \"127.0.0.1:1\", \"agent\": \"a1\"}],"
+        " \"authorization_servers\": {\"org\": {\"issuer\": \"https://org.test/x\","
+        "   \"token_endpoint\": \"https://token.test/token\","
+        "   \"revocation_endpoint\": \"https://revoke.test:8443/revoke\","
+        "   \"jwks_uri\": \"https://keys.test/keys\"}},"
+        " \"agents\": {\"a1\": {\"client_id\": \"c\", \"auth\": {\"method\": \"none\"},"
+        "   \"authorization_server\": \"org\"}},"
+        " \"connections\": [], \"unmatched\": \"forward\"}");
+
+    (void)state;
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_url url;
+        assert_int_equal(th_url_parse_authority(th_str_of(cases[i].authority), true, &url), 0);
+        if (th_gate_is_authorization_server(th_config_get(config), &url) != cases[i].is_server)
+            fail_msg("%s", cases[i].authority);
+    }
+    th_config_unref(config);
+}
+
+/* By a rule that says which host, or which authorization server. */
+static void r27_a_wildcard_names_nobody(void **state)
+{
+    static const struct {
+        const char *pattern, *authority;
+        bool is_named;
+    } cases[] = {
+        {"https://free.test/", "free.test:443", true},
+        {"https://*.free.test/", "x.free.test:443", false},
+        {"https://*.test/", "org.test:443", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_gate_connect connect;
+        struct th_routes *routes = NULL;
+        struct th_url url;
+        char text[2048];
+        snprintf(
+            text, sizeof text,
+            "{\"listeners\": [{\"name\": \"l\", \"address\": \"127.0.0.1:1\", \"agent\": "
+            "\"a1\"}],"
+            " \"authorization_servers\": {\"org\": {\"issuer\": \"https://org.test\"}},"
+            " \"agents\": {\"a1\": {\"client_id\": \"c\", \"auth\": {\"method\": \"none\"},"
+            "   \"authorization_server\": \"org\"}},"
+            " \"connections\": [], \"unmatched\": [{\"url\": \"%s\", \"action\": \"forward\"}]}",
+            cases[i].pattern);
+        struct th_config *config = test_config_load(text);
+        assert_int_equal(th_routes_new(config, &routes), 0);
+        assert_int_equal(th_url_parse_authority(th_str_of(cases[i].authority), true, &url), 0);
+        th_gate_decide_connect(th_config_get(config), routes, true, &url, &connect);
+        assert_int_equal(connect.action, TH_GATE_TUNNEL_PLAIN);
+        assert_int_equal(connect.is_named, cases[i].is_named);
+        th_routes_free(routes);
+        th_config_unref(config);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(r7_r8_r20_r27_tunnels)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(r7_r8_r20_r27_tunnels),
+                                       cmocka_unit_test(r27_each_endpoint_of_a_server_counts),
+                                       cmocka_unit_test(r27_a_wildcard_names_nobody)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -496,6 +496,21 @@ static enum verdict ask(struct asking *a, struct th_document **ret_document,
     return verdict;
 }
 
+struct th_document *th_document_peek(struct th_document_desk *desk,
+                                     const struct th_document_kind *kind,
+                                     const struct th_document_source *source)
+{
+    int64_t now_ms = th_clock_monotonic_ms(desk->worker->clock);
+    struct th_document *document = NULL;
+
+    pthread_mutex_lock(&desk->documents->lock);
+    const struct entry *entry = find(desk->documents, kind, source);
+    if (entry != NULL && entry->document != NULL && now_ms < entry->keep_ms)
+        document = th_document_ref(entry->document);
+    pthread_mutex_unlock(&desk->documents->lock);
+    return document;
+}
+
 static int fail_now(struct th_document_failure *ret_failure)
 {
     *ret_failure = (struct th_document_failure){.error = TH_E_NOMEM, .retry_after_ms = -1};

@@ -34,6 +34,11 @@ struct th_document_kind {
 struct th_document *th_document_ref(struct th_document *document);
 struct th_document *th_document_unref(struct th_document *document); /* NULL is fine */
 
+/* A new reference to the one that is there and may still serve; NULL: none is, and none is fetched. */
+struct th_document *th_document_peek(struct th_document_desk *desk,
+                                     const struct th_document_kind *kind,
+                                     const struct th_document_source *source);
+
 /* 0: *ret_document is a new reference. TH_AGAIN: the waiter waits. Else *ret_failure says why.
  * `older`: one that was not enough, so that only a newer one will do; not more often than every
  * half minute is one fetched for that. */

@@ -252,14 +252,28 @@ static const struct th_document_kind metadata_kind = {
     .when_unusable = TH_E_EXCHANGE_FAILED,
 };
 
+static struct th_document_source source_of(const struct th_config_authorization_server *server)
+{
+    return (struct th_document_source){.name = server->issuer,
+                                       .ca_file = server->ca_file,
+                                       .allow_cleartext = server->allow_cleartext};
+}
+
+const struct th_metadata *th_metadata_peek(struct th_document_desk *desk,
+                                           const struct th_config_authorization_server *server)
+{
+    const struct th_document_source source = source_of(server);
+    struct th_document *document = th_document_peek(desk, &metadata_kind, &source);
+
+    return document != NULL ? &TH_CONTAINER_OF(document, struct whole, document)->metadata : NULL;
+}
+
 int th_metadata_get(struct th_document_desk *desk,
                     const struct th_config_authorization_server *server,
                     struct th_document_waiter *waiter, const struct th_metadata **ret_metadata,
                     struct th_document_failure *ret_failure)
 {
-    const struct th_document_source source = {.name = server->issuer,
-                                              .ca_file = server->ca_file,
-                                              .allow_cleartext = server->allow_cleartext};
+    const struct th_document_source source = source_of(server);
     struct th_document *document;
     int error =
         th_document_get(desk, &metadata_kind, &source, NULL, waiter, &document, ret_failure);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "admit.h"
+#include "endpoints.h"
 #include "hop.h"
 #include "own_ends.h"
 #include "session.h"
@@ -219,7 +220,8 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     th_origin_pool_init(&desk->origins, desk);
     desk->current = th_snapshot_use_new(proxy->snapshot);
     desk->post = post_new(desk);
-    if (desk->current == NULL || desk->post == NULL || make_listeners(desk) < 0) {
+    if (desk->current == NULL || desk->post == NULL || make_listeners(desk) < 0 ||
+        th_endpoints_new(desk, &desk->endpoints) < 0) {
         th_proxy_desk_free(desk);
         return TH_E_NOMEM;
     }
@@ -257,6 +259,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     close_sessions(desk, false);
     th_shadow_end(desk);
     th_origin_pool_clear(&desk->origins);
+    th_endpoints_free(desk->endpoints);
     th_timer_stop(&desk->worker->wheel, &desk->flush);
     th_timer_stop(&desk->worker->wheel, &desk->trim);
     th_timer_stop(&desk->worker->wheel, &desk->drain);
@@ -351,6 +354,7 @@ static void go_over(struct th_proxy_desk *desk, struct th_snapshot_use *use)
     th_snapshot_use_retire(before);
     for (size_t i = 0; i < desk->n_listeners; i++)
         renew_listener(desk->current->snapshot, &desk->listeners[i]);
+    th_endpoints_renew(desk->endpoints);
 }
 
 static void on_post(struct th_job *job)

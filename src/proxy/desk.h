@@ -89,6 +89,7 @@ struct th_proxy_desk {
     size_t n_unneeded_hops; /* the fewest free ones since the trim timer was set */
     struct th_timer trim;
     struct th_origin_pool origins;
+    struct th_endpoints *endpoints;
     struct th_list shadows; /* what is found out beside requests (shadow.h) */
     size_t n_shadows;
     struct th_timer flush; /* of the access log */

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "endpoints.h"
 #include "proof.h"
 #include "secure.h"
 #include "tokenhop/base/mem.h"
@@ -87,6 +88,8 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_REQUEST_HEAD: /* the session's timer */
     case TH_WAIT_ORIGIN:       /* the dialer's */
         return -1;
+    case TH_WAIT_ENDPOINTS:
+        return timeouts->connect_ms;
     case TH_WAIT_HANDSHAKE:
     case TH_WAIT_PARENT:
         return left_ms > 0 ? left_ms : 0;
@@ -159,6 +162,8 @@ static void time_out(struct th_hop *hop)
                             "the keys that the caller's token is verified by did not come in time"},
         [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, NOT_COUNTED}, /* the broker has */
         [TH_WAIT_PROOF] = {TH_E_OVERLOADED, NOT_COUNTED, "the DPoP proof was not made in time"},
+        [TH_WAIT_ENDPOINTS] = {TH_E_EXCHANGE_DOWN, NOT_COUNTED,
+                               "where authorization servers are could not be found out in time"},
         [TH_WAIT_FIRST_BYTE] = {TH_E_ORIGIN_FIRST_BYTE, TH_METRIC_TIMEOUTS_FIRST_BYTE},
         [TH_WAIT_RESPONSE_BODY] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_STREAM},
         [TH_WAIT_RESPONSE_TAKEN] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
@@ -225,6 +230,7 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
     hop->refused_at_gate |= hop->state == TH_HOP_GATE || hop->state == TH_HOP_SCOPE;
     th_proof_drop(hop);
     th_workload_leave(&hop->workload);
+    th_endpoints_leave(hop);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;
     if (hop->state == TH_HOP_ANSWER || hop->head_sent || !th_outgoing_is_empty(&hop->to_client)) {
@@ -353,6 +359,7 @@ void th_hop_release(struct th_hop *hop)
     th_hop_drop_origin(hop, hop->origin_keeps && hop->response_complete);
     th_proof_drop(hop);
     th_workload_leave(&hop->workload);
+    th_endpoints_leave(hop);
     th_hop_drop_credential(hop);
     th_outgoing_clear(&hop->to_client, worker);
     th_outgoing_clear(&hop->to_origin, worker);

@@ -69,6 +69,7 @@ enum th_hop_wait {
     TH_WAIT_CALLER,        /* the keys that its token is verified by */
     TH_WAIT_CREDENTIAL,
     TH_WAIT_PROOF,          /* made on a helper thread */
+    TH_WAIT_ENDPOINTS,      /* of authorization servers, where they are */
     TH_WAIT_ORIGIN,         /* the dialer keeps its own deadline */
     TH_WAIT_HANDSHAKE,      /* of TLS with the origin: what the dialer has left of that time */
     TH_WAIT_PARENT,         /* of its answer to a CONNECT: likewise */
@@ -133,6 +134,7 @@ struct th_hop {
     int proof_error;       /* what that ended with */
 
     /* the origin */
+    struct th_list endpoints; /* of those that wait for where authorization servers are */
     struct th_dial dial;
     int64_t connect_deadline_ms;           /* of dialing and the TLS handshake together */
     const struct th_config_parent *parent; /* on the way there; NULL: none */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "admit.h"
+#include "endpoints.h"
 #include "hop.h"
 #include "parent.h"
 #include "proof.h"
@@ -362,6 +363,38 @@ static struct th_origin_key key_of(const struct th_hop *hop)
     return key;
 }
 
+/* R27: what no rule names does not come to where tokens are issued, by whatever name or address. Through a parent
+ * proxy only what the request itself says of it is known. */
+static bool is_barred(const struct th_hop *hop)
+{
+    return hop->decision.action == TH_GATE_FORWARD && !hop->decision.is_named;
+}
+
+static int judge_name(const struct th_hop *hop)
+{
+    const struct th_endpoints *endpoints = hop->desk->endpoints;
+    const struct th_url *url = &hop->url;
+    struct th_address address;
+
+    if (th_endpoints_has(endpoints, url->host, url->port))
+        return TH_E_DESTINATION_DENIED;
+    return th_address_parse(url->host, url->port, &address) == 0 &&
+                   th_endpoints_is_at(endpoints, &address)
+               ? TH_E_DESTINATION_DENIED
+               : 0;
+}
+
+/* 0, TH_AGAIN, or the error it is refused with. */
+static int ask_endpoints(struct th_hop *hop)
+{
+    if (!is_barred(hop))
+        return 0;
+    if (th_list_is_linked(&hop->endpoints)) /* woken by the client */
+        return TH_AGAIN;
+    int error = th_endpoints_ask(hop->desk->endpoints, hop);
+    return error == 0 ? judge_name(hop) : error;
+}
+
 /* Asked for the very address that is connected to (R8). A credential in cleartext goes to loopback
  * only, unless the connection says otherwise, and so does the caller's own Authorization where a connection
  * passes it through; on an unmatched request it is the caller's business. */
@@ -373,6 +406,9 @@ static int permit(void *arg, const struct th_address *address)
                     ? TH_E_LOOP
                     : th_origin_permit(hop->use->snapshot->view, &key, address);
 
+    if (error == 0 && key.parent == NULL && is_barred(hop) &&
+        th_endpoints_is_at(hop->desk->endpoints, address))
+        error = TH_E_DESTINATION_DENIED;
     if (error < 0 && error != TH_E_CLEARTEXT_DENIED)
         th_metrics_count(hop->desk->metrics, TH_METRIC_EGRESS_REFUSED);
     return error;
@@ -393,6 +429,8 @@ static enum th_hop_step origin_failed(struct th_hop *hop, int error)
     th_metrics_count(hop->desk->metrics, TH_METRIC_ORIGIN_FAILED);
     if (hop->origin != NULL)
         (void)th_stream_tls_error(&hop->origin->stream, &reason);
+    if (error == TH_E_DESTINATION_DENIED)
+        reason = th_gate_named_only;
     if (hop->parent != NULL && hop->parent_stage != TH_PARENT_OPEN)
         reason = th_parent_tell_failure(hop, error, reason);
     return th_hop_fail(hop, error, reason);
@@ -473,7 +511,8 @@ static enum th_hop_step wait_for_origin(struct th_hop *hop)
         th_session_close(hop->session);
         return TH_HOP_WAIT;
     }
-    return th_hop_wait(hop, hop->dialing                           ? TH_WAIT_ORIGIN
+    return th_hop_wait(hop, th_list_is_linked(&hop->endpoints)     ? TH_WAIT_ENDPOINTS
+                            : hop->dialing                         ? TH_WAIT_ORIGIN
                             : hop->parent_stage == TH_PARENT_ASKED ? TH_WAIT_PARENT
                                                                    : TH_WAIT_HANDSHAKE);
 }
@@ -496,8 +535,27 @@ static enum th_hop_step leave(struct th_hop *hop, enum th_hop_state to)
     return error == 0 ? th_hop_move(hop, to) : th_hop_fail(hop, error, NULL);
 }
 
+/* A connection that was made when the address was not yet an authorization server's serves no more. */
+static struct th_origin *take_origin(struct th_hop *hop, const struct th_origin_key *key)
+{
+    struct th_origin *origin = th_origin_take(&hop->desk->origins, key, hop);
+
+    if (origin != NULL && is_barred(hop) && key->parent == NULL &&
+        th_endpoints_is_at(hop->desk->endpoints, &origin->address))
+        origin = th_origin_close(origin);
+    return origin;
+}
+
 enum th_hop_step th_hop_state_origin(struct th_hop *hop)
 {
+    if (hop->origin == NULL && !hop->dialing) {
+        int error = ask_endpoints(hop);
+        if (error == TH_AGAIN)
+            return wait_for_origin(hop);
+        if (error < 0)
+            return th_hop_fail(hop, error,
+                               error == TH_E_DESTINATION_DENIED ? th_gate_named_only : NULL);
+    }
     if (th_target_is_question(hop)) /* the data plane goes there itself */
         return th_proof_is_due(hop)
                    ? th_hop_fail(hop, TH_E_DESTINATION_DENIED,
@@ -525,7 +583,7 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
     if (error < 0)
         return refuse_way(hop, error);
     if (!hop->fresh_only) {
-        struct th_origin *origin = th_origin_take(&hop->desk->origins, &key, hop);
+        struct th_origin *origin = take_origin(hop, &key);
         if (origin != NULL) {
             use_origin(hop, origin);
             return leave(hop, TH_HOP_SEND);

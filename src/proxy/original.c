@@ -166,6 +166,7 @@ enum th_hop_step th_original_decide(struct th_hop *hop)
     if (connect.action == TH_GATE_TUNNEL_PLAIN) {
         hop->is_tunnel = hop->fresh_only = true;
         hop->decision.action = TH_GATE_FORWARD;
+        hop->decision.is_named = connect.is_named;
         return th_hop_move(hop, TH_HOP_ORIGIN);
     }
     th_metrics_count(hop->desk->metrics, TH_METRIC_TUNNELS_REFUSED);

@@ -115,12 +115,13 @@ static enum th_hop_step open_served(struct th_hop *hop, bool intercept)
     return th_hop_move(hop, TH_HOP_ANSWER);
 }
 
-static enum th_hop_step open_plain(struct th_hop *hop)
+static enum th_hop_step open_plain(struct th_hop *hop, bool is_named)
 {
     hop->request.keep_alive = false; /* whatever becomes of it, no request follows */
     hop->is_tunnel = true;
     hop->fresh_only = true;
     hop->decision.action = TH_GATE_FORWARD;
+    hop->decision.is_named = is_named;
     return th_hop_move(hop, TH_HOP_ORIGIN);
 }
 
@@ -142,7 +143,7 @@ enum th_hop_step th_tunnel_open(struct th_hop *hop)
     int error = make_tunnel(hop);
     if (error < 0)
         return refuse(hop, error, error == TH_E_OVERLOADED ? "limits.tunnels is reached" : NULL);
-    return connect.action == TH_GATE_TUNNEL_PLAIN ? open_plain(hop)
+    return connect.action == TH_GATE_TUNNEL_PLAIN ? open_plain(hop, connect.is_named)
                                                   : open_served(hop, connect.intercept);
 }
 

@@ -30,6 +30,8 @@ struct th_gate_decision {
         *beside;             /* with FORWARD: a connection in shadow that is not for
                                                   this agent, to which it is as if it were not there */
     bool drop_authorization; /* what the caller sent there must not go on */
+    bool is_named;           /* with FORWARD: a rule of `unmatched` names the destination, not by
+                                    a wildcard: it may be where an authorization server is (R27) */
     bool is_public_path;     /* with PUBLIC: it is of the connection's public paths */
 };
 
@@ -50,6 +52,7 @@ struct th_gate_connect {
     int error;
     const char *detail; /* constant text for the problem body */
     bool intercept;     /* with SERVE: TLS inside is for a connection */
+    bool is_named;      /* with PLAIN: as th_gate_decision has it */
 };
 
 /* What becomes of a CONNECT to `authority` (its scheme and path do not count). A list of `unmatched`
@@ -58,6 +61,9 @@ struct th_gate_connect {
 void th_gate_decide_connect(const struct th_config_view *config, const struct th_routes *routes,
                             bool can_intercept, const struct th_url *authority,
                             struct th_gate_connect *ret_decision);
+
+/* What the caller is told then. */
+extern const char th_gate_named_only[];
 
 /* R27: whether a configured authorization server is at the URL's host and port. */
 bool th_gate_is_authorization_server(const struct th_config_view *config, const struct th_url *url);

@@ -33,6 +33,9 @@ int th_metadata_get(struct th_document_desk *desk,
                     const struct th_config_authorization_server *server,
                     struct th_document_waiter *waiter, const struct th_metadata **ret_metadata,
                     struct th_document_failure *ret_failure) TH_MUST;
+/* A new reference to what is there already; NULL: nothing is, and nobody is asked. */
+const struct th_metadata *th_metadata_peek(
+    struct th_document_desk *desk, const struct th_config_authorization_server *server) TH_MUST;
 const struct th_metadata *th_metadata_ref(const struct th_metadata *metadata);
 const struct th_metadata *th_metadata_unref(const struct th_metadata *metadata); /* NULL is fine */
 
