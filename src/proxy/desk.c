@@ -212,6 +212,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     desk->metrics = options->worker->metrics;
     th_list_init(&desk->doors);
     th_list_init(&desk->sessions);
+    th_list_init(&desk->newcomers);
     th_list_init(&desk->free_hops);
     th_list_init(&desk->shadows);
     th_timer_init(&desk->flush, on_flush);
@@ -241,11 +242,14 @@ static void close_listeners(struct th_proxy_desk *desk)
 
 static void close_sessions(struct th_proxy_desk *desk, bool idle_only)
 {
-    TH_LIST_EACH(item, &desk->sessions) {
-        struct th_session *session = TH_LIST_ENTRY(item, struct th_session, link);
-        if (!idle_only || session->hop == NULL)
-            th_session_close(session);
-    }
+    struct th_list *all[] = {&desk->newcomers, &desk->sessions};
+
+    for (size_t i = 0; i < TH_COUNT_OF(all); i++)
+        TH_LIST_EACH(item, all[i]) {
+            struct th_session *session = TH_LIST_ENTRY(item, struct th_session, link);
+            if (!idle_only || session->hop == NULL)
+                th_session_close(session);
+        }
 }
 
 struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)

@@ -83,7 +83,8 @@ struct th_proxy_desk {
     struct th_desk_listener *listeners;
     size_t n_listeners;
     struct th_list doors;
-    struct th_list sessions;
+    struct th_list sessions;  /* of whom a request was admitted */
+    struct th_list newcomers; /* of whom none was yet, the longest here first */
     struct th_list free_hops;
     size_t n_sessions, n_hops, n_free_hops;
     size_t n_unneeded_hops; /* the fewest free ones since the trim timer was set */

@@ -193,6 +193,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         return th_hop_wait(hop, TH_WAIT_CALLER);
     if (error == 0)
         error = th_admit_request(hop);
+    if (error == 0)
+        th_session_note_admission(hop->session);
     if (error < 0 && head->method == TH_METHOD_CONNECT)
         hop->request.keep_alive = false; /* what follows is not a request (RFC 9931) */
     if (error < 0)

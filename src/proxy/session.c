@@ -20,6 +20,7 @@
 #define LINGER_BYTES (256 * 1024)
 /* Requests of one client in one turn of the loop. */
 #define HOPS_A_TURN 32
+#define NEWCOMERS_LOOKED_AT 64
 
 static struct th_worker *worker_of(const struct th_session *session)
 {
@@ -269,6 +270,45 @@ void th_session_format_client(const struct th_session *session, char ret_text[TH
         th_address_format(&session->peer, ret_text);
 }
 
+void th_session_note_admission(struct th_session *session)
+{
+    if (session->is_admitted)
+        return;
+    session->is_admitted = true;
+    th_list_remove(&session->link);
+    th_list_push_back(&session->listener->desk->sessions, &session->link);
+}
+
+/* Nothing is under way on it that anybody would miss: it waits for a request or the rest of one's head, or was
+ * answered and has not left. */
+static bool is_waiting(const struct th_session *session)
+{
+    if (session->running || th_list_is_linked(&session->soon.link))
+        return false;
+    return session->lingering || session->hop == NULL || th_hop_reads_head(session->hop);
+}
+
+/* When all places are taken, one of this worker's makes room who never had a request admitted, the longest here
+ * first: else connections would be a thing that a peer takes from all others by opening them and no more. Who
+ * had one is told from others, and bounded by limits.per_caller. Looks at a bounded number, so that coming costs
+ * the same however many there are. */
+static bool make_room(struct th_proxy_desk *desk)
+{
+    struct th_list *newcomers = &desk->newcomers;
+
+    for (size_t i = 0; i < NEWCOMERS_LOOKED_AT && !th_list_is_empty(newcomers); i++) {
+        struct th_session *session = TH_LIST_ENTRY(newcomers->next, struct th_session, link);
+        if (is_waiting(session)) {
+            th_metrics_count(desk->metrics, TH_METRIC_CONNECTIONS_DISPLACED);
+            th_session_close(session);
+            return true;
+        }
+        th_list_remove(&session->link);
+        th_list_push_back(newcomers, &session->link);
+    }
+    return false;
+}
+
 /* At a limit of connections: said, not just closed, so that who asks learns why (R23); but in no TLS, which
  * would cost what is short. */
 static void turn_away(const struct th_desk_listener *listener, int fd, int error,
@@ -303,7 +343,8 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
     bool is_known = peer->any.sa_family != AF_UNIX || th_unix_peer_new(fd, &unix_peer) == 0;
     is_known =
         is_known && (listener->tls == NULL || (secure = th_secure_new(listener->tls)) != NULL);
-    if (before < th_desk_config(desk)->limits.connections && !desk->draining && is_known)
+    if (is_known && !desk->draining &&
+        (before < th_desk_config(desk)->limits.connections || make_room(desk)))
         session = th_calloc(1, sizeof *session);
     if (session == NULL) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
@@ -338,7 +379,7 @@ void th_session_new(struct th_desk_listener *listener, int fd, const struct th_a
         th_free(session);
         return;
     }
-    th_list_push_back(&desk->sessions, &session->link);
+    th_list_push_back(&desk->newcomers, &session->link);
     desk->n_sessions++;
     th_metrics_count(desk->metrics, TH_METRIC_CONNECTIONS_ACCEPTED);
     th_metrics_add(desk->metrics, TH_METRIC_CONNECTIONS_OPEN, 1);

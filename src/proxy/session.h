@@ -24,8 +24,9 @@ struct th_session {
     bool half_closed : 1; /* the client has ended its side */
     bool running : 1;     /* th_session_run() is on the stack */
     bool closed : 1;
-    bool has_asked : 1;  /* at least one request has begun */
-    bool is_anybody : 1; /* `peer` is a proxy, which could not say whose connection it passes on */
+    bool has_asked : 1;   /* at least one request has begun */
+    bool is_admitted : 1; /* at least one was admitted: it is no newcomer (desk.h) */
+    bool is_anybody : 1;  /* `peer` is a proxy, which could not say whose connection it passes on */
     struct th_stream stream;
     struct th_timer timer; /* head, idle, linger */
     struct th_list link;   /* of the desk */
@@ -53,6 +54,8 @@ static inline struct th_caller_facts th_session_facts(const struct th_session *s
 void th_session_new(struct th_desk_listener *listener, int fd, const struct th_address *peer);
 /* Who it is, for logs: "127.0.0.1:40000", "unix:uid=1000,gid=1000,pid=4711". */
 void th_session_format_client(const struct th_session *session, char ret_text[TH_ADDRESS_TEXT_MAX]);
+/* Its caller is known, and had room: who is new goes before it when there is no room for all. */
+void th_session_note_admission(struct th_session *session);
 /* Goes on with whatever is next: called when the client side has an event, and when a hop has
  * ended. */
 void th_session_run(struct th_session *session);

@@ -209,6 +209,24 @@ def test_R23_connections(sandbox, tokenhop):
         connection.close()
 
 
+def test_r23_connections_of_nobody_take_no_place(sandbox, tokenhop):
+    """Opened and left, a head begun, nonsense: as many as there may be at all, and others are served all the same."""
+    hop = tokenhop(limited(limits={"connections": 20}, workers=1))
+    url, token = sandbox.url("agent2", "/a2a/whoami"), sandbox.mint()
+    first = Connection(hop.port)
+    assert first.send(request(url, token)).read().status == 200
+    for begun in (b"", b"GET http://agent2", b"nonsense\r\n\r\n"):
+        held = [Connection(hop.port) for _ in range(60)]
+        for connection in held:
+            with contextlib.suppress(OSError):
+                connection.send(begun)
+        with Connection(hop.port) as connection:
+            assert connection.send(request(url, token)).read().status == 200
+        for connection in held:
+            connection.close()
+    assert first.send(request(url, token)).read().status == 200
+
+
 def test_R23_slow_readers_hold_little(sandbox, tokenhop, origin):
     """32 readers of 64 MiB each that read next to nothing: what was meant for them waits at the origin."""
     size = 64 * 1024 * 1024

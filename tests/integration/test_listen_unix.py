@@ -280,6 +280,8 @@ def test_limits_hold_over_a_unix_socket(sandbox, listening):
     hop = listening(lambda config: config.update(limits={"connections": 2}))
     wait_until(lambda: figure(hop, "tokenhop_client_connections_open") == 0)  # who looked whether it is open has gone
     kept = [Connection(hop.socket) for _ in range(2)]
+    for wire in kept:
+        assert wire.send(request(sandbox.url("agent2", "/a2a/whoami"), sandbox.mint())).read().status == 200
     wait_until(lambda: figure(hop, "tokenhop_client_connections_open") == 2)
     with Connection(hop.socket) as third:
         assert third.read().status == 503
