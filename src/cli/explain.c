@@ -140,6 +140,8 @@ static const char *class_text(enum th_address_class class)
         return "a private address";
     case TH_ADDRESS_LOOPBACK:
         return "a loopback address";
+    case TH_ADDRESS_METADATA:
+        return "a link-local address, or a metadata service's";
     case TH_ADDRESS_FORBIDDEN:
         return "an address for special use";
     }

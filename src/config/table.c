@@ -268,7 +268,8 @@ static const struct th_config_key egress_keys[] = {
      .default_text = "",
      .doc = "Addresses that may be connected to beyond those that are allowed anyway: a network "
             "(\"10.1.0.0/16\", \"fd00::/8\"), an address, or an address and port "
-            "(\"127.0.0.1:9001\", \"[::1]:80\"). Loopback destinations must be named here."},
+            "(\"127.0.0.1:9001\", \"[::1]:80\"). Loopback destinations must be named here; "
+            "link-local addresses and those of metadata services by the address itself."},
     {.name = "connect_ports",
      .type = TH_KEY_PORTS,
      TEXTS(struct th_raw_egress, connect_ports),

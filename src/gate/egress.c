@@ -17,7 +17,7 @@ static const struct range4 ranges4[] = {
     {0x0a000000, 8, TH_ADDRESS_PRIVATE},    /* 10.0.0.0/8 */
     {0x64400000, 10, TH_ADDRESS_PRIVATE},   /* 100.64.0.0/10: shared, RFC 6598 */
     {0x7f000000, 8, TH_ADDRESS_LOOPBACK},   /* 127.0.0.0/8 */
-    {0xa9fe0000, 16, TH_ADDRESS_FORBIDDEN}, /* 169.254.0.0/16: link-local, metadata */
+    {0xa9fe0000, 16, TH_ADDRESS_METADATA},  /* 169.254.0.0/16: link-local */
     {0xac100000, 12, TH_ADDRESS_PRIVATE},   /* 172.16.0.0/12 */
     {0xc0000000, 24, TH_ADDRESS_FORBIDDEN}, /* 192.0.0.0/24: protocol assignments */
     {0xc0000200, 24, TH_ADDRESS_FORBIDDEN}, /* 192.0.2.0/24: documentation */
@@ -41,7 +41,7 @@ static enum th_address_class classify4(uint32_t address)
 {
     for (size_t i = 0; i < TH_COUNT_OF(metadata4); i++)
         if (metadata4[i] == address)
-            return TH_ADDRESS_FORBIDDEN;
+            return TH_ADDRESS_METADATA;
     for (size_t i = 0; i < TH_COUNT_OF(ranges4); i++)
         if ((address ^ ranges4[i].address) >> (32 - ranges4[i].prefix) == 0)
             return ranges4[i].class;
@@ -58,6 +58,29 @@ static bool has_prefix(const uint8_t *address, const char *prefix, size_t bytes)
     return memcmp(address, prefix, bytes) == 0;
 }
 
+/* In a form by which an IPv4 address is reached through something on the way: what is not public there is nobody's
+ * business. */
+static enum th_address_class classify_carried4(uint32_t address)
+{
+    enum th_address_class class = classify4(address);
+
+    return class == TH_ADDRESS_PUBLIC || class == TH_ADDRESS_METADATA ? class
+                                                                      : TH_ADDRESS_FORBIDDEN;
+}
+
+static bool is_metadata6(const uint8_t *a)
+{
+    static const char *const known[] = {
+        "\xfd\x00\x0e\xc2\0\0\0\0\0\0\0\0\0\0\x02\x54", /* fd00:ec2::254 */
+        "\xfd\x00\x0e\xc2\0\0\0\0\0\0\0\0\0\0\x00\x23", /* fd00:ec2::23 */
+        "\xfd\x20\x00\xce\0\0\0\0\0\0\0\0\0\0\x02\x54", /* fd20:ce::254 */
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(known); i++)
+        if (has_prefix(a, known[i], 16))
+            return true;
+    return false;
+}
+
 static enum th_address_class classify6(const uint8_t *a)
 {
     static const uint8_t zero[16];
@@ -68,27 +91,25 @@ static enum th_address_class classify6(const uint8_t *a)
         return a[15] == 1 ? TH_ADDRESS_LOOPBACK : TH_ADDRESS_FORBIDDEN;
     if (memcmp(a, zero, 12) ==
         0) /* compatible, RFC 4291 2.5.5.1: deprecated, still routed by some */
-        return classify4(load32(a + 12)) == TH_ADDRESS_PUBLIC ? TH_ADDRESS_PUBLIC
-                                                              : TH_ADDRESS_FORBIDDEN;
+        return classify_carried4(load32(a + 12));
     if (has_prefix(a, "\x00\x64\xff\x9b\0\0\0\0\0\0\0\0", 12)) /* NAT64, RFC 6052 */
-        return classify4(load32(a + 12)) == TH_ADDRESS_PUBLIC ? TH_ADDRESS_PUBLIC
-                                                              : TH_ADDRESS_FORBIDDEN;
+        return classify_carried4(load32(a + 12));
     if (has_prefix(a, "\x00\x64\xff\x9b\x00\x01", 6)) /* local-use NAT64, RFC 8215 */
-        return TH_ADDRESS_FORBIDDEN;
+        return classify4(load32(a + 12)) == TH_ADDRESS_METADATA ? TH_ADDRESS_METADATA
+                                                                : TH_ADDRESS_FORBIDDEN;
     if (has_prefix(a, "\x20\x02", 2)) /* 6to4, RFC 3056 */
-        return classify4(load32(a + 2)) == TH_ADDRESS_PUBLIC ? TH_ADDRESS_PUBLIC
-                                                             : TH_ADDRESS_FORBIDDEN;
+        return classify_carried4(load32(a + 2));
     if (has_prefix(a, "\x20\x01\0\0", 4)) /* Teredo, RFC 4380 */
         return TH_ADDRESS_FORBIDDEN;
     if (has_prefix(a, "\x20\x01\x0d\xb8", 4)) /* documentation */
         return TH_ADDRESS_FORBIDDEN;
-    if (has_prefix(a, "\xfd\x00\x0e\xc2\0\0\0\0\0\0\0\0\0\0\x02\x54", 16)) /* a metadata service */
-        return TH_ADDRESS_FORBIDDEN;
+    if (is_metadata6(a) || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80)) /* link-local, RFC 4291 2.5.6 */
+        return TH_ADDRESS_METADATA;
     if ((a[0] & 0xfe) == 0xfc) /* unique-local, RFC 4193 */
         return TH_ADDRESS_PRIVATE;
     if ((a[0] & 0xe0) == 0x20) /* 2000::/3: global unicast */
         return TH_ADDRESS_PUBLIC;
-    return TH_ADDRESS_FORBIDDEN; /* link-local, site-local, multicast, discard, unassigned */
+    return TH_ADDRESS_FORBIDDEN; /* site-local, multicast, discard, unassigned */
 }
 
 enum th_address_class th_egress_classify(const struct th_address *address)
@@ -99,14 +120,16 @@ enum th_address_class th_egress_classify(const struct th_address *address)
     return classify6(v6.s6_addr);
 }
 
+/* By a network that it is in; `literally`: by the address itself. */
 static bool is_allowed_by_name(const struct th_config_egress *egress,
-                               const struct th_address *address)
+                               const struct th_address *address, bool literally)
 {
     struct in6_addr v6;
 
     th_address_to_v6(address, &v6);
     for (size_t i = 0; i < egress->n_allow; i++)
-        if (th_config_network_holds(&egress->allow[i], &v6, th_address_port(address)))
+        if ((!literally || egress->allow[i].prefix == 128) &&
+            th_config_network_holds(&egress->allow[i], &v6, th_address_port(address)))
             return true;
     return false;
 }
@@ -159,5 +182,7 @@ int th_egress_permit(const struct th_config_view *config, bool matched,
         return TH_E_LOOP;
     if (class == TH_ADDRESS_PUBLIC || (class == TH_ADDRESS_PRIVATE && matched))
         return 0;
-    return is_allowed_by_name(&config->egress, address) ? 0 : TH_E_EGRESS_DENIED;
+    return is_allowed_by_name(&config->egress, address, class == TH_ADDRESS_METADATA)
+               ? 0
+               : TH_E_EGRESS_DENIED;
 }

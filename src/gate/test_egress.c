@@ -31,11 +31,11 @@ static void r8_each_address_class(void **state)
         {"127.255.255.254", TH_ADDRESS_LOOPBACK},
         {"0.0.0.0", TH_ADDRESS_FORBIDDEN},
         {"0.1.2.3", TH_ADDRESS_FORBIDDEN},
-        {"169.254.169.254", TH_ADDRESS_FORBIDDEN},
-        {"169.254.170.2", TH_ADDRESS_FORBIDDEN},
-        {"100.100.100.200", TH_ADDRESS_FORBIDDEN},
-        {"168.63.129.16", TH_ADDRESS_FORBIDDEN},
-        {"192.0.0.192", TH_ADDRESS_FORBIDDEN},
+        {"169.254.169.254", TH_ADDRESS_METADATA},
+        {"169.254.170.2", TH_ADDRESS_METADATA},
+        {"100.100.100.200", TH_ADDRESS_METADATA},
+        {"168.63.129.16", TH_ADDRESS_METADATA},
+        {"192.0.0.192", TH_ADDRESS_METADATA},
         {"192.0.2.1", TH_ADDRESS_FORBIDDEN},
         {"198.18.0.1", TH_ADDRESS_FORBIDDEN},
         {"198.51.100.1", TH_ADDRESS_FORBIDDEN},
@@ -47,8 +47,8 @@ static void r8_each_address_class(void **state)
         {"2001:db8::1", TH_ADDRESS_FORBIDDEN},
         {"fd12:3456::1", TH_ADDRESS_PRIVATE},
         {"fc00::1", TH_ADDRESS_PRIVATE},
-        {"fd00:ec2::254", TH_ADDRESS_FORBIDDEN},
-        {"fe80::1", TH_ADDRESS_FORBIDDEN},
+        {"fd00:ec2::254", TH_ADDRESS_METADATA},
+        {"fe80::1", TH_ADDRESS_METADATA},
         {"fec0::1", TH_ADDRESS_FORBIDDEN},
         {"ff02::1", TH_ADDRESS_FORBIDDEN},
         {"::", TH_ADDRESS_FORBIDDEN},
@@ -57,17 +57,21 @@ static void r8_each_address_class(void **state)
         {"::ffff:8.8.8.8", TH_ADDRESS_PUBLIC},
         {"::ffff:10.0.0.1", TH_ADDRESS_PRIVATE},
         {"::ffff:127.0.0.1", TH_ADDRESS_LOOPBACK},
-        {"::ffff:169.254.169.254", TH_ADDRESS_FORBIDDEN},
+        {"::ffff:169.254.169.254", TH_ADDRESS_METADATA},
         {"::127.0.0.1", TH_ADDRESS_FORBIDDEN},
         {"::10.0.0.1", TH_ADDRESS_FORBIDDEN},
         {"64:ff9b::8.8.8.8", TH_ADDRESS_PUBLIC},
-        {"64:ff9b::169.254.169.254", TH_ADDRESS_FORBIDDEN},
+        {"64:ff9b::169.254.169.254", TH_ADDRESS_METADATA},
         {"64:ff9b::127.0.0.1", TH_ADDRESS_FORBIDDEN},
         {"64:ff9b::10.0.0.1", TH_ADDRESS_FORBIDDEN},
         {"64:ff9b:1::8.8.8.8", TH_ADDRESS_FORBIDDEN},
         {"2002:808:808::1", TH_ADDRESS_PUBLIC},
         {"2002:7f00:1::1", TH_ADDRESS_FORBIDDEN},
-        {"2002:a9fe:a9fe::1", TH_ADDRESS_FORBIDDEN},
+        {"2002:a9fe:a9fe::1", TH_ADDRESS_METADATA},
+        {"::169.254.169.254", TH_ADDRESS_METADATA},
+        {"64:ff9b:1::169.254.169.254", TH_ADDRESS_METADATA},
+        {"fd00:ec2::23", TH_ADDRESS_METADATA},
+        {"fd20:ce::254", TH_ADDRESS_METADATA},
         {"2001:0:808:808::1", TH_ADDRESS_FORBIDDEN},
     };
 
@@ -112,6 +116,39 @@ static void r8_what_may_be_connected_to(void **state)
     th_config_unref(config);
 }
 
+/* Whoever allows a network that happens to hold one has not thought of it. */
+static void r8_metadata_services_are_named_literally(void **state)
+{
+    static const char *const never[] = {
+        "169.254.169.254",        "169.254.170.2",
+        "100.100.100.200",        "192.0.0.192",
+        "168.63.129.16",          "fd00:ec2::254",
+        "fd20:ce::254",           "fe80::1",
+        "::ffff:169.254.169.254", "64:ff9b::169.254.169.254",
+        "2002:a9fe:a9fe::1",
+    };
+    struct th_config *wide = test_config_load(TEST_CONFIG(
+        "\"egress\": { \"allow\": [\"0.0.0.0/0\", \"::/0\", \"100.64.0.0/10\", \"169.254.0.0/16\", "
+        "\"169.254.169.254/31\", \"fd00:ec2::/32\"] }, \"connections\": []"));
+    struct th_config *literal = test_config_load(
+        TEST_CONFIG("\"egress\": { \"allow\": [\"169.254.169.254/32\", \"169.254.170.2\", "
+                    "\"100.100.100.200\", \"192.0.0.192\", \"168.63.129.16\", "
+                    "\"fd00:ec2::254/128\", \"fd20:ce::254\", \"fe80::1\", "
+                    "\"64:ff9b::169.254.169.254\", \"2002:a9fe:a9fe::1\"] }, \"connections\": []"));
+
+    (void)state;
+    for (size_t i = 0; i < TH_COUNT_OF(never); i++)
+        for (int matched = 0; matched <= 1; matched++) {
+            struct th_address address = address_of(never[i], 80);
+            if (th_egress_permit(th_config_get(wide), matched, &address) != TH_E_EGRESS_DENIED)
+                fail_msg("%s by a network", never[i]);
+            if (th_egress_permit(th_config_get(literal), matched, &address) != 0)
+                fail_msg("%s by its name", never[i]);
+        }
+    th_config_unref(wide);
+    th_config_unref(literal);
+}
+
 static void r10_own_listeners_are_never_connected_to(void **state)
 {
     struct th_config *config = test_config_load(
@@ -142,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(r8_each_address_class),
         cmocka_unit_test(r8_what_may_be_connected_to),
+        cmocka_unit_test(r8_metadata_services_are_named_literally),
         cmocka_unit_test(r10_own_listeners_are_never_connected_to),
     };
 

@@ -3,8 +3,9 @@
  *
  *   a connection's host   public and private addresses; loopback only where egress.allow names it
  *   unmatched             public addresses, and egress.allow
- *   never                 link-local (metadata services), multicast, unspecified, broadcast,
- * reserved, unless egress.allow names them; our own listeners, whatever is allowed
+ *   never                 multicast, unspecified, broadcast, reserved, unless egress.allow names
+ * them; link-local and other addresses of metadata services, unless it names the very address: no
+ * network that holds one means it; our own listeners, whatever is allowed
  *
  * IPv4 inside IPv6 (mapped, compatible, NAT64 64:ff9b::/96, 6to4, Teredo is refused) is judged by
  * the IPv4 address. */
@@ -18,6 +19,7 @@ enum th_address_class {
     TH_ADDRESS_PUBLIC,
     TH_ADDRESS_PRIVATE, /* RFC 1918, shared 100.64/10, unique-local */
     TH_ADDRESS_LOOPBACK,
+    TH_ADDRESS_METADATA, /* link-local, and where metadata services are elsewhere */
     TH_ADDRESS_FORBIDDEN
 };
 
