@@ -248,19 +248,30 @@ static enum th_intercept_step go_on_handshake(struct th_session *session)
 
 /* --- all together --- */
 
-static enum th_intercept_step look(struct th_session *session)
+/* How much of HTTP/2's preface there is, all of what was received being of it. A method of HTTP/1.1 may begin
+ * like that, but PRI is none (RFC 9113, 3.4). */
+static size_t has_preface(struct th_chunk *in)
 {
     static const char preface[] = "PRI * HTTP/2.0\r\n";
-    struct th_tunnel *tunnel = session->tunnel;
+    size_t len = th_chunk_len(in);
 
-    if (session->in == NULL || th_chunk_len(session->in) == 0) {
+    if (len > sizeof preface - 1)
+        len = sizeof preface - 1;
+    return memcmp(th_chunk_head(in), preface, len) == 0 ? len : 0;
+}
+
+static enum th_intercept_step look(struct th_session *session)
+{
+    struct th_tunnel *tunnel = session->tunnel;
+    size_t known = 0;
+
+    while (session->in == NULL || th_chunk_len(session->in) == 0 ||
+           ((known = has_preface(session->in)) > 0 && known < sizeof "PRI " - 1)) {
         ssize_t n = receive(session);
         if (n <= 0)
             return n == 0 ? TH_INTERCEPT_WAIT : leave(session);
     }
-    const char *bytes = th_chunk_head(session->in);
-    size_t len = th_chunk_len(session->in);
-    bool is_tls = (uint8_t)bytes[0] == TLS_RECORD;
+    bool is_tls = (uint8_t)th_chunk_head(session->in)[0] == TLS_RECORD;
     if (tunnel->redirected && !th_original_is_served(session, is_tls))
         return leave(session);
     if (is_tls) {
@@ -271,8 +282,7 @@ static enum th_intercept_step look(struct th_session *session)
                                          "no connection has an https:// URL at this host and port",
                                          TH_STR_NONE);
     }
-    size_t known = len < sizeof preface - 1 ? len : sizeof preface - 1;
-    if (known >= 3 && memcmp(bytes, preface, known) == 0)
+    if (known > 0)
         return refuse_http2(session);
     if (!tunnel->redirected)
         th_metrics_count(desk_of(session)->metrics, TH_METRIC_TUNNELS_CLEAR);
@@ -314,7 +324,8 @@ void th_intercept_time_out(struct th_session *session)
 {
     struct th_proxy_desk *desk = desk_of(session);
     const struct th_tunnel *tunnel = session->tunnel;
-    bool silent = tunnel->stage == TH_TUNNEL_SILENT;
+    bool undecided = tunnel->stage == TH_TUNNEL_SILENT;
+    bool silent = undecided && (session->in == NULL || th_chunk_len(session->in) == 0);
 
     th_metrics_count(desk->metrics, TH_METRIC_TIMEOUTS_TUNNEL);
     TH_LOG(desk->worker->log, TH_LEVEL_WARN, "tunnel.silent",
@@ -322,5 +333,6 @@ void th_intercept_time_out(struct th_session *session)
            TH_LOG_STR("host", th_tunnel_host(tunnel)), TH_LOG_UINT("port", tunnel->port),
            TH_LOG_TEXT("reason", silent ? "the client said nothing: it waits for a server that "
                                           "speaks first, and HTTP or TLS is served here"
-                                        : "the TLS handshake was not done"));
+                                 : undecided ? "the first bytes do not tell what is spoken"
+                                             : "the TLS handshake was not done"));
 }

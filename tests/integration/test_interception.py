@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import harness
-from harness import ORIGIN
+from harness import ORIGIN, wait_until
 from rawnet import SLOW, Connection, Figures, request, response
 from tlsnet import DAY, Identity, TlsOrigin
 
@@ -465,6 +465,38 @@ def test_R21_http2_is_refused_in_its_own_words(intercepting, origin):
         Inside(hop, origin.port, context=hop.context(alpn=["h2"]))
     with Inside(hop, origin.port, context=hop.context(alpn=["h2", "http/1.1"])) as wire:
         assert wire.sock.selected_alpn_protocol() == "http/1.1"
+
+
+def test_R21_http2_is_known_by_whatever_pieces_it_comes_in(intercepting, origin):
+    """The first segment may be of a byte; and what begins like that may be a method."""
+    hop = intercepting(origin.port)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for cuts in [(n,) for n in range(1, 9)] + [(1, 2, 3, 4)]:
+        with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
+            for begin, end in zip((0, *cuts), (*cuts, len(preface)), strict=True):
+                with contextlib.suppress(OSError):  # the answer may be there already
+                    wire.send(preface[begin:end])
+                time.sleep(0.05)  # a segment of its own; longer does no harm
+            with contextlib.suppress(ConnectionResetError):
+                answer = b""
+                while part := wire.sock.recv(65536):
+                    answer += part
+            assert answer[3] == 4 and b"HTTP/1.1 is spoken in here." in answer, (cuts, answer)
+    for method in ("PROPFIND", "PUT", "PRIVATE"):
+        with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
+            said = request(f"http://{ORIGIN}:{origin.port}/a2a/x", None, method)
+            for begin, end in ((0, 1), (1, 2), (2, 3), (3, len(said))):
+                wire.send(said[begin:end])
+                time.sleep(0.05)
+            assert wire.read().status == 401
+
+
+def test_R21_a_tunnel_that_begins_and_goes_no_further_ends(intercepting, origin):
+    hop = intercepting(origin.port, change=lambda c: c.update(timeouts={"head": "500ms"}))
+    with connect(hop, f"{ORIGIN}:{origin.port}") as wire:
+        wire.send(b"PR")
+        assert wire.is_closed()
+    wait_until(lambda: "the first bytes do not tell what is spoken" in hop.stderr)
 
 
 def test_R19_only_tls_1_2_and_later(sandbox, intercepting, origin):
