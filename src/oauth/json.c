@@ -101,7 +101,10 @@ static int load(struct th_str text, size_t flags, json_t **ret_value, json_error
         parse = NULL;
         while (th_list_pop_front(&own.blocks) != NULL)
             ; /* the value's own from now on */
-        return 0;
+        /* What could not be read is not what is no JSON: a token would pass for nobody's. */
+        return *ret_value == NULL && json_error_code(ret_error) == json_error_out_of_memory
+                   ? TH_E_NOMEM
+                   : 0;
     }
     parse = NULL;
     while ((item = th_list_pop_front(&own.blocks)) != NULL)
