@@ -160,8 +160,9 @@ static bool make_ssl(struct th_tls *tls, const struct th_tls_identity *identity)
         return false;
     BIO_set_data(bio, tls);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_app_data(ssl, tls);
     SSL_set_accept_state(ssl);
+    if (SSL_set_app_data(ssl, tls) != 1)
+        return false;
     if (identity == NULL)
         return tls->server->has_identity;
     return SSL_set_session_id_context(ssl, identity->context_id, sizeof(identity->context_id)) ==

@@ -109,9 +109,9 @@ static bool make_ssl(struct th_tls *tls)
         return false;
     BIO_set_data(bio, tls);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_app_data(ssl, tls);
     SSL_set_connect_state(ssl);
-    return set_name(ssl, tls);
+    /* The data is what sessions are kept by, when they come. */
+    return SSL_set_app_data(ssl, tls) == 1 && set_name(ssl, tls);
 }
 
 static void offer_session(struct th_tls *tls, int64_t now_ms)
