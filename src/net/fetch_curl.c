@@ -161,13 +161,24 @@ static int error_of(const struct th_fetch *fetch, CURLcode result)
     }
 }
 
-static void on_done(CURL *easy, CURLcode result)
+static struct th_fetch *fetch_of(const struct curl_fetcher *fetcher, const CURL *easy)
 {
+    TH_LIST_EACH(it, &fetcher->under_way) {
+        struct th_fetch *fetch = TH_LIST_ENTRY(it, struct th_fetch, link);
+        if (fetch->easy == easy)
+            return fetch;
+    }
+    return NULL;
+}
+
+static void on_done(void *arg, CURL *easy, CURLcode result)
+{
+    struct curl_fetcher *fetcher = arg;
     struct th_fetch_response response = {0};
-    struct th_fetch *fetch = NULL;
+    struct th_fetch *fetch = fetch_of(fetcher, easy);
     long status = 0;
 
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&fetch);
+    TH_REQUIRE(fetch != NULL); /* else it was taken out of the multi handle */
     fetch->added = false;
     if (fetch->error != 0) { /* a callback has refused */
         finish(fetch, fetch->error, fetch->detail, NULL);
@@ -178,9 +189,12 @@ static void on_done(CURL *easy, CURLcode result)
                fetch->error_text[0] != '\0' ? fetch->error_text : curl_easy_strerror(result), NULL);
         return;
     }
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    if (curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK) {
+        finish(fetch, TH_E_NOMEM, "out of memory for an answer", NULL);
+        return;
+    }
     response.status = (int)status;
-    th_fetch_head_fill(&fetch->head, th_clock_wall_ms(fetch->fetcher->worker->clock), &response);
+    th_fetch_head_fill(&fetch->head, th_clock_wall_ms(fetcher->worker->clock), &response);
     response.body = th_buf_str(&fetch->answer);
     finish(fetch, 0, "", &response);
 }
@@ -289,7 +303,7 @@ static int find_pool(struct th_fetch *fetch, const struct th_fetch_request *requ
             pool = other;
     }
     if (pool == NULL)
-        r = th_fetch_pool_new(fetcher->worker, &way, on_done, &pool);
+        r = th_fetch_pool_new(fetcher->worker, &way, on_done, fetcher, &pool);
     if (r != 0)
         return r;
     th_list_remove(&pool->link);

@@ -9,6 +9,7 @@
 
 #define MAX_CONNECTIONS 64 /* kept, a worker and trust */
 #define MAX_UNDER_WAY 256
+#define AGAIN_MS 10
 
 /* A socket of curl, from its opening to its closing. Its event stays registered when curl has no
  * more interest (between two requests of a kept connection), as it will have the same again: that
@@ -34,7 +35,7 @@ static void reap(struct th_fetch_loop *loop)
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_multi_remove_handle(loop->multi, easy);
-        loop->done(easy, result);
+        loop->done(loop->arg, easy, result);
     }
 }
 
@@ -97,20 +98,34 @@ static struct loop_socket *find_socket(struct th_fetch_loop *loop, curl_socket_t
     return NULL;
 }
 
-static int watch(struct loop_socket *sock, short wanted)
+/* Where the loop has no memory for it, it is tried again: a callback that failed would have libcurl give up the multi
+ * handle for good, with every transfer of the pool, now and later. */
+static void watch(struct loop_socket *sock, short wanted)
 {
+    struct th_fetch_loop *loop = sock->loop;
+
     sock->wanted = wanted;
     if (wanted == 0 || wanted == sock->added)
-        return 0;
+        return;
     if (sock->added != 0)
         event_del(&sock->event);
     sock->added = 0;
     if (event_assign(&sock->event, sock->loop->worker->base, sock->fd, (short)(wanted | EV_PERSIST),
                      on_socket, sock) != 0 ||
         event_add(&sock->event, NULL) != 0)
-        return -1;
-    sock->added = wanted;
-    return 0;
+        th_timer_set(&loop->worker->wheel, &loop->again, loop->worker->now_ms + AGAIN_MS);
+    else
+        sock->added = wanted;
+}
+
+static void on_again(struct th_timer *timer)
+{
+    struct th_fetch_loop *loop = TH_CONTAINER_OF(timer, struct th_fetch_loop, again);
+
+    TH_LIST_EACH(it, &loop->sockets) {
+        struct loop_socket *sock = TH_LIST_ENTRY(it, struct loop_socket, link);
+        watch(sock, sock->wanted);
+    }
 }
 
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
@@ -128,7 +143,8 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
         wanted |= EV_READ;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         wanted |= EV_WRITE;
-    return watch(sock, wanted);
+    watch(sock, wanted);
+    return 0;
 }
 
 static int on_close_socket(void *arg, curl_socket_t fd)
@@ -174,13 +190,14 @@ int th_fetch_loop_adopt(struct th_fetch_loop *loop, CURL *easy)
 }
 
 int th_fetch_loop_init(struct th_fetch_loop *loop, struct th_worker *worker,
-                       void (*done)(CURL *easy, CURLcode result))
+                       void (*done)(void *arg, CURL *easy, CURLcode result), void *arg)
 {
     CURLMcode r;
 
-    *loop = (struct th_fetch_loop){.worker = worker, .soon.fn = on_soon, .done = done};
+    *loop = (struct th_fetch_loop){.worker = worker, .soon.fn = on_soon, .done = done, .arg = arg};
     th_list_init(&loop->sockets);
     th_timer_init(&loop->timer, on_timer);
+    th_timer_init(&loop->again, on_again);
     loop->multi = curl_multi_init();
     if (loop->multi == NULL)
         return TH_E_NOMEM;
@@ -209,6 +226,7 @@ void th_fetch_loop_fini(struct th_fetch_loop *loop)
     curl_multi_cleanup(loop->multi); /* closes the kept connections, through on_close_socket() */
     loop->multi = NULL;
     th_timer_stop(&loop->worker->wheel, &loop->timer);
+    th_timer_stop(&loop->worker->wheel, &loop->again);
     th_soon_cancel(&loop->soon);
     TH_REQUIRE(th_list_is_empty(&loop->sockets));
 }

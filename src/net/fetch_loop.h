@@ -16,13 +16,15 @@ struct th_fetch_loop {
     CURLM *multi;
     struct th_list sockets; /* struct loop_socket.link, the last used first */
     struct th_timer timer;
+    struct th_timer again; /* for sockets that could not be watched */
     struct th_soon soon; /* a timer of 0: within this turn */
     /* A transfer has ended and is out of the multi handle already. */
-    void (*done)(CURL *easy, CURLcode result);
+    void (*done)(void *arg, CURL *easy, CURLcode result);
+    void *arg;
 };
 
 int th_fetch_loop_init(struct th_fetch_loop *loop, struct th_worker *worker,
-                       void (*done)(CURL *easy, CURLcode result)) TH_MUST;
+                       void (*done)(void *arg, CURL *easy, CURLcode result), void *arg) TH_MUST;
 /* All transfers have been taken out. A zeroed one is fine. */
 void th_fetch_loop_fini(struct th_fetch_loop *loop);
 /* Makes the transfer's sockets the loop's. Once for each easy handle that is added to it. */

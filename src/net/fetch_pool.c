@@ -23,7 +23,8 @@ bool th_fetch_pool_is_of(const struct th_fetch_pool *pool, const struct th_fetch
 }
 
 int th_fetch_pool_new(struct th_worker *worker, const struct th_fetch_way *way,
-                      void (*done)(CURL *easy, CURLcode result), struct th_fetch_pool **ret_pool)
+                      void (*done)(void *arg, CURL *easy, CURLcode result), void *arg,
+                      struct th_fetch_pool **ret_pool)
 {
     struct th_fetch_pool *pool = th_calloc(1, sizeof(*pool));
     int r;
@@ -31,8 +32,9 @@ int th_fetch_pool_new(struct th_worker *worker, const struct th_fetch_way *way,
     if (pool == NULL)
         return TH_E_NOMEM;
     pool->proxy = way->proxy != NULL ? th_strdup(way->proxy) : NULL;
-    r = way->proxy == NULL || pool->proxy != NULL ? th_fetch_loop_init(&pool->loop, worker, done)
-                                                  : TH_E_NOMEM;
+    r = way->proxy == NULL || pool->proxy != NULL
+            ? th_fetch_loop_init(&pool->loop, worker, done, arg)
+            : TH_E_NOMEM;
     if (r != 0) {
         th_free(pool->proxy);
         th_free(pool);

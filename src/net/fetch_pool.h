@@ -35,7 +35,7 @@ struct th_fetch_way {
 bool th_fetch_pool_is_of(const struct th_fetch_pool *pool, const struct th_fetch_way *way);
 
 int th_fetch_pool_new(struct th_worker *worker, const struct th_fetch_way *way,
-                      void (*done)(CURL *easy, CURLcode result),
+                      void (*done)(void *arg, CURL *easy, CURLcode result), void *arg,
                       struct th_fetch_pool **ret_pool) TH_MUST;
 struct th_fetch_pool *th_fetch_pool_free(struct th_fetch_pool *pool);
 void th_fetch_pool_take(struct th_fetch_pool *pool);

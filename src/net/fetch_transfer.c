@@ -193,7 +193,6 @@ int th_fetch_easy_prepare(struct th_fetch *fetch)
     CURL *easy = fetch->easy;
     CURLcode r = CURLE_OK;
 
-    SET(CURLOPT_PRIVATE, fetch);
     SET(CURLOPT_HEADERDATA, fetch);
     SET(CURLOPT_WRITEDATA, fetch);
     SET(CURLOPT_OPENSOCKETDATA, fetch);
