@@ -59,20 +59,30 @@ static int put_private(const struct order *order, const struct th_key *key,
     return 0;
 }
 
-static int put_public(const struct order *order, const struct th_key *key, struct th_str kid,
-                      struct th_errinfo *reterr)
+static int put_public(const struct order *order, const json_t *jwk, struct th_errinfo *reterr)
 {
     FILE *out = strcmp(order->out, "-") == 0 ? stderr : stdout;
-    json_t *jwk = th_key_to_public_jwk(key, kid, order->alg);
 
-    if (jwk == NULL)
-        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "no memory for the JWK");
     th_show_json(out, 0, jwk);
-    json_decref(jwk);
     if (ferror(out) || fflush(out) != 0)
         return th_write_refuse("standard output", "make the key anew, with --force",
                                "the JWK cannot be written", errno, reterr);
     return 0;
+}
+
+/* Both halves, or nothing: a file without its JWK would have to be written over. */
+static int put_pair(const struct order *order, const struct th_key *key, struct th_str kid,
+                    struct th_errinfo *reterr)
+{
+    json_t *jwk = th_key_to_public_jwk(key, kid, order->alg);
+
+    if (jwk == NULL)
+        return th_errinfo_set(reterr, TH_E_NOMEM, NULL, NULL, "no memory for the JWK");
+    int error = put_private(order, key, reterr);
+    if (error == 0)
+        error = put_public(order, jwk, reterr);
+    json_decref(jwk);
+    return error;
 }
 
 static void say_where(const struct order *order, struct th_str kid)
@@ -101,9 +111,7 @@ static int make(const struct order *order, struct th_errinfo *reterr)
         th_errinfo_set(reterr, error, NULL, NULL, "the key pair cannot be made: %s",
                        th_error_get(error)->title);
     } else {
-        error = put_private(order, key, reterr);
-        if (error == 0)
-            error = put_public(order, key, kid, reterr);
+        error = put_pair(order, key, kid, reterr);
     }
     if (error == 0 && strcmp(order->out, "-") != 0)
         say_where(order, kid);
