@@ -47,7 +47,9 @@ struct chaos {
     unsigned n_asks;
     unsigned n_callers; /* ever */
     unsigned n_whole;
-    bool short_of_memory;
+    int64_t wall_is_ahead_ms; /* of where it would be */
+    bool short_of_memory,
+        calls_fail; /* where the build can: -Dfail_alloc=true, -Dfail_calls=true */
 };
 
 static unsigned below(struct chaos *chaos, unsigned bound)
@@ -411,6 +413,24 @@ static void act_as_server(struct chaos *chaos)
 
 /* --- one play --- */
 
+/* By minutes, and back: tokens live for an hour. */
+static void set_wall_clock(struct chaos *chaos)
+{
+    int64_t by_ms = INT64_C(1000) * below(chaos, 600);
+
+    if (chaos->wall_is_ahead_ms != 0)
+        by_ms = -chaos->wall_is_ahead_ms;
+    else if (one_in(chaos, 2))
+        by_ms = -by_ms;
+    chaos->world.clock.fake_wall_ms += by_ms;
+    chaos->wall_is_ahead_ms += by_ms;
+}
+
+static void fail_soon(struct chaos *chaos, enum world_fault what, unsigned within)
+{
+    chaos->world.fail_nth[what] = chaos->world.n_done[what] + 1 + below(chaos, within);
+}
+
 static void act_as_time_and_operator(struct chaos *chaos)
 {
     if (one_in(chaos, 3))
@@ -418,11 +438,16 @@ static void act_as_time_and_operator(struct chaos *chaos)
     else if (one_in(chaos, 20))
         world_pass(&chaos->world, 1000 * below(chaos, 90));
     if (one_in(chaos, 60))
-        th_broker_purge(chaos->world.broker, NULL);
+        world_purge(&chaos->world);
     if (one_in(chaos, 80))
         world_reload(&chaos->world, chaos->config);
-    if (chaos->short_of_memory && one_in(chaos, 8)) /* where the build can: -Dfail_alloc=true */
-        chaos->world.fail_nth = chaos->world.n_allocations + 1 + below(chaos, 60);
+    if (one_in(chaos,
+               40)) /* someone sets the clock of the machine: deadlines do not move with it */
+        set_wall_clock(chaos);
+    if (chaos->short_of_memory && one_in(chaos, 8))
+        fail_soon(chaos, WORLD_ALLOCATION, 60);
+    if (chaos->calls_fail && one_in(chaos, 8))
+        fail_soon(chaos, WORLD_CALL, 200);
 }
 
 static bool play(const struct world_home *home, uint64_t seed)
@@ -435,6 +460,7 @@ static bool play(const struct world_home *home, uint64_t seed)
 #endif
     chaos->state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     chaos->short_of_memory = seed % 2 == 0;
+    chaos->calls_fail = seed % 3 == 0;
     chaos->config = world_default_config();
     json_object_set_new(chaos->config, "workers", json_integer(2));
     world_init(world, home);

@@ -9,7 +9,8 @@
  *   X       it closes               m digit how hosts take connections
  *   s       the server answers the oldest request well                   S digit  one of `refusals`
  *   t digit so long passes          p       the cache is purged          l        the configuration is loaded anew
- *   f byte  an allocation fails     a       what comes next comes in the same turn of the loop */
+ *   f byte  an allocation fails     F byte  a call of a library fails
+ *   a       what comes next comes in the same turn of the loop */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,12 +282,15 @@ static bool act(struct play *play, uint8_t letter)
         let_pass(play, take_index(play, 8));
         return true;
     case 'p':
-        th_broker_purge(world->broker, NULL);
+        world_purge(world);
         return true;
     case 'l':
         return world_reload(world, play->config);
-    case 'f': /* where the build can */
-        world->fail_nth = world->n_allocations + 1 + take(play);
+    case 'f': /* where the build can, as the next */
+        world->fail_nth[WORLD_ALLOCATION] = world->n_done[WORLD_ALLOCATION] + 1 + take(play);
+        return true;
+    case 'F':
+        world->fail_nth[WORLD_CALL] = world->n_done[WORLD_CALL] + 1 + take(play);
         return true;
     }
     return false;

@@ -68,6 +68,25 @@ static void check_client(struct world *world, const struct peer *client)
             world_complain(world, "client %s has been shown %s", client->name, token->name);
 }
 
+/* What a client has got is one answer after another, the last perhaps not whole. Not so where it was not asked in that
+ * manner (a tunnel, HEAD): the caller knows whether it may be so. */
+static void check_answers(struct world *world)
+{
+    for (struct peer *peer = world->clients; peer != NULL; peer = peer->next) {
+        struct th_str rest = {peer->got.ptr, peer->got.len};
+        enum message_state state = MESSAGE_WHOLE;
+        const char *why;
+        while (state == MESSAGE_WHOLE && rest.len > 0) {
+            struct message message;
+            state = message_read(rest, true, false, false, &message, &why);
+            if (state == MESSAGE_WHOLE)
+                rest = (struct th_str){rest.ptr + message.len, rest.len - message.len};
+            message_fini(&message);
+        }
+        world->is_malformed |= state == MESSAGE_BAD;
+    }
+}
+
 static void check_tokens(struct world *world)
 {
     check_written(world);
@@ -111,7 +130,7 @@ static void check_nothing_open(struct world *world, const char *when)
     }
     th_broker_count(world->broker, &broker);
     /* Without memory for a message its receiver is not told, and waits until its own limit. */
-    if (world->fail_nth > 0)
+    if (world_has_faults(world))
         broker.lost = 0;
     if (broker.pending + broker.waiting + broker.lost > 0)
         world_complain(world, "%s: %llu exchanges and %llu waiters are left, %llu messages lost",
@@ -146,6 +165,14 @@ void world_close(struct world *world)
          passed_ms += STEP_MS)
         world_pass(world, STEP_MS);
     check_nothing_open(world, "with everybody silent");
+    check_answers(world);
+    if (world->is_probed) {
+        world_probe(world, world->probes);
+        for (int64_t passed_ms = 0; passed_ms < WORLD_LONG_MS && !is_all_over(world);
+             passed_ms += STEP_MS)
+            world_pass(world, STEP_MS);
+        check_nothing_open(world, "after the probes");
+    }
     for (struct peer *peer = world->clients; peer != NULL; peer = peer->next)
         peer_close(peer);
     for (struct peer *peer = world->network.origins; peer != NULL; peer = peer->next)
@@ -153,7 +180,7 @@ void world_close(struct world *world)
     world_settle(world);
     check_nothing_open(world, "with everybody gone");
     check_tokens(world);
-    if (world->fail_nth == 0)
+    if (!world_has_faults(world))
         check_free_chunks(world);
     if (world->server.violation[0] != '\0')
         world_complain(world, "%s", world->server.violation);

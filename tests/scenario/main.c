@@ -1,53 +1,93 @@
-/* Plays scenarios: scenario [--sweep] PATTERN... */
+/* Plays scenarios: scenario [--sweep allocations|calls|places] [--lasting] [--step N] [--nth N] PATTERN... */
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "play.h"
+#include "sweep.h"
 #include "tokenhop/base/random.h"
 #include "tokenhop/net/init.h"
 #include "tokenhop/oauth/json.h"
-
-/* Every allocation of the script fails in turn. */
-static bool sweep(const struct script *script, const struct world_home *home)
-{
-    unsigned long n = 0, failed = 0;
-
-    if (!play_script(script, home, 0, &n))
-        return false;
-    for (unsigned long nth = 1; nth <= n && failed < 5; nth++)
-        failed += !play_script(script, home, nth, NULL);
-    printf("%s: %lu allocations\n", script->path, n);
-    return failed == 0;
-}
 
 struct tally {
     int n, n_failed;
 };
 
-static void play_file(const char *path, const struct world_home *home, bool sweeps,
-                      struct tally *tally)
+struct task {
+    bool sweeps;
+    struct sweep sweep;
+    unsigned long nth; /* this one alone, in this process: for a debugger; 0: all */
+    struct world_home home;
+    struct tally tally;
+};
+
+static bool play(struct task *task, const struct script *script)
+{
+    struct play_options options = {
+        .what = task->sweep.what, .nth = task->nth, .lasts = task->sweep.lasts};
+    struct play_figures figures;
+
+    if (task->sweeps && task->nth == 0)
+        return sweep_script(&task->sweep, script);
+    return play_script(script, &task->home, &options, &figures);
+}
+
+static void play_file(struct task *task, const char *path)
 {
     struct script script;
 
-    tally->n++;
+    task->tally.n++;
     if (!script_read(path, &script)) {
-        tally->n_failed++;
+        task->tally.n_failed++;
         return;
     }
-    bool held = sweeps ? sweep(&script, home) : play_script(&script, home, 0, NULL);
+    bool held = play(task, &script);
     const char *name = strrchr(path, '/');
     printf("%s %s\n", held ? "ok" : "FAILED", name != NULL ? name + 1 : path);
-    tally->n_failed += !held;
+    task->tally.n_failed += !held;
     script_fini(&script);
+}
+
+static void play_pattern(struct task *task, const char *pattern)
+{
+    glob_t found;
+
+    if (glob(pattern, 0, NULL, &found) != 0) {
+        fprintf(stderr, "%s: there is no such scenario\n", pattern);
+        task->tally.n_failed++;
+        return;
+    }
+    for (size_t k = 0; k < found.gl_pathc; k++)
+        play_file(task, found.gl_pathv[k]);
+    globfree(&found);
+}
+
+/* How many arguments this option takes up; 0: it is none. */
+static int take_option(struct task *task, char **argv)
+{
+    if (strcmp(argv[0], "--lasting") == 0) {
+        task->sweep.lasts = true;
+        return 1;
+    }
+    if (argv[0][0] != '-' || argv[1] == NULL)
+        return 0;
+    if (strcmp(argv[0], "--sweep") == 0) {
+        task->sweeps = true;
+        task->sweep.what = strcmp(argv[1], "allocations") == 0 ? WORLD_ALLOCATION : WORLD_CALL;
+        task->sweep.by_place = strcmp(argv[1], "places") == 0;
+    } else if (strcmp(argv[0], "--step") == 0) {
+        task->sweep.step = strtoul(argv[1], NULL, 10);
+    } else if (strcmp(argv[0], "--nth") == 0) {
+        task->nth = strtoul(argv[1], NULL, 10);
+    } else {
+        return 0;
+    }
+    return 2;
 }
 
 int main(int argc, char **argv)
 {
-    struct world_home home;
-    struct tally tally = {0, 0};
-    bool sweeps = false;
+    struct task task = {.sweep.step = 1};
 
 #ifdef TH_CHECKS
     th_random_seed_for_tests(1);
@@ -55,24 +95,18 @@ int main(int argc, char **argv)
     th_json_start();
     if (th_net_global_init() != 0)
         return 2;
-    world_home_init(&home);
-    for (int i = 1; i < argc; i++) {
-        glob_t found;
-        if (strcmp(argv[i], "--sweep") == 0) {
-            sweeps = true;
-            continue;
-        }
-        if (glob(argv[i], 0, NULL, &found) != 0) {
-            fprintf(stderr, "%s: there is no such scenario\n", argv[i]);
-            tally.n_failed++;
-            continue;
-        }
-        for (size_t k = 0; k < found.gl_pathc; k++)
-            play_file(found.gl_pathv[k], &home, sweeps, &tally);
-        globfree(&found);
+    world_home_init(&task.home);
+    task.sweep.home = &task.home;
+    for (int i = 1; i < argc;) {
+        int taken = take_option(&task, argv + i);
+        if (taken == 0)
+            play_pattern(&task, argv[i]);
+        i += taken > 0 ? taken : 1;
     }
-    world_home_fini(&home);
+    if (task.sweeps)
+        sweep_report(&task.sweep);
+    world_home_fini(&task.home);
     th_net_global_fini();
-    printf("%d scenarios, %d failed\n", tally.n, tally.n_failed);
-    return tally.n_failed > 0 || tally.n == 0;
+    printf("%d scenarios, %d failed\n", task.tally.n, task.tally.n_failed);
+    return task.tally.n_failed > 0 || task.tally.n == 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "faults.h"
 #include "tokenhop/base/check.h"
 
 static bool has_address(const struct net_place *place, const struct th_address *address)
@@ -92,9 +93,8 @@ static void narrow(int fd)
     TH_REQUIRE(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
 }
 
-static int connect_to(struct th_network *base, const struct th_address *address, int *ret_fd)
+static int connect_peer(struct fake_network *network, const struct th_address *address, int *ret_fd)
 {
-    struct fake_network *network = TH_CONTAINER_OF(base, struct fake_network, base);
     struct net_place *place = network->places;
     struct peer **end = &network->origins;
     int fds[2];
@@ -120,6 +120,16 @@ static int connect_to(struct th_network *base, const struct th_address *address,
     *end = peer;
     *ret_fd = fds[0];
     return TH_AGAIN; /* as the kernel says it of every connection but to itself */
+}
+
+static int connect_to(struct th_network *base, const struct th_address *address, int *ret_fd)
+{
+    struct fake_network *network = TH_CONTAINER_OF(base, struct fake_network, base);
+
+    fault_pause();
+    int r = connect_peer(network, address, ret_fd);
+    fault_resume();
+    return r;
 }
 
 static int find_original(struct th_network *base, int fd, bool by_tproxy,

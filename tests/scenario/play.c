@@ -263,7 +263,7 @@ static bool play_drain(struct play *play)
 
 static bool play_purge(struct play *play)
 {
-    th_broker_purge(play->world.broker, NULL);
+    world_purge(&play->world);
     return play_end(play);
 }
 
@@ -360,7 +360,8 @@ static bool play_allocation(struct play *play)
 
     if (!play_number(play, &nth) || !play_take(play, "fails"))
         return play_fail(play, "it is: allocation 17 fails");
-    play->world.fail_nth = play->world.n_allocations + (unsigned long)nth;
+    play->world.fail_nth[WORLD_ALLOCATION] =
+        play->world.n_done[WORLD_ALLOCATION] + (unsigned long)nth;
     return play_end(play);
 }
 
@@ -410,16 +411,33 @@ static void play_lines(struct play *play)
     }
 }
 
-static bool report(const struct play *play, unsigned long fail_nth)
+/* What the script would yet have done to the world that probes see. */
+static bool would_change(const struct play *play)
+{
+    for (const struct line *line = play->line; line < play->script->lines + play->script->n_lines;
+         line++) {
+        const char *word = line->n_words > 0 ? line->words[0].text : "";
+        if (strcmp(word, "at") == 0 && line->n_words > 2)
+            word = line->words[2].text;
+        if (strcmp(word, "reload") == 0 || strcmp(word, "drain") == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool report(const struct play *play, const struct play_options *options)
 {
     const struct world *world = &play->world;
-    bool astray = play->complaint.len > 0 && fail_nth == 0;
+    bool astray = play->complaint.len > 0 && options->nth == 0;
 
     if (!astray && world->complaint.len == 0)
         return true;
+    if (options->is_quiet)
+        return false;
     fprintf(stderr, "%s:", play->script->path);
-    if (fail_nth > 0)
-        fprintf(stderr, " with allocation %lu failing,", fail_nth);
+    if (options->nth > 0)
+        fprintf(stderr, " with %s %lu failing,",
+                options->what == WORLD_CALL ? "call" : "allocation", options->nth);
     if (play->complaint.len > 0)
         fprintf(stderr, "%u: %s\n", play->line->number, play->complaint.ptr);
     if (world->complaint.len > 0)
@@ -433,23 +451,29 @@ static bool report(const struct play *play, unsigned long fail_nth)
     return false;
 }
 
-bool play_script(const struct script *script, const struct world_home *home, unsigned long fail_nth,
-                 unsigned long *ret_allocations)
+bool play_script(const struct script *script, const struct world_home *home,
+                 const struct play_options *options, struct play_figures *ret_figures)
 {
     struct play play = {.script = script, .line = script->lines};
 
     play.config = world_default_config();
     world_init(&play.world, home);
-    play.world.fail_nth = fail_nth;
+    play.world.fail_nth[options->what] = options->nth;
+    play.world.fault_lasts = options->lasts;
+    play.world.is_probed = options->probes;
     play_lines(&play);
-    if (ret_allocations != NULL)
-        *ret_allocations = play.world.n_allocations;
+    *ret_figures = (struct play_figures){.is_probed = options->probes};
+    memcpy(ret_figures->n_done, play.world.n_done, sizeof ret_figures->n_done);
     world_close(&play.world);
+    memcpy(ret_figures->probes, play.world.probes, sizeof ret_figures->probes);
+    ret_figures->is_elsewhere = play.complaint.len > 0 && would_change(&play);
+    ret_figures->is_malformed = play.world.is_malformed;
+    ret_figures->has_failed = play.world.has_failed;
     bool with_log = getenv("SCENARIO_LOG") != NULL;
-    bool fine = !with_log || report(&play, fail_nth);
+    bool fine = !with_log || report(&play, options);
     world_fini(&play.world);
     world_home_tidy(home);
-    fine = with_log ? fine : report(&play, fail_nth);
+    fine = with_log ? fine : report(&play, options);
     json_decref(play.config);
     bytes_fini(&play.complaint);
     bytes_fini(&play.world.complaint);

@@ -16,11 +16,28 @@ struct play {
     struct bytes complaint; /* why it has failed; empty: it has not */
 };
 
-/* Whether all went as the script says and what must hold has held; else it says why on standard error.
- * `fail_nth`: that allocation of the proxy fails, and the script may go astray: only what must hold counts.
- * *ret_allocations: how many the script took (0 where the build does not count); may be NULL. */
-bool play_script(const struct script *script, const struct world_home *home, unsigned long fail_nth,
-                 unsigned long *ret_allocations);
+/* Something of the proxy's may fail; the script may go astray then, only what must hold counts. */
+struct play_options {
+    enum world_fault what;
+    unsigned long nth; /* fails; 0: none */
+    bool lasts;        /* world.h */
+    bool probes;       /* afterwards, with nothing failing any more */
+    bool is_quiet;     /* nothing is said of what did not hold */
+};
+
+/* What a play has come to. */
+struct play_figures {
+    unsigned long n_done[WORLD_FAULTS]; /* 0 where the build does not count */
+    unsigned probes[WORLD_PROBES];
+    bool is_probed;
+    bool is_malformed;
+    bool is_elsewhere; /* astray of a script that goes on to change the configuration, or to end */
+    bool has_failed;   /* the call that was to */
+};
+
+/* Whether all went as the script says and what must hold has held; else it says why on standard error. */
+bool play_script(const struct script *script, const struct world_home *home,
+                 const struct play_options *options, struct play_figures *ret_figures);
 
 /* --- for the verbs --- */
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "faults.h"
 #include "tokenhop/base/check.h"
 
 #define TOKEN_EXCHANGE "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -40,6 +41,8 @@ static int start(struct th_fetcher *base, const struct th_fetch_request *request
                  void *arg, struct th_fetch **ret_fetch)
 {
     struct fake_fetcher *fetcher = TH_CONTAINER_OF(base, struct fake_fetcher, base);
+
+    fault_pause();
     struct th_fetch *ask = zeroed(sizeof *ask), **end = &fetcher->server->asks;
 
     ask->server = fetcher->server;
@@ -56,6 +59,7 @@ static int start(struct th_fetcher *base, const struct th_fetch_request *request
         end = &(*end)->next;
     *end = ask;
     *ret_fetch = ask;
+    fault_resume();
     return 0;
 }
 

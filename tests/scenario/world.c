@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "faults.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/config/load.h"
@@ -138,6 +139,8 @@ static size_t count_descriptors(void)
 void world_init(struct world *world, const struct world_home *home)
 {
     *world = (struct world){.home = home, .log_fd = -1, .access_fd = -1};
+    fault_arm(0, false);
+    fault_pause();
     world->fds_before = count_descriptors();
     world->checks_before = th_check_count();
     th_clock_init_fake(&world->clock, WALL_MS);
@@ -150,14 +153,43 @@ void world_init(struct world *world, const struct world_home *home)
         network_add_address(network_place(&world->network, "open.test"), TH_STR("93.184.216.34")));
 }
 
+/* The proxy's allocations and calls are counted, and one may fail: those of the player are none of them. */
+static void enter_proxy(struct world *world)
+{
+    unsigned long nth = world->fail_nth[WORLD_ALLOCATION], done = world->n_done[WORLD_ALLOCATION];
+
+    th_mem_fail_after(nth > done ? nth - done : 0, 1);
+    fault_aim(world->fail_nth[WORLD_CALL], world->fault_lasts);
+    fault_resume();
+}
+
+static void leave_proxy(struct world *world)
+{
+    const struct fault_board *board = fault_look();
+
+    fault_pause();
+    world->n_done[WORLD_ALLOCATION] += th_mem_count();
+    th_mem_fail_after(0, 0);
+    if (board != NULL) {
+        world->n_done[WORLD_CALL] = board->n_calls;
+        world->has_failed = board->n_failed > 0;
+    }
+}
+
+/* While the proxy reads it, what the proxy does may fail; where it has, there may be no configuration. */
 static bool load(struct world *world, const json_t *json, struct th_config **ret_config)
 {
     struct th_config_mistakes mistakes = {0};
     char *text = json_dumps(json, JSON_COMPACT);
 
+    bool had_failed = world->has_failed;
+    if (world->started)
+        enter_proxy(world);
     int error = th_config_load_text(th_str_of(text), world->home->folder, ret_config, &mistakes);
+    if (world->started)
+        leave_proxy(world);
     json_text_free(text);
-    for (size_t i = 0; i < mistakes.count; i++)
+    for (size_t i = 0; i < mistakes.count && had_failed == world->has_failed; i++)
         world_complain(world, "configuration: %s: %s", mistakes.items[i].path,
                        mistakes.items[i].what);
     th_config_mistakes_fini(&mistakes);
@@ -238,7 +270,7 @@ static int make_place(struct world *world, size_t index)
     int error = th_worker_new(&options, &place->worker);
     if (error != 0)
         return error;
-    if (world->fail_nth == 0)
+    if (!world_has_faults(world))
         fill_pool(&place->worker->chunks);
     server_make_fetcher(&world->server, place->worker, &place->fetcher);
     error =
@@ -279,19 +311,6 @@ bool world_start(struct world *world, const json_t *config)
 }
 
 /* --- going on --- */
-
-/* The proxy's allocations are counted, and one may fail: those of the player are none of them. */
-static void enter_proxy(struct world *world)
-{
-    th_mem_fail_after(
-        world->fail_nth > world->n_allocations ? world->fail_nth - world->n_allocations : 0, 1);
-}
-
-static void leave_proxy(struct world *world)
-{
-    world->n_allocations += th_mem_count();
-    th_mem_fail_after(0, 0);
-}
 
 static bool move_peers(struct peer *peer)
 {
@@ -386,12 +405,21 @@ static void on_drained(struct th_proxy_desk *desk, void *arg)
     place->drained = true;
 }
 
+void world_purge(struct world *world)
+{
+    enter_proxy(world);
+    th_broker_purge(world->broker, NULL);
+    leave_proxy(world);
+}
+
 void world_drain(struct world *world, int64_t deadline_ms)
 {
+    enter_proxy(world);
     for (size_t i = 0; i < world->n_places; i++)
         th_proxy_desk_drain(world->places[i].desk,
                             th_clock_monotonic_ms(&world->clock) + deadline_ms, on_drained,
                             &world->places[i]);
+    leave_proxy(world);
 }
 
 bool world_is_drained(const struct world *world)
@@ -483,6 +511,8 @@ void world_fini(struct world *world)
     network_fini(&world->network);
     server_fini(&world->server);
     tokens_fini(&world->tokens);
+    fault_disarm();
+    fault_resume();
     if (count_descriptors() != world->fds_before)
         world_complain(world, "descriptors are left open");
 }

@@ -11,6 +11,9 @@
 #include "tokenhop/proxy/proxy.h"
 
 #define WORLD_PLACES_MAX 2
+#define WORLD_PROBES 2
+#define WORLD_PROBE_UNKNOWN                                                                        \
+    1 /* in place of a status: the probe's server was asked what it does not know */
 /* Longer than any limit of a configuration that a scenario has: what still waits then waits for ever. */
 #define WORLD_LONG_MS ((int64_t)40 * 60 * 1000)
 
@@ -36,6 +39,10 @@ struct world_place {
     bool drained;
 };
 
+/* What can be made to fail of what the proxy does, where the build can: its allocations (-Dfail_alloc=true), its calls of
+ * libraries (-Dfail_calls=true). */
+enum world_fault { WORLD_ALLOCATION, WORLD_CALL, WORLD_FAULTS };
+
 struct world {
     const struct world_home *home;
     struct th_clock clock;
@@ -58,12 +65,17 @@ struct world {
     int log_fd, access_fd; /* in memory */
     size_t fds_before;
     unsigned long checks_before;
-    unsigned long
-        n_allocations; /* of the proxy, since the beginning; 0 where the build does not count */
-    unsigned long fail_nth; /* of these: fails; 0: none */
+    unsigned long n_done[WORLD_FAULTS]; /* by the proxy, since the beginning; 0 where not counted */
+    unsigned long fail_nth[WORLD_FAULTS]; /* of these: fails; 0: none */
+    bool fault_lasts;                     /* calls: from then on, whenever the same is called */
+    bool had_faults;                      /* something was to fail, and is not any more */
+    bool has_failed;                      /* some call did */
     bool started;
     bool origins_told_tokens; /* an origin has sent one to a client: then a client may have it */
-    struct bytes complaint;   /* what must hold and did not; empty: nothing */
+    unsigned probes[WORLD_PROBES]; /* world_close(): the statuses; 0: no answer */
+    bool is_probed;                /* wanted */
+    bool is_malformed;             /* world_close(): some client has got what is no answer */
+    struct bytes complaint;        /* what must hold and did not; empty: nothing */
 };
 
 /* The default configuration, its one connection, names and addresses: README.md. */
@@ -82,6 +94,7 @@ void world_pass(struct world *world, int64_t ms);
 struct peer *world_connect(struct world *world, const char *name, size_t place, size_t listener,
                            bool tcp, const struct th_address *original);
 bool world_reload(struct world *world, const json_t *config);
+void world_purge(struct world *world);
 void world_drain(struct world *world, int64_t deadline_ms);
 bool world_is_drained(const struct world *world);
 /* A subject token as the organisation's server issues it to `name`. Owns `changes`; may be NULL. */
@@ -90,6 +103,14 @@ struct token *world_add_subject(struct world *world, const char *name, json_t *c
 /* After the script: nobody does anything any more, and time passes; then everybody leaves. What must hold in every scenario
  * is checked on the way. */
 void world_close(struct world *world);
+/* Whether something of the proxy's was to fail: then it may have run short, but for what must hold even so. */
+static inline bool world_has_faults(const struct world *world)
+{
+    return world->had_faults || world->fail_nth[WORLD_ALLOCATION] > 0 ||
+           world->fail_nth[WORLD_CALL] > 0;
+}
+/* Everything is well again: a new client asks for open.test, and for agent2.test as a user that was not seen before. */
+void world_probe(struct world *world, unsigned ret_statuses[WORLD_PROBES]);
 /* What has been written: log, access log, metrics. */
 void world_read_written(struct world *world, struct bytes *ret_text);
 void world_complain(struct world *world, const char *format, ...) TH_PRINTF(2, 3);
