@@ -17,7 +17,7 @@ struct th_fetch_loop {
     struct th_list sockets; /* struct loop_socket.link, the last used first */
     struct th_timer timer;
     struct th_timer again; /* for sockets that could not be watched */
-    struct th_soon soon; /* a timer of 0: within this turn */
+    struct th_soon soon;   /* a timer of 0: within this turn */
     /* A transfer has ended and is out of the multi handle already. */
     void (*done)(void *arg, CURL *easy, CURLcode result);
     void *arg;
