@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "made.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -124,11 +125,13 @@ static int keep(struct th_trust *trust, const char *base, enum kind kind, char *
 
 /* In a folder that stays there is a whole file at any time; one of its own is nobody's to read yet, and need
  * not outlive the machine: to wait for the disk would be most of what a start takes. */
-static int write_text(const struct th_trust *trust, const char *path, struct th_str text,
-                      struct th_errinfo *reterr)
+static int write_text(const struct th_trust *trust, const char *name, const char *path,
+                      struct th_str text, struct th_errinfo *reterr)
 {
-    if (trust->stays)
-        return th_write_file(path, text, 0644, true, reterr);
+    if (trust->stays) { /* what is not ours there stays as well */
+        int error = th_made_claim(trust->folder, name, text, reterr);
+        return error == 0 ? th_write_file(path, text, 0644, true, reterr) : error;
+    }
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return th_write_refuse(path, NULL, "the file cannot be made", errno, reterr);
@@ -142,7 +145,7 @@ static int write_kept(struct th_trust *trust, const char *name, const char *base
                       struct th_str text, const char **ret_path, struct th_errinfo *reterr)
 {
     char *path = name_file(trust, name);
-    int error = path == NULL ? no_memory(reterr) : write_text(trust, path, text, reterr);
+    int error = path == NULL ? no_memory(reterr) : write_text(trust, name, path, text, reterr);
 
     if (error == 0)
         return keep(trust, base, kind, path, ret_path, reterr);

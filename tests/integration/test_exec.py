@@ -531,6 +531,46 @@ def test_exec_print(command, authority, tmp_path):
     assert (folder / "tokenhop-certs" / "mine.pem").read_text() == "mine"
 
 
+def test_exec_overwrites_nothing_that_it_has_not_made(command, authority, tmp_path):
+    """A bundle of the user's that has the name of ours, whatever it is; one of ours goes with each new authority."""
+    folder = tmp_path / "shared"
+    run = lambda status=0: command.run("-q", "--print", "--dir", folder, status=status).stderr
+    folder.mkdir()
+    mine, away = folder / "bundle.pem", tmp_path / "away.pem"
+    away.write_text("mine too\n")
+    for make in (lambda: mine.write_text("mine\n"), lambda: mine.symlink_to(away), mine.mkdir, lambda: os.mkfifo(mine)):
+        make()
+        assert str(mine) in (said := run(1)) and "not overwritten" in said
+        if mine.is_dir():
+            mine.rmdir()
+        else:
+            assert mine.is_fifo() or mine.read_text().startswith("mine")
+            mine.unlink()
+    assert away.read_text() == "mine too\n"
+    run()
+    files = {path.name for path in folder.iterdir()}
+    before = mine.read_bytes()
+    run()  # the same once more
+    assert mine.read_bytes() == before and {path.name for path in folder.iterdir()} == files
+    other = Identity(tmp_path, "other", authority=True)
+    (command.folder / "ca.pem").write_bytes(other.ca_file.read_bytes())
+    run()
+    assert other.der in certificates(mine) and authority.der not in certificates(mine)
+    (command.folder / "ca.pem").write_bytes(authority.ca_file.read_bytes())
+    run()  # what it has made before is its own as well
+    assert mine.read_bytes() == before
+    checked = subprocess.run(["sha256sum", "-c", "tokenhop-exec.made"], cwd=folder, capture_output=True, text=True)
+    assert "bundle.pem: OK" in checked.stdout
+    for name in sorted(files - {"tokenhop-certs"}):
+        text = (folder / name).read_bytes()
+        (folder / name).write_bytes(text + b"# mine\n")
+        if name != "tokenhop-exec.made":
+            assert name in run(1)
+        assert (folder / name).read_bytes() == text + b"# mine\n"
+        (folder / name).write_bytes(text)
+    run()
+
+
 def test_exec_folder_of_others_is_refused(command, tmp_path):
     """Who could write there would say what the agent's Node loads."""
     folder = tmp_path / "open"
