@@ -40,7 +40,7 @@ class Namespace:
         self.before = []
 
     def make(self, hosts):
-        for program in ("ip", "nft"):
+        for program in ("ip", "nft", "iptables-nft", "ip6tables-nft"):
             assert shutil.which(program), f"{program} is missing: deploy/install-packages test"
         try:
             command("ip", "netns", "add", self.name)
@@ -72,6 +72,15 @@ class Namespace:
 
     def nft(self, rules):
         self.run("nft", "-f", "-", input=rules)
+
+    def iptables(self, rules):
+        """A command a line; by nftables' tables, so that they are forgotten as others are."""
+        for line in rules.splitlines():
+            program, *rest = line.split()
+            self.run(f"{program}-nft", *rest)
+
+    def redirect(self, rules, by):
+        {"nft": self.nft, "iptables": self.iptables}[by](rules)
 
     def forget_rules(self):
         self.run("nft", "flush", "ruleset")

@@ -1,4 +1,4 @@
-"""Redirected connections (mode transparent), by the rules that docs/modes.md shows: a client in a network namespace of
+"""Redirected connections (mode transparent), by the rules of nftables and iptables that docs/modes.md shows: a client in a network namespace of
 its own that knows of no proxy, tokenhop on the gateway that it reaches the world through, and origins in that world."""
 
 import contextlib
@@ -128,7 +128,7 @@ def gateway(net, sandbox, tmp_path, open_folder, authority):
     """tokenhop with the listeners of config/transparent.jsonc, for agent2's hosts in clear and over TLS."""
     started = []
 
-    def start(rules="On a gateway", change=None, listener=None):
+    def start(rules="On a gateway", change=None, listener=None, by="nft"):
         config = harness.base_config(sandbox)
         config["listeners"] = [{**l, **(listener or {})} for l in example()["listeners"]]
         entry = next(c for c in config["connections"] if c["name"] == "agent2")
@@ -165,7 +165,8 @@ def gateway(net, sandbox, tmp_path, open_folder, authority):
         asked = len(example()["listeners"])  # whether they listen, by connections that nobody has redirected
         harness.wait_until(lambda: hop.metric("tokenhop_redirected_refused_total") == asked, 20 * SLOW)
         if rules is not None:
-            net.gateway.nft(document(rules).replace("80, 443", "80, 443, 8000, 8001"))
+            ports = document(rules, by).replace("80, 443", "80, 443, 8000, 8001").replace("80,443", "80,443,8000,8001")
+            net.gateway.redirect(ports, by)
         return hop
 
     yield start
@@ -212,8 +213,9 @@ def family(request):
     return request.param
 
 
-def test_http_matched(net, sandbox, gateway, world, family):
-    hop = gateway()
+@pytest.mark.parametrize("by", ["nft", "iptables"])
+def test_http_matched(net, sandbox, gateway, world, family, by):
+    hop = gateway(by=by)
     token = sandbox.mint()
     reply = curl(net.client, "http://agent2.example.com:8000/a2a/x?q=1", token, family)
     assert (reply.code, reply.body) == (200, "from /a2a/x?q=1"), reply
@@ -238,8 +240,9 @@ def test_http_is_carried_over_tls(net, sandbox, gateway, world, family):
     assert origin.names == ["agent2.example.com"]
 
 
-def test_https_is_intercepted(net, sandbox, gateway, world, authority, family):
-    hop = gateway()
+@pytest.mark.parametrize("by", ["nft", "iptables"])
+def test_https_is_intercepted(net, sandbox, gateway, world, authority, family, by):
+    hop = gateway(by=by)
     token = sandbox.mint()
     ca = ca_of(hop, authority)
     url = "https://agent2.example.com/a2a/1"
@@ -415,7 +418,8 @@ def test_R15_keep_alive_and_hosts(net, sandbox, gateway, world):
     assert len(world.requests) == 2
 
 
-def test_sidecar(net, sandbox, gateway, world, authority, open_folder, family):
+@pytest.mark.parametrize("by", ["nft", "iptables"])
+def test_sidecar(net, sandbox, gateway, world, authority, open_folder, family, by):
     """One namespace: the agent's user is redirected, tokenhop's own is not."""
 
     def change(config):
@@ -424,7 +428,7 @@ def test_sidecar(net, sandbox, gateway, world, authority, open_folder, family):
         place.write_bytes(authority.ca_file.read_bytes())
         config["origin"] = {"ca_file": str(place)}
 
-    hop = gateway("Beside an agent", change)
+    hop = gateway("Beside an agent", change, by=by)
     assert example()["process"]["user"] == PROXY_USER
     token = sandbox.mint()
     agent = ["setpriv", f"--reuid={AGENT}", f"--regid={AGENT}", "--clear-groups"]
@@ -446,12 +450,14 @@ def test_sidecar(net, sandbox, gateway, world, authority, open_folder, family):
     assert re.search(r"^Uid:\s+990\s", owner, re.M)
 
 
-def test_R10_rules_that_catch_tokenhop_itself(net, gateway, world, authority, family):
+@pytest.mark.parametrize("by", ["nft", "iptables"])
+def test_R10_rules_that_catch_tokenhop_itself(net, gateway, world, authority, family, by):
     """Beside an agent, and nobody excepted: tokenhop's connections come back to it. Each is known as its own and closed;
     nothing runs in circles."""
     hop = gateway(None)
     before = hop.metric("tokenhop_redirected_refused_total")
-    net.gateway.nft(document("Beside an agent").replace("meta skuid != 990 ", ""))
+    rules = document("Beside an agent", by).replace("meta skuid != 990 ", "").replace("-m owner ! --uid-owner 990 ", "")
+    net.gateway.redirect(rules, by)
     reply = curl(net.gateway, "http://open.example.com/x", None, family)
     assert reply.code == 502, reply
     reply = curl(net.gateway, "https://open.example.com/x", None, family, authority.ca_file)
@@ -461,8 +467,9 @@ def test_R10_rules_that_catch_tokenhop_itself(net, gateway, world, authority, fa
     assert "tokenhop's own" in hop.stop()
 
 
-def test_tproxy(net, sandbox, gateway, world, authority, family):
-    hop = gateway("TPROXY", listener={"redirected_by": "tproxy"})
+@pytest.mark.parametrize("by", ["nft", "iptables"])
+def test_tproxy(net, sandbox, gateway, world, authority, family, by):
+    hop = gateway("TPROXY", by=by, listener={"redirected_by": "tproxy"})
     for line in document("TPROXY", "sh").splitlines():
         subprocess.run([*net.gateway.prefix, *line.split()], capture_output=True, check=False)
     token = sandbox.mint()
