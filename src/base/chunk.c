@@ -43,6 +43,7 @@ static struct th_chunk *chunk_new(struct th_chunk_pool *pool, size_t size)
         return NULL;
     *chunk = (struct th_chunk){.size = (uint32_t)size};
     pool->n_used++;
+    pool->n_bytes += size;
     return chunk;
 }
 
@@ -55,6 +56,7 @@ struct th_chunk *th_chunk_get(struct th_chunk_pool *pool)
     if (pool->unneeded > pool->n_free)
         pool->unneeded = pool->n_free;
     pool->n_used++;
+    pool->n_bytes += TH_CHUNK_SIZE;
     struct th_chunk *chunk = TH_LIST_ENTRY(item, struct th_chunk, link);
     chunk->link = (struct th_list){NULL, NULL};
     return chunk;
@@ -75,6 +77,7 @@ struct th_chunk *th_chunk_put(struct th_chunk_pool *pool, struct th_chunk *chunk
     th_wipe(chunk->data, chunk->touched);
     chunk->touched = 0;
     pool->n_used--;
+    pool->n_bytes -= chunk->size;
     size_t keep = pool->keep;
 #ifdef TH_ARENA_MALLOC
     keep = 0; /* so that a memory checker sees who uses a chunk that was given back */

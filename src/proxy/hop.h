@@ -261,7 +261,8 @@ void th_hop_choose_scopes(struct th_hop *hop);
 int th_hop_choose_scopes_by(struct th_hop *hop, struct th_str body) TH_MUST;
 /* The same again, with more scopes. */
 void th_hop_step_up(struct th_hop *hop, unsigned step_ups);
-/* Room for `size` bytes of the request's body, of which none has been decoded. False: memory is short. */
+/* Room for `size` bytes of the request's body, of which none has been decoded; what has been received moves there.
+ * False: memory is short. */
 bool th_hop_make_room(struct th_hop *hop, size_t size);
 /* Gives that back, where the session's chunk had none. */
 void th_hop_drop_room(struct th_hop *hop);

@@ -93,19 +93,22 @@ bool th_hop_make_room(struct th_hop *hop, size_t size)
 {
     struct th_body *body = &hop->request_body;
     struct th_chunk_pool *pool = &hop->desk->worker->chunks;
+    struct th_chunk *before = hop->request_chunk != NULL ? hop->request_chunk : hop->session->in;
 
-    if (body->received || body->room_size >= size || hop->request_chunk != NULL)
+    if (body->received || body->room_size >= size)
         return true;
-    hop->request_chunk =
+    struct th_chunk *room =
         size <= TH_CHUNK_SIZE ? th_chunk_get(pool) : th_chunk_get_large(pool, size);
-    if (hop->request_chunk == NULL)
+    if (room == NULL)
         return false;
-    struct th_chunk *in = hop->session->in;
-    th_chunk_touch(in, (size_t)(body->touched - in->data));
-    memcpy(hop->request_chunk->data, body->raw, body->raw_len);
-    body->room = body->raw = hop->request_chunk->data;
+    memcpy(room->data, body->raw, body->raw_len);
+    th_chunk_touch(before, (size_t)(body->touched - before->data));
+    if (before == hop->request_chunk)
+        th_chunk_put(pool, before);
+    hop->request_chunk = room;
+    body->room = body->raw = room->data;
     body->touched = body->raw + body->raw_len;
-    body->room_size = hop->request_chunk->size;
+    body->room_size = room->size;
     return true;
 }
 

@@ -71,6 +71,17 @@ static size_t wanted_room(const struct th_hop *hop)
                                                                         : 0;
 }
 
+/* As much as has come and as much again: who says that much will come, and then sends nothing, holds none of it
+ * (R23). */
+static bool grow_room(struct th_hop *hop, size_t max)
+{
+    const struct th_body *body = &hop->request_body;
+    bool is_full = body->raw + body->raw_len == body->room + body->room_size;
+    size_t size = body->room_size < TH_CHUNK_SIZE / 2 ? TH_CHUNK_SIZE : 2 * body->room_size;
+
+    return !is_full || th_hop_make_room(hop, size < max ? size : max);
+}
+
 /* Of what has come since the last look: a body in many small pieces is not decoded anew with each. */
 static int look_for_end(struct th_hop *hop)
 {
@@ -116,10 +127,10 @@ static int read_chunked(struct th_hop *hop, struct th_rpc_call *ret_call)
 static int read_call(struct th_hop *hop, struct th_rpc_call *ret_call)
 {
     const struct th_body *body = &hop->request_body;
-    size_t size = wanted_room(hop);
+    size_t max = wanted_room(hop);
 
     *ret_call = (struct th_rpc_call){{0}, {0}};
-    if (size == 0 || !th_hop_make_room(hop, size))
+    if (max == 0 || !grow_room(hop, max))
         return 0;
     bool may_come =
         !hop->session->half_closed && body->raw + body->raw_len < body->room + body->room_size;

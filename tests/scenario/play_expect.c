@@ -8,12 +8,12 @@
 struct counts {
     struct th_proxy_figures figures;
     struct th_broker_figures broker;
-    size_t chunks;
+    size_t chunks, chunk_bytes;
 };
 
 static struct counts count(const struct play *play)
 {
-    struct counts counts = {{0}, {0}, 0};
+    struct counts counts = {{0}, {0}, 0, 0};
 
     for (size_t i = 0; i < play->world.n_places; i++) {
         struct th_proxy_figures figures;
@@ -22,6 +22,7 @@ static struct counts count(const struct play *play)
         counts.figures.hops += figures.hops;
         counts.figures.origins_idle += figures.origins_idle;
         counts.chunks += play->world.places[i].worker->chunks.n_used;
+        counts.chunk_bytes += play->world.places[i].worker->chunks.n_bytes;
     }
     th_broker_count(play->world.broker, &counts.broker);
     return counts;
@@ -38,6 +39,7 @@ static bool find_figure(const struct play *play, const char *name, int64_t *ret_
         {"hops", (int64_t)counts.figures.hops},
         {"idle_origins", (int64_t)counts.figures.origins_idle},
         {"chunks", (int64_t)counts.chunks},
+        {"chunk_bytes", (int64_t)counts.chunk_bytes},
         {"cached", (int64_t)counts.broker.entries},
         {"waiting", (int64_t)counts.broker.waiting},
         {"pending", (int64_t)counts.broker.pending},

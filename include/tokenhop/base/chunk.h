@@ -31,6 +31,7 @@ struct th_chunk_pool {
     size_t n_free;
     size_t keep;
     size_t n_used;   /* handed out now */
+    size_t n_bytes;  /* of these */
     size_t unneeded; /* the fewest free ones since the last trim */
 };
 
