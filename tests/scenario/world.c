@@ -276,6 +276,8 @@ static int make_place(struct world *world, size_t index)
     error =
         th_exchanger_new(place->worker, &place->fetcher.base, world->breakers, &place->exchanger);
     if (error == 0)
+        th_exchanger_keep_delegations(place->exchanger);
+    if (error == 0)
         th_exchanger_share_dpop_keys(place->exchanger, world->dpop_keys);
     if (error == 0)
         th_exchanger_share_grants(place->exchanger, world->grants);
