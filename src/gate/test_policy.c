@@ -163,13 +163,18 @@ static bool among(const struct th_str *texts, size_t n, const char *text)
     return found;
 }
 
-static bool plain_claim(const struct th_policy_claim *claim, const json_t *json)
+/* A list that has it may be taken for the value, and an object for anything: by who denies alone. */
+static bool plain_claim(const struct th_policy_rule *rule, const struct th_policy_claim *claim,
+                        const json_t *json)
 {
     const json_t *value = json_object_get(json, claim->steps[0].ptr);
+    if (json_is_object(value))
+        return !rule->allows;
     if (json_is_string(value))
         return among(claim->values, claim->n_values, json_string_value(value));
     bool found = false;
-    for (size_t i = 0; claim->test != TH_POLICY_EQUALS && i < json_array_size(value); i++)
+    bool looks_in = claim->test != TH_POLICY_EQUALS || !rule->allows;
+    for (size_t i = 0; looks_in && i < json_array_size(value); i++)
         found |= among(claim->values, claim->n_values, json_string_value(json_array_get(value, i)));
     return found;
 }
@@ -193,7 +198,7 @@ static bool plain_claims(const struct th_policy_rule *rule, const json_t *json)
     fine &= rule->n_issuers == 0 ||
             among(rule->issuers, rule->n_issuers, json_string_value(json_object_get(json, "iss")));
     for (size_t i = 0; i < rule->n_claims; i++)
-        fine &= plain_claim(&rule->claims[i], json);
+        fine &= plain_claim(rule, &rule->claims[i], json);
     return fine;
 }
 

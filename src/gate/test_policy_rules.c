@@ -4,6 +4,7 @@
 #include "test_config.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/gate/policy.h"
+#include "tokenhop/oauth/json.h"
 
 /* alpha acts as agent1, beta as agent9; both may use "chat" and "files", and agent1 alone "mail". */
 static const char begin[] = TEST_CONFIG_BEGIN
@@ -152,7 +153,16 @@ static const struct row rows[] = {
     {CLAIM("{\"claim\": \"level\", \"any_of\": [2, 3]}"), "alpha", "chat", "GET", "/",
      "{\"level\":3}", NULL, YES, "r"},
     {CLAIM("{\"claim\": \"level\", \"any_of\": [2, 3]}"), "alpha", "chat", "GET", "/",
-     "{\"level\":3.0}", NULL, NO, NULL},
+     "{\"level\":3.0}", NULL, YES, "r"},
+    /* a value that may be the one: not for who allows, but for who denies (test_policy_values.c) */
+    {CLAIM("{\"claim\": \"level\", \"equals\": 3}"), "alpha", "chat", "GET", "/", "{\"level\":[3]}",
+     NULL, NO, NULL},
+    {DENY CHAT "\"require\": {\"claim\": \"level\", \"equals\": 3}}" REST, "alpha", "chat", "GET",
+     "/", "{\"level\":[3]}", NULL, NO, "r"},
+    {DENY CHAT "\"require\": {\"claim\": \"level\", \"equals\": 3}}" REST, "alpha", "chat", "GET",
+     "/", "{\"level\":3e0,\"big\":99999999999999999999}", NULL, NO, "r"},
+    {DENY CHAT "\"require\": {\"claim\": \"level\", \"equals\": 3}}" REST, "alpha", "chat", "GET",
+     "/", "{\"level\":4,\"big\":99999999999999999999}", NULL, YES, "rest"},
     {CLAIM("{\"claim\": \"realm_access.roles\", \"contains\": \"admin\"}"), "alpha", "chat", "GET",
      "/", "{\"realm_access\":{\"roles\":[\"admin\"]}}", NULL, YES, "r"},
     {CLAIM("{\"claim\": \"realm_access.roles\", \"contains\": \"admin\"}"), "alpha", "chat", "GET",
@@ -267,8 +277,8 @@ static void fill(const struct th_config_view *view, const struct row *row,
     *claims = (struct th_policy_claims){.subject = TH_POLICY_SUBJECT_OPAQUE};
     if (row->claims == NULL)
         return;
-    json_t *json = json_loads(row->claims, 0, NULL);
-    assert_non_null(json);
+    json_t *json;
+    assert_int_equal(th_json_parse_object(th_str_of(row->claims), 4096, &json), 0);
     th_policy_read_claims(view, json, claims);
     json_decref(json);
 }
