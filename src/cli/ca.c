@@ -111,12 +111,27 @@ static void print_constraints(const X509 *certificate)
     BIO_free(bio);
 }
 
-static void print_certificate(const X509 *certificate)
+/* One of another make, or of an earlier version, works as well, and is worth more to a thief. */
+static void print_usage(X509 *certificate)
+{
+    bool limited = (X509_get_extension_flags(certificate) & EXFLAG_XKUSAGE) != 0;
+    bool servers = limited && X509_get_extended_key_usage(certificate) == XKU_SSL_SERVER;
+
+    printf(
+        "%-13s%s\n", "good for",
+        servers
+            ? "servers of TLS alone"
+            : "more than servers of TLS: whoever has its key can vouch for clients, mail or code; "
+              "make another by tokenhop ca init");
+}
+
+static void print_certificate(X509 *certificate)
 {
     print_name("subject", X509_get_subject_name(certificate));
     print_fingerprint(certificate);
     print_time("valid from", X509_get0_notBefore(certificate));
     print_time("until", X509_get0_notAfter(certificate));
+    print_usage(certificate);
     print_constraints(certificate);
 }
 

@@ -23,7 +23,7 @@ static bool add_subtree(STACK_OF(GENERAL_SUBTREE) * trees, int type, const void 
 {
     GENERAL_SUBTREE *tree = GENERAL_SUBTREE_new();
     ASN1_STRING *value =
-        ASN1_STRING_type_new(type == GEN_DNS ? V_ASN1_IA5STRING : V_ASN1_OCTET_STRING);
+        ASN1_STRING_type_new(type == GEN_IPADD ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
 
     if (tree == NULL || value == NULL || !ASN1_STRING_set(value, bytes, (int)len)) {
         GENERAL_SUBTREE_free(tree);
@@ -97,6 +97,18 @@ static bool permit_hosts(STACK_OF(GENERAL_SUBTREE) * trees, const struct th_conf
     return true;
 }
 
+#define NOBODY "invalid" /* which no resolver knows (RFC 6761, 6.4) */
+
+/* Kinds of which the authority never makes a certificate: SPIFFE's identities, say, and mail. They are not
+ * excluded, as verifiers read the constraint that would name them all in different ways. One on directory names
+ * would have Go refuse the whole authority, as any critical thing that it does not know; of these the extended
+ * key usage takes what they are good for. */
+static bool permit_nobody_else(STACK_OF(GENERAL_SUBTREE) * trees)
+{
+    return add_subtree(trees, GEN_URI, NOBODY, sizeof NOBODY - 1) &&
+           add_subtree(trees, GEN_EMAIL, NOBODY, sizeof NOBODY - 1);
+}
+
 static NAME_CONSTRAINTS *make_constraints(const struct th_config_view *config,
                                           struct counts *ret_counts)
 {
@@ -108,9 +120,10 @@ static NAME_CONSTRAINTS *make_constraints(const struct th_config_view *config,
     if (fine)
         constraints->permittedSubtrees = sk_GENERAL_SUBTREE_new_null();
     fine = fine && constraints->permittedSubtrees != NULL &&
-           permit_hosts(constraints->permittedSubtrees, config, ret_counts);
+           permit_hosts(constraints->permittedSubtrees, config, ret_counts) &&
+           permit_nobody_else(constraints->permittedSubtrees);
     if (fine && ret_counts->names == 0)
-        fine = add_subtree(constraints->permittedSubtrees, GEN_DNS, "invalid", 7);
+        fine = add_subtree(constraints->permittedSubtrees, GEN_DNS, NOBODY, sizeof NOBODY - 1);
     if (fine && ret_counts->addresses == 0) {
         constraints->excludedSubtrees = sk_GENERAL_SUBTREE_new_null();
         fine = constraints->excludedSubtrees != NULL &&
@@ -145,6 +158,8 @@ static bool add_extensions(X509 *certificate, NAME_CONSTRAINTS *constraints)
                                         "critical,CA:TRUE,pathlen:0") &&
            th_certificate_add_extension(certificate, certificate, NID_key_usage,
                                         "critical,keyCertSign,cRLSign") &&
+           th_certificate_add_extension(certificate, certificate, NID_ext_key_usage,
+                                        "serverAuth") && /* and of all that it vouches for */
            th_certificate_add_extension(certificate, certificate, NID_subject_key_identifier,
                                         "hash") &&
            X509_add1_ext_i2d(certificate, NID_name_constraints, constraints, 1,
