@@ -48,6 +48,7 @@ struct place {
 struct th_service {
     struct th_config *config;
     struct th_writer *writer;
+    struct th_writer *audit_writer; /* its own, that no reader of another log holds up */
     struct th_writer_file *error_file;
     struct th_writer_file *access_file;
     struct th_writer_file *audit_file;
@@ -85,14 +86,17 @@ static int open_logs(struct th_service *service, struct th_errinfo *reterr)
         error =
             th_writer_open(service->writer, config->access_file.ptr, &service->access_file, reterr);
     if (error == 0 && config->audit_file.len > 0)
-        error =
-            th_writer_open(service->writer, config->audit_file.ptr, &service->audit_file, reterr);
+        error = th_writer_new(0, &service->audit_writer, reterr);
+    if (error == 0 && config->audit_file.len > 0)
+        error = th_writer_open(service->audit_writer, config->audit_file.ptr, &service->audit_file,
+                               reterr);
     if (error == 0 && service->audit_file != NULL)
         error = th_writer_seal(service->audit_file, reterr);
     if (error < 0)
         return error;
     options.writer = service->writer;
     options.file = service->error_file;
+    options.audit_writer = service->audit_writer;
     service->log = th_log_new(&options);
     return service->log != NULL ? 0 : TH_E_NOMEM;
 }
@@ -441,6 +445,8 @@ void th_service_count_reload(struct th_service *service, bool succeeded)
 void th_service_reopen_logs(struct th_service *service)
 {
     th_writer_reopen(service->writer);
+    if (service->audit_writer != NULL)
+        th_writer_reopen(service->audit_writer);
 }
 
 /* --- drain --- */
@@ -574,7 +580,10 @@ struct th_service *th_service_free(struct th_service *service)
     th_breakers_unref(service->breakers);
     th_dpop_keys_unref(service->dpop_keys);
     th_grants_unref(service->grants);
-    th_log_free(service->log);
+    bool is_flushed =
+        service->audit_writer == NULL || th_writer_flush(service->audit_writer, WRITER_STOP_MS);
+    th_log_free(service->log); /* tells what the audit log lost */
+    th_writer_free(service->audit_writer, is_flushed ? WRITER_STOP_MS : 0);
     th_writer_free(service->writer, WRITER_STOP_MS);
     th_metrics_free(service->metrics);
     if (service->net_ready)

@@ -2,6 +2,7 @@
 
 #include "lines.h"
 #include "tokenhop/base/check.h"
+#include "tokenhop/base/list.h"
 #include "tokenhop/base/mem.h"
 #include "tokenhop/observe/writer.h"
 
@@ -15,11 +16,20 @@
     (FIXED_SIZE + TH_LINE_ESCAPED * ((MAX_STRINGS + TH_AUDIT_MAX_ACTORS) * MAX_VALUE +             \
                                      3 * MAX_SCOPES + TH_AUDIT_MAX_LEGS * 2 * MAX_LEG_VALUE))
 
+/* A line that somebody waits for. */
+struct waited {
+    struct th_list link;
+    struct th_writer_receipt *receipt;
+    struct th_audit_wait *wait;
+};
+
 struct th_audit_log {
     struct th_lines lines;
     bool is_strict;
-    uint64_t n_dropped; /* as seen last */
-    uint64_t n_untold;  /* decisions that were lost and that no line tells of */
+    struct th_writer_watch *watch; /* of a strict one that has a file */
+    struct th_list waited;         /* in the order in which they were written, and are settled */
+    uint64_t n_dropped;            /* as seen last */
+    uint64_t n_untold;             /* decisions that were lost and that no line tells of */
     /* Lines that do, not handed over yet, and what they tell: lost with them, it is untold again. */
     uint64_t n_telling, n_told;
 };
@@ -27,20 +37,43 @@ struct th_audit_log {
 struct th_audit_log *th_audit_log_new(struct th_writer_file *file, bool is_strict)
 {
     struct th_audit_log *log = th_calloc(1, sizeof *log);
-    if (log != NULL) {
-        th_lines_init(&log->lines, file, MAX_LINE);
-        log->is_strict = is_strict;
-    }
+    if (log == NULL)
+        return NULL;
+    th_lines_init(&log->lines, file, MAX_LINE);
+    log->is_strict = is_strict && file != NULL;
+    th_list_init(&log->waited);
+    if (log->is_strict)
+        log->watch = th_writer_watch_new(file);
+    if (log->is_strict && log->watch == NULL)
+        return th_audit_log_free(log);
     return log;
+}
+
+static void waited_free(struct waited *waited)
+{
+    th_list_remove(&waited->link);
+    th_free(waited);
 }
 
 struct th_audit_log *th_audit_log_free(struct th_audit_log *log)
 {
-    if (log != NULL) {
-        th_lines_fini(&log->lines);
-        th_free(log);
+    if (log == NULL)
+        return NULL;
+    while (!th_list_is_empty(&log->waited)) {
+        struct waited *waited = TH_LIST_ENTRY(log->waited.next, struct waited, link);
+        th_writer_receipt_free(waited->receipt);
+        waited_free(waited);
     }
+    th_lines_fini(&log->lines);
+    th_writer_watch_free(log->watch);
+    th_free(log);
     return NULL;
+}
+
+void th_audit_log_watch(struct th_audit_log *log, void (*fn)(void *arg), void *arg)
+{
+    if (log != NULL && log->watch != NULL)
+        th_writer_watch_set(log->watch, fn, arg);
 }
 
 void th_audit_flush(struct th_audit_log *log)
@@ -193,10 +226,9 @@ static const char *result_of(const struct th_audit_record *record)
     return record->error == TH_E_POLICY_DENIED ? "denied" : "refused";
 }
 
-static bool write_line(struct th_audit_log *log, const struct th_audit_record *record)
+static bool put_line(struct th_audit_log *log, const struct th_audit_record *record)
 {
     struct th_line line;
-    say_lost(log, record->wall_ms);
     if (!th_lines_begin(&log->lines, &line, MAX_LINE, record->wall_ms))
         return false;
     put(&line, TH_STR(",\"result\":"), th_str_of(result_of(record)));
@@ -211,16 +243,96 @@ static bool write_line(struct th_audit_log *log, const struct th_audit_record *r
     return true;
 }
 
-int th_audit_write(struct th_audit_log *log, const struct th_audit_record *record)
+static bool write_line(struct th_audit_log *log, const struct th_audit_record *record)
+{
+    say_lost(log, record->wall_ms);
+    return put_line(log, record);
+}
+
+void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record)
 {
     TH_REQUIRE(record->cache < TH_CACHE_STATE_COUNT);
     if (log == NULL || log->lines.file == NULL)
+        return;
+    (void)write_line(log, record); /* what is lost is told by another */
+    if (log->is_strict)
+        th_lines_flush(&log->lines);
+}
+
+/* What was gathered is nobody's to wait for, nor to withdraw. */
+static int write_waited(struct th_audit_log *log, const struct th_audit_record *record,
+                        struct waited *waited)
+{
+    struct th_lines *lines = &log->lines;
+    say_lost(log, record->wall_ms);
+    th_lines_flush(lines);
+    note_dropped(log);
+    if (!put_line(log, record))
+        return TH_E_AUDIT;
+    waited->receipt = th_writer_put_watched(lines->file, &lines->buf, lines->n_lines, log->watch);
+    if (waited->receipt == NULL)
+        lines->n_dropped += lines->n_lines;
+    lines->n_lines = 0;
+    return waited->receipt != NULL ? 0 : TH_E_AUDIT;
+}
+
+int th_audit_write_first(struct th_audit_log *log, const struct th_audit_record *record,
+                         struct th_audit_wait *wait)
+{
+    if (log == NULL || !log->is_strict) {
+        th_audit_write(log, record);
         return 0;
-    uint64_t n_dropped = log->lines.n_dropped;
-    bool is_written = write_line(log, record);
-    if (!log->is_strict)
-        return 0;
-    th_lines_flush(&log->lines);
-    bool is_lost = !is_written || log->lines.n_dropped != n_dropped;
-    return is_lost || th_writer_is_failing(log->lines.file) ? TH_E_AUDIT : 0;
+    }
+    TH_REQUIRE(record->cache < TH_CACHE_STATE_COUNT);
+    TH_CLEANUP(th_freep) struct waited *waited = th_calloc(1, sizeof *waited);
+    int error = waited != NULL ? write_waited(log, record, waited) : TH_E_AUDIT;
+    if (waited == NULL)
+        log->lines.n_dropped++;
+    if (error < 0)
+        return error;
+    waited->wait = wait;
+    wait->log = log;
+    wait->n_pending++;
+    th_list_push_back(&log->waited, &th_take(&waited)->link);
+    return 0;
+}
+
+int th_audit_outcome(const struct th_audit_wait *wait)
+{
+    return wait->is_lost ? TH_E_AUDIT : wait->n_pending > 0 ? TH_AGAIN : 0;
+}
+
+void th_audit_settle(struct th_audit_log *log)
+{
+    while (log != NULL && !th_list_is_empty(&log->waited)) {
+        struct waited *waited = TH_LIST_ENTRY(log->waited.next, struct waited, link);
+        enum th_writer_fate fate = th_writer_receipt_fate(waited->receipt);
+        struct th_audit_wait *wait = waited->wait;
+        if (fate == TH_WRITER_PENDING)
+            return;
+        th_writer_receipt_free(waited->receipt);
+        waited_free(waited);
+        if (wait == NULL)
+            continue;
+        wait->is_lost |= fate == TH_WRITER_LOST;
+        if (--wait->n_pending == 0)
+            wait->fn(wait); /* may write, and may leave others */
+    }
+}
+
+void th_audit_leave(struct th_audit_wait *wait, bool withdraws)
+{
+    if (wait->n_pending == 0)
+        return;
+    TH_LIST_EACH(item, &wait->log->waited) {
+        struct waited *waited = TH_LIST_ENTRY(item, struct waited, link);
+        if (waited->wait != wait)
+            continue;
+        waited->wait = NULL;
+        if (withdraws) {
+            th_writer_receipt_withdraw(waited->receipt);
+            waited_free(waited);
+        }
+    }
+    wait->n_pending = 0;
 }

@@ -31,6 +31,7 @@ struct th_log_private {
     atomic_ulong n_lost; /* lines lost as memory was short, not reported yet */
     /* by th_log_tick(), so by one thread */
     struct th_writer_stats reported[TH_WRITER_MAX_FILES];
+    struct th_writer_stats audit_reported[TH_WRITER_MAX_FILES];
     struct place places[N_PLACES];
 };
 
@@ -265,6 +266,15 @@ static void report_file(struct th_log *log, const struct th_writer_stats *now,
         *reported = *now;
 }
 
+static void report_files(struct th_log *log, struct th_writer *writer,
+                         struct th_writer_stats *reported)
+{
+    struct th_writer_stats stats[TH_WRITER_MAX_FILES];
+    size_t n_files = writer != NULL ? th_writer_get_stats(writer, stats) : 0;
+    for (size_t i = 0; i < n_files; i++)
+        report_file(log, &stats[i], &reported[i]);
+}
+
 static void report_losses(struct th_log *log)
 {
     unsigned long n = atomic_exchange(&log->private->n_lost, 0);
@@ -272,12 +282,8 @@ static void report_losses(struct th_log *log)
     if (n > 0 && !emit(log, TH_LEVEL_ERROR, "log.no_memory", "Lines were lost as memory was short",
                        &count, 1))
         atomic_fetch_add(&log->private->n_lost, n);
-    if (log->private->options.writer == NULL)
-        return;
-    struct th_writer_stats stats[TH_WRITER_MAX_FILES];
-    size_t n_files = th_writer_get_stats(log->private->options.writer, stats);
-    for (size_t i = 0; i < n_files; i++)
-        report_file(log, &stats[i], &log->private->reported[i]);
+    report_files(log, log->private->options.writer, log->private->reported);
+    report_files(log, log->private->options.audit_writer, log->private->audit_reported);
 }
 
 void th_log_tick(struct th_log *log)

@@ -222,7 +222,7 @@ int th_proxy_desk_new(struct th_proxy *proxy, const struct th_proxy_desk_options
     desk->current = th_snapshot_use_new(proxy->snapshot);
     desk->post = post_new(desk);
     if (desk->current == NULL || desk->post == NULL || make_listeners(desk) < 0 ||
-        th_endpoints_new(desk, &desk->endpoints) < 0) {
+        th_endpoints_new(desk, &desk->endpoints) < 0 || th_audit_post_begin(desk) < 0) {
         th_proxy_desk_free(desk);
         return TH_E_NOMEM;
     }
@@ -274,6 +274,7 @@ struct th_proxy_desk *th_proxy_desk_free(struct th_proxy_desk *desk)
     th_snapshot_use_retire(desk->current);
     desk->worker->proxy = NULL; /* messages may still come */
     post_free(desk->post);
+    th_audit_post_end(desk);
     th_free(desk->listeners);
     th_free(desk);
     return NULL;

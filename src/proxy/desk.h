@@ -77,6 +77,7 @@ struct th_proxy_desk {
     struct th_document_desk *documents; /* NULL: no key of a caller's token can be had */
     struct th_access_log *access_log;
     struct th_audit_log *audit_log;
+    struct th_audit_post *audit_post;
     struct th_metrics_shard *metrics;
     struct th_snapshot_use *current;
     struct th_desk_post *post;
@@ -108,6 +109,11 @@ static inline const struct th_config_view *th_desk_config(const struct th_proxy_
 
 /* A session has gone: ends the drain when it was the last. */
 void th_desk_session_gone(struct th_proxy_desk *desk);
+
+/* audit_post.c: the desk is told when lines of its audit log are settled that something waits for. The first 0 or
+ * TH_E_NOMEM; the second when the worker has stopped. */
+int th_audit_post_begin(struct th_proxy_desk *desk) TH_MUST;
+void th_audit_post_end(struct th_proxy_desk *desk);
 
 /* shared.c: whether one socket serves all desks. */
 bool th_listener_is_shared(const struct th_config_listener *listener);

@@ -25,11 +25,12 @@ typedef enum th_hop_step state_fn(struct th_hop *hop);
 #define TO(symbol) (1u << TH_HOP_##symbol)
 static const uint16_t next_states[] = {
     [TH_HOP_READ_HEAD] = TO(GATE) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_GATE] = TO(SCOPE) | TO(CREDENTIAL) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_GATE] = TO(SCOPE) | TO(CREDENTIAL) | TO(ORIGIN) | TO(AUDIT) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_SCOPE] = TO(CREDENTIAL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_CREDENTIAL] = TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_PROVE] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_ORIGIN] = TO(SEND) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_ORIGIN] = TO(AUDIT) | TO(SEND) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_AUDIT] = TO(SEND) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_SEND] = TO(RELAY) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_RELAY] = TO(CREDENTIAL) | TO(PROVE) | TO(ORIGIN) | TO(TUNNEL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_TUNNEL] = TO(RECORD),
@@ -100,6 +101,7 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_CALLER:
     case TH_WAIT_CREDENTIAL:
     case TH_WAIT_PROOF:
+    case TH_WAIT_AUDIT:
         return timeouts->exchange_ms;
     case TH_WAIT_FIRST_BYTE:
         return timeouts->first_byte_ms;
@@ -164,6 +166,8 @@ static void time_out(struct th_hop *hop)
         [TH_WAIT_PROOF] = {TH_E_OVERLOADED, NOT_COUNTED, "the DPoP proof was not made in time"},
         [TH_WAIT_ENDPOINTS] = {TH_E_EXCHANGE_DOWN, NOT_COUNTED,
                                "where authorization servers are could not be found out in time"},
+        [TH_WAIT_AUDIT] = {TH_E_AUDIT, NOT_COUNTED,
+                           "the line of the audit log was not written within timeouts.exchange"},
         [TH_WAIT_FIRST_BYTE] = {TH_E_ORIGIN_FIRST_BYTE, TH_METRIC_TIMEOUTS_FIRST_BYTE},
         [TH_WAIT_RESPONSE_BODY] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_STREAM},
         [TH_WAIT_RESPONSE_TAKEN] = {TH_E_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
@@ -231,6 +235,8 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
     th_proof_drop(hop);
     th_workload_leave(&hop->workload);
     th_endpoints_leave(hop);
+    if (error == TH_E_AUDIT)
+        th_hop_audit_withdraw(hop);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;
     if (hop->state == TH_HOP_ANSWER || hop->head_sent || !th_outgoing_is_empty(&hop->to_client)) {
@@ -360,6 +366,7 @@ void th_hop_release(struct th_hop *hop)
     th_proof_drop(hop);
     th_workload_leave(&hop->workload);
     th_endpoints_leave(hop);
+    th_audit_leave(&hop->audit_wait, false);
     th_hop_drop_credential(hop);
     th_outgoing_clear(&hop->to_client, worker);
     th_outgoing_clear(&hop->to_origin, worker);

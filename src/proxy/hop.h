@@ -30,6 +30,7 @@
 #include "tokenhop/net/dial.h"
 #include "tokenhop/oauth/workload.h"
 #include "tokenhop/observe/access.h"
+#include "tokenhop/observe/audit.h"
 #include "tokenhop/observe/log.h"
 #include "tokenhop/observe/span.h"
 #include "tokenhop/observe/trace.h"
@@ -42,6 +43,7 @@
     X(CREDENTIAL, credential, "credential")                                                        \
     X(PROVE, prove, "prove")                                                                       \
     X(ORIGIN, origin, "origin")                                                                    \
+    X(AUDIT, audit, "audit")                                                                       \
     X(SEND, send, "send")                                                                          \
     X(RELAY, relay, "relay")                                                                       \
     X(TUNNEL, tunnel, "tunnel")                                                                    \
@@ -73,6 +75,7 @@ enum th_hop_wait {
     TH_WAIT_ORIGIN,         /* the dialer keeps its own deadline */
     TH_WAIT_HANDSHAKE,      /* of TLS with the origin: what the dialer has left of that time */
     TH_WAIT_PARENT,         /* of its answer to a CONNECT: likewise */
+    TH_WAIT_AUDIT,          /* the lines of the audit log that must be written first */
     TH_WAIT_FIRST_BYTE,     /* of the response */
     TH_WAIT_RESPONSE_BODY,  /* bytes of the origin */
     TH_WAIT_RESPONSE_TAKEN, /* the client takes none */
@@ -132,6 +135,10 @@ struct th_hop {
     struct th_buf proof;
     uint64_t proof_handle; /* for the helper's job; 0: none runs */
     int proof_error;       /* what that ended with */
+
+    /* the lines that must be written before anything goes on, and to which state it does then */
+    struct th_audit_wait audit_wait;
+    uint8_t after_audit;
 
     /* the origin */
     struct th_list endpoints; /* of those that wait for where authorization servers are */
@@ -279,12 +286,17 @@ bool th_hop_is_forwarded_certificate(const struct th_hop *hop, struct th_str nam
 int th_hop_tell_caller(struct th_hop *hop) TH_MUST;
 bool th_hop_awaits_caller(const struct th_hop *hop);
 
-/* hop_audit.c: a decision is written down. A credential may only be used if it is: 0, or TH_E_AUDIT. */
+/* hop_audit.c: a decision is to be written down: 0, or TH_E_AUDIT. A credential may only be used if it is, which
+ * th_hop_leave() sees to. */
 int th_hop_audit_grant(struct th_hop *hop) TH_MUST;
 /* Likewise what goes on unmatched, when it is known where to and before any of it does; for anything else 0. */
 int th_hop_audit_forward(struct th_hop *hop) TH_MUST;
 /* Likewise what a dry run of the policy would have refused. */
 int th_hop_audit_dry_run(struct th_hop *hop) TH_MUST;
+/* Goes on to that state, from which something leaves, once the lines of all decisions are written that must be. */
+enum th_hop_step th_hop_leave(struct th_hop *hop, enum th_hop_state to);
+/* It is refused for want of a line: what is not written never is. */
+void th_hop_audit_withdraw(struct th_hop *hop);
 /* On its end, where it was refused a credential, or its way. */
 void th_hop_audit_refusal(struct th_hop *hop);
 /* Gives everything back, the hop to its desk's free ones; tells the session whether to go on. */

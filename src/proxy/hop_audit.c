@@ -91,6 +91,15 @@ static void add_unverified(const struct th_hop *hop, struct th_jwt *jwt,
     record->subject_name = th_jwt_text(jwt->claims, "sub");
 }
 
+static void on_written(struct th_audit_wait *wait)
+{
+    struct th_hop *hop = TH_CONTAINER_OF(wait, struct th_hop, audit_wait);
+
+    if (hop->state == TH_HOP_AUDIT) /* else it has not come to that yet */
+        th_hop_wake(hop);
+}
+
+/* Nothing waits for the line of a refusal, which is there anyway. */
 static int write_record(struct th_hop *hop, int error, bool of_dry_run)
 {
     struct th_jwt jwt = {0};
@@ -120,7 +129,12 @@ static int write_record(struct th_hop *hop, int error, bool of_dry_run)
     if (refusal != NULL)
         record.oauth_error = th_str_of(refusal->oauth_error);
     hop->audited = !of_dry_run;
-    int written = th_audit_write(hop->desk->audit_log, &record);
+    hop->audit_wait.fn = on_written;
+    int written = 0;
+    if (error == 0 || of_dry_run)
+        written = th_audit_write_first(hop->desk->audit_log, &record, &hop->audit_wait);
+    else
+        th_audit_write(hop->desk->audit_log, &record);
     th_jwt_fini(&jwt);
     return written;
 }
@@ -133,6 +147,43 @@ int th_hop_audit_grant(struct th_hop *hop)
 int th_hop_audit_dry_run(struct th_hop *hop)
 {
     return hop->desk->audit_log != NULL ? write_record(hop, TH_E_POLICY_DENIED, true) : 0;
+}
+
+/* It is refused, whatever a line may say that is not written. One that is being written is followed by that of the
+ * refusal. */
+void th_hop_audit_withdraw(struct th_hop *hop)
+{
+    th_audit_leave(&hop->audit_wait, true);
+    hop->audited = false;
+}
+
+enum th_hop_step th_hop_leave(struct th_hop *hop, enum th_hop_state to)
+{
+    int error = th_hop_audit_forward(hop);
+
+    if (error == 0)
+        error = th_audit_outcome(&hop->audit_wait);
+    if (error == 0)
+        return th_hop_move(hop, to);
+    if (error != TH_AGAIN)
+        return th_hop_fail(hop, error, NULL);
+    hop->after_audit = (uint8_t)to;
+    return th_hop_move(hop, TH_HOP_AUDIT);
+}
+
+enum th_hop_step th_hop_state_audit(struct th_hop *hop)
+{
+    int error = th_audit_outcome(&hop->audit_wait);
+
+    if (error == 0)
+        return th_hop_move(hop, (enum th_hop_state)hop->after_audit);
+    if (error != TH_AGAIN)
+        return th_hop_fail(hop, error, NULL);
+    if (!th_session_read_ahead(hop->session)) {
+        th_session_close(hop->session);
+        return TH_HOP_WAIT;
+    }
+    return th_hop_wait(hop, TH_WAIT_AUDIT);
 }
 
 int th_hop_audit_forward(struct th_hop *hop)
@@ -151,6 +202,5 @@ void th_hop_audit_refusal(struct th_hop *hop)
     if (hop->desk->audit_log == NULL || hop->audited || hop->error == 0 || !was_asked ||
         hop->error == TH_E_CANCELLED)
         return;
-    if (write_record(hop, hop->error, false) < 0) /* it is refused anyway */
-        return;
+    (void)write_record(hop, hop->error, false);
 }

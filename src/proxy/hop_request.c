@@ -234,7 +234,7 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     case TH_GATE_REFUSE:
         return th_hop_fail(hop, hop->decision.error, hop->decision.detail);
     case TH_GATE_ANSWER:
-        return th_hop_move(hop, TH_HOP_ANSWER);
+        return th_hop_leave(hop, TH_HOP_ANSWER);
     case TH_GATE_CREDENTIAL:
         return begin_credential(hop);
     case TH_GATE_PASSTHROUGH:
@@ -529,14 +529,6 @@ static enum th_hop_step refuse_way(struct th_hop *hop, int error)
                            : NULL);
 }
 
-/* The way is there. */
-static enum th_hop_step leave(struct th_hop *hop, enum th_hop_state to)
-{
-    int error = th_hop_audit_forward(hop);
-
-    return error == 0 ? th_hop_move(hop, to) : th_hop_fail(hop, error, NULL);
-}
-
 /* A connection that was made when the address was not yet an authorization server's serves no more. */
 static struct th_origin *take_origin(struct th_hop *hop, const struct th_origin_key *key)
 {
@@ -562,7 +554,7 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
         return th_proof_is_due(hop)
                    ? th_hop_fail(hop, TH_E_DESTINATION_DENIED,
                                  "the token is bound to a key (dpop), which a data plane lacks")
-                   : leave(hop, TH_HOP_ANSWER);
+                   : th_hop_leave(hop, TH_HOP_ANSWER);
     if (hop->origin != NULL && !hop->origin->stream.handshaking) {
         const char *reason;
         int error = th_stream_tls_error(&hop->origin->stream, &reason);
@@ -574,7 +566,7 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
             return origin_failed(hop, error);
         th_metrics_observe_us(hop->desk->metrics, TH_HISTOGRAM_CONNECT,
                               th_clock_precise_us() - hop->connect_started_us);
-        return leave(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
+        return th_hop_leave(hop, hop->is_tunnel ? TH_HOP_TUNNEL : TH_HOP_SEND);
     }
     if (hop->dialing || hop->origin != NULL) /* just dialed, or woken by the client */
         return wait_for_origin(hop);
@@ -588,7 +580,7 @@ enum th_hop_step th_hop_state_origin(struct th_hop *hop)
         struct th_origin *origin = take_origin(hop, &key);
         if (origin != NULL) {
             use_origin(hop, origin);
-            return leave(hop, TH_HOP_SEND);
+            return th_hop_leave(hop, TH_HOP_SEND);
         }
     }
     return dial(hop);

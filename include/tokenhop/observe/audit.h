@@ -83,15 +83,36 @@ struct th_audit_record {
     struct th_str trace_id;
 };
 
-/* `file` NULL: a log that writes nothing. `is_strict`: each line is handed over at once, so that it is known
- * whether it will be written. NULL when memory is short. */
+/* `file` NULL: a log that writes nothing. `is_strict`: nothing is done on the strength of a line before that is
+ * written. NULL when memory is short. */
 struct th_audit_log *th_audit_log_new(struct th_writer_file *file, bool is_strict) TH_MUST;
 struct th_audit_log *th_audit_log_free(struct th_audit_log *log); /* flushes; NULL is fine */
 
-/* 0; of a strict log TH_E_AUDIT, when the line is lost, or lines before it could not be written (a full disk):
- * then nothing may be done on the strength of it. A NULL log writes nothing. Lines that are lost leave one
- * of their own behind, {"time":...,"result":"lost","lines":N}. */
-int th_audit_write(struct th_audit_log *log, const struct th_audit_record *record) TH_MUST;
+/* Lines that are lost leave one of their own behind, {"time":...,"result":"lost","lines":N}. A NULL log writes
+ * nothing. */
+void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record);
+
+/* Whoever waits for lines of a strict log, before anything is done on the strength of them. Zeroed but for `fn`, and
+ * where it was when the lines were written. */
+struct th_audit_wait {
+    void (*fn)(struct th_audit_wait *wait); /* by th_audit_settle(): none is pending any more */
+    struct th_audit_log *log;
+    unsigned n_pending;
+    bool is_lost; /* one of them was */
+};
+/* As th_audit_write(), and th_audit_outcome() tells when it is written: of any but a strict log, at once. TH_E_AUDIT:
+ * it is lost. */
+int th_audit_write_first(struct th_audit_log *log, const struct th_audit_record *record,
+                         struct th_audit_wait *wait) TH_MUST;
+/* 0: all are written; TH_AGAIN; or TH_E_AUDIT. */
+int th_audit_outcome(const struct th_audit_wait *wait) TH_MUST;
+/* Does not wait any more. `withdraws`: nor are lines written that are not yet. */
+void th_audit_leave(struct th_audit_wait *wait, bool withdraws);
+/* Looks which lines are settled. `fn` is told, on the writer's thread and as th_writer_watch_set() says, that it is
+ * time for that; NULL: any more. */
+void th_audit_settle(struct th_audit_log *log);
+void th_audit_log_watch(struct th_audit_log *log, void (*fn)(void *arg), void *arg);
+
 /* Hands over what was gathered; the worker calls it some times a second. */
 void th_audit_flush(struct th_audit_log *log);
 /* Lines lost here as memory was short, or at the writer's full queue. Owner's thread; NULL is fine. */

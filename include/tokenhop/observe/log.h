@@ -81,9 +81,10 @@ struct th_log {
 
 struct th_log_options {
     enum th_log_level level;
-    struct th_writer *writer;    /* NULL: every line is written at once to `fd` */
-    struct th_writer_file *file; /* of that writer */
-    int fd;                      /* borrowed; only without a writer */
+    struct th_writer *writer;       /* NULL: every line is written at once to `fd` */
+    struct th_writer_file *file;    /* of that writer */
+    struct th_writer *audit_writer; /* whose losses are reported too; NULL: none */
+    int fd;                         /* borrowed; only without a writer */
     const struct th_clock *clock;
     unsigned burst;       /* lines an interval and event; 0: 10 */
     unsigned interval_ms; /* 0: 10 seconds */

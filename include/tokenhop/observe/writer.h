@@ -37,12 +37,33 @@ int th_writer_open_fd(struct th_writer *writer, int fd, const char *name,
 /* From the next line on, each is sealed (seal.h); a path goes on where its last line ends. Before anything is
  * put. */
 int th_writer_seal(struct th_writer_file *file, struct th_errinfo *reterr) TH_MUST;
-/* Whether the last write failed. What is to be written next tells whether it still does. */
-bool th_writer_is_failing(const struct th_writer_file *file);
 
 /* Takes the bytes out of `lines` (`n_lines` whole ones, each ended by a line feed) and leaves it
  * empty, perhaps with room that an earlier block gave back. False when they had to be dropped. */
 bool th_writer_put(struct th_writer_file *file, struct th_buf *lines, unsigned n_lines);
+
+/* Lines that somebody waits for, to do nothing before they are written, which means: taken by the kernel. */
+enum th_writer_fate { TH_WRITER_PENDING, TH_WRITER_WRITTEN, TH_WRITER_LOST };
+
+/* Whom to tell that some are settled: `fn` is called by the writer's thread, once for all that it has written at
+ * once, under a lock: it must be short and not call the writer. Made with none, which is fine. NULL: memory is
+ * short. */
+struct th_writer_watch;
+struct th_writer_watch *th_writer_watch_new(struct th_writer_file *file) TH_MUST;
+void th_writer_watch_set(struct th_writer_watch *watch, void (*fn)(void *arg), void *arg);
+/* `fn` is not called any more. All receipts must have gone. NULL is fine. */
+struct th_writer_watch *th_writer_watch_free(struct th_writer_watch *watch);
+
+/* As th_writer_put(). NULL: they had to be dropped. Else the caller's, who gives it back by one of the two below. */
+struct th_writer_receipt;
+struct th_writer_receipt *th_writer_put_watched(struct th_writer_file *file, struct th_buf *lines,
+                                                unsigned n_lines,
+                                                struct th_writer_watch *watch) TH_MUST;
+enum th_writer_fate th_writer_receipt_fate(const struct th_writer_receipt *receipt);
+/* What is not settled will be all the same. NULL is fine. */
+struct th_writer_receipt *th_writer_receipt_free(struct th_writer_receipt *receipt);
+/* Likewise given back: lines that are neither written nor being written never are. */
+void th_writer_receipt_withdraw(struct th_writer_receipt *receipt);
 
 /* Opens paths anew before the next line is written, after they were rotated. A path that cannot be
  * opened keeps its old descriptor and shows as `reopen_errno`. */
@@ -52,12 +73,13 @@ void th_writer_reopen(struct th_writer *writer);
 bool th_writer_flush(struct th_writer *writer, int timeout_ms) TH_MUST;
 
 struct th_writer_stats {
-    const char *name;   /* the path; the file's */
-    uint64_t n_written; /* lines */
-    uint64_t n_dropped; /* lines, as the queue was full or memory short */
-    uint64_t n_failed;  /* lines that could not be written */
-    int write_errno;    /* of the last write; 0 when it went well */
-    int reopen_errno;   /* of the last reopening, likewise */
+    const char *name;     /* the path; the file's */
+    uint64_t n_written;   /* lines */
+    uint64_t n_dropped;   /* lines, as the queue was full or memory short */
+    uint64_t n_failed;    /* lines that could not be written */
+    uint64_t n_withdrawn; /* lines that nobody waited for any more before they were written */
+    int write_errno;      /* of the last write; 0 when it went well */
+    int reopen_errno;     /* of the last reopening, likewise */
 };
 
 /* Of each file, in the order of opening; returns how many. */
