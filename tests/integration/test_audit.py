@@ -1,16 +1,21 @@
 """The audit log: every decision, its fields as docs/audit.md has them, its seal, and what happens without it."""
 
 import base64
+import fcntl
 import hashlib
 import json
+import os
 import re
+import socket
 import subprocess
+import threading
+import time
 
 import pytest
 
 import harness
 from harness import wait_until
-from rawnet import Connection, request
+from rawnet import Connection, request, response
 
 PAGE = (harness.SOURCE / "docs" / "audit.md").read_text()
 TYPES = {"string": str, "number": int, "boolean": bool, "list of strings": list, "list of objects": list, "number, string": (int, str)}
@@ -318,21 +323,118 @@ def test_goes_on_after_a_restart_and_a_rotation(sandbox, audited, tmp_path):
 
 
 def test_nothing_is_delegated_that_cannot_be_written(sandbox, audited):
-    """/dev/full is a disk that is full. The first line is out before anybody knows."""
+    """/dev/full is a disk that is full."""
     hop = audited(file="/dev/full")
     token = sandbox.mint()
-    hop.get(whoami(sandbox), token)
-
-    def refused():
-        answer = hop.get(whoami(sandbox), token)
-        return [answer] if answer.status_code == 503 else None
-
-    (answer,) = wait_until(refused)
+    answer = hop.get(whoami(sandbox), token)
+    assert answer.status_code == 503 and sandbox.requests("agent2") == 0
     assert answer.json()["code"] == "overloaded" and "audit" in answer.json()["title"].lower()
     arrived = sandbox.requests("agent2")
     assert hop.get(whoami(sandbox), token).status_code == 503
     assert sandbox.requests("agent2") == arrived
     assert hop.get(sandbox.url("agent2", "/.well-known/agent-card.json")).status_code == 200
+
+
+def short_of_time(config):
+    config.setdefault("timeouts", {})["exchange"] = "1s"
+
+
+def read_pipe(fd, parts, is_over):
+    """What comes until it is over, and nothing is left."""
+    while True:
+        was_over = is_over.is_set()
+        try:
+            parts.append(os.read(fd, 1 << 20))
+        except BlockingIOError:
+            parts.append(b"")
+        if was_over and not parts[-1]:
+            return
+        if not parts[-1]:
+            is_over.wait(0.01)
+
+
+def test_a_granted_line_is_one_that_went_on(sandbox, audited, tmp_path):
+    """A pipe that nobody reads, then somebody does. Of each request the log says what became of it."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    hop = audited(short_of_time, file=path)
+    token, statuses = sandbox.mint(), []
+    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)
+    with Connection(hop.port) as connection:
+        while not statuses or statuses[-1] == 200:
+            statuses.append(connection.send(request(whoami(sandbox), token)).read().status)
+        assert statuses[-1] == 503 and len(statuses) < 20, statuses  # no more than the pipe holds
+        arrived = sandbox.requests("agent2")
+        assert connection.send(request(whoami(sandbox), token)).read().status == 503
+        assert sandbox.requests("agent2") == arrived
+        statuses.append(503)
+        parts, is_over = [], threading.Event()
+        reader = threading.Thread(target=read_pipe, args=(fd, parts, is_over), daemon=True)
+        reader.start()
+        assert connection.send(request(whoami(sandbox), token)).read().status == 200  # nothing has to fail first
+    hop.stop()
+    is_over.set()
+    reader.join(30)
+    os.close(fd)
+    data = b"".join(parts)
+    lines = [json.loads(line) for line in data.splitlines()]
+    went_on = {line["trace_id"] for line in map(json.loads, hop.output.splitlines()) if line["status"] == 200}
+    assert {line["trace_id"] for line in lines if line["result"] == "granted"} == went_on
+    assert [line["code"] for line in lines if line["result"] == "refused"] == ["overloaded"] * 2
+    copy = tmp_path / "read.jsonl"
+    copy.write_bytes(data)
+    done = verify(copy)
+    assert done.returncode == 0, done
+
+
+def test_each_line_is_there_before_its_request(sandbox, audited, origin):
+    seen = []
+
+    def configure(config):
+        config["unmatched"] = "forward"
+        config["egress"]["allow"].append(server.address)
+        config["egress"]["connect_ports"] = [server.port]
+
+    def answer(asked):
+        seen.append(len(lines_of(hop.audit)))
+        return response(b"ok")
+
+    server = origin(answer)
+    hop = audited(configure)
+    for n in range(5):
+        assert hop.get(server.url(f"/{n}")).status_code == 200
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_a_server_that_speaks_first(audited):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def configure(config):
+            config["unmatched"] = "forward"
+            config["egress"]["allow"].append(f"127.0.0.1:{port}")
+            config["egress"]["connect_ports"] = [port]
+
+        def serve():
+            for _ in range(5):
+                peer, _ = listening.accept()
+                with peer:
+                    peer.sendall(b"220 ready\r\n")
+                    assert peer.recv(100) == b"bye"
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        hop = audited(configure)
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", hop.port), 30) as client:
+                client.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                got = b""
+                while not got.endswith(b"220 ready\r\n"):
+                    got += client.recv(1000) or pytest.fail(got)
+                client.sendall(b"bye")
+        server.join(30)
+        assert not server.is_alive()
 
 
 def test_nothing_goes_on_unmatched_that_cannot_be_written(sandbox, audited, origin):
@@ -344,8 +446,8 @@ def test_nothing_goes_on_unmatched_that_cannot_be_written(sandbox, audited, orig
         config["egress"]["connect_ports"] = [seen.port]
 
     hop = audited(configure, file="/dev/full")
-    wait_until(lambda: hop.get(seen.url("/a")).status_code == 503)
-    arrived = len(seen.requests)
+    assert hop.get(seen.url("/a")).status_code == 503 and not seen.requests
+    arrived = 0
     with Connection(hop.port) as tunnel:
         assert tunnel.send(f"CONNECT {seen.address} HTTP/1.1\r\nHost: {seen.address}\r\n\r\n".encode()).read().status == 503
     assert hop.get(seen.url("/b")).status_code == 503 and len(seen.requests) == arrived
