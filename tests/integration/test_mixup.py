@@ -234,6 +234,13 @@ class Callers:
         disturbing.cancel()
 
 
+def place_of(kind, chance):
+    """A token endpoint at which it means something."""
+    if kind == "wrong_audience":
+        return chance.choice(TOKEN_PLACES[:-1])
+    return chance.choice(TOKEN_PLACES[1:] if kind in ("changed_subject", "widened_scope") else TOKEN_PLACES)
+
+
 def disturbances(sandbox, hop, chance):
     async def run(callers):
         loop = asyncio.get_running_loop()
@@ -243,9 +250,7 @@ def disturbances(sandbox, hop, chance):
             if (more.get("error") == "invalid_client" or kind == "rate_limited") and chance.random() < 0.9:
                 continue  # these keep everybody from asking at all for a while
             # What the ID-JAG says is for its reader; and which audience the API's server has of itself is not configured.
-            place = chance.choice(TOKEN_PLACES[1:] if kind in ("changed_subject", "widened_scope") else TOKEN_PLACES)
-            if kind == "wrong_audience":
-                place = chance.choice(TOKEN_PLACES[:-1])
+            place = place_of(kind, chance)
             await loop.run_in_executor(None, lambda: sandbox.fault(place, kind, count=chance.randint(1, 2), **more))
             if chance.random() < 0.05:
                 hop.reload()

@@ -36,7 +36,7 @@ def sample(pid, began):
 class Soak(test_mixup.Callers):
     def __init__(self, *args):
         super().__init__(*args)
-        self.left, self.samples, self.nuisances = 1 << 60, [], 0
+        self.left, self.samples, self.nuisances, self.faults = 1 << 60, [], 0, 0
 
     async def watch(self, began):
         while time.monotonic() - began < SECONDS:
@@ -83,8 +83,9 @@ def rare(sandbox, hop, chance):
                 kind, more = chance.choice(test_mixup.FAULTS)
                 if more.get("error") == "invalid_client" or kind == "rate_limited":
                     continue  # these keep everybody from asking at all for a while
-                places = test_mixup.TOKEN_PLACES[1:-1]
-                await loop.run_in_executor(None, lambda: sandbox.fault(chance.choice(places), kind, count=1, **more))
+                place = test_mixup.place_of(kind, chance)
+                await loop.run_in_executor(None, lambda: sandbox.fault(place, kind, count=1, **more))
+                callers.faults += 1
             if chance.random() < 0.01:
                 hop.reload()
 
@@ -116,18 +117,21 @@ def test_soak(own_sandbox, tokenhop, destinations):  # noqa: F811
     hop = tokenhop(configure, agents=("agent1", "agent2"), of=sandbox, alg="ES256")
     callers = Soak(hop, destinations.ports, tokens, chance)
     asyncio.run(callers.soak(rare(sandbox, hop, chance)))
+    pending = sum(fault["count"] for fault in sandbox.faults())
     settled = harness.wait_until(lambda: (s := sample(hop.pid, 0)).fds <= callers.samples[0].fds + 24 and s, 60)
     status = hop.stop()
     seen, wrong, credentials = destinations.end()
     quarters = [callers.samples[i * len(callers.samples) // 4 : (i + 1) * len(callers.samples) // 4] for i in range(4)]
     for name in ("rss_kb", "fds"):
         print(name, "at most, by quarter:", [max(getattr(s, name) for s in quarter) for quarter in quarters])
-    print(f"seed {test_mixup.SEED}: {sum(callers.statuses.values())} answered, {seen} "
+    answered, faults = sum(callers.statuses.values()), callers.faults - pending
+    print(f"seed {test_mixup.SEED}: {answered} answered, {faults} faults, {seen} "
           f"arrived with {credentials} credentials, {callers.nuisances} nuisances, {callers.statuses}, {callers.cuts} cut; "
           f"{settled.fds} descriptors and {settled.rss_kb} KB in the end; mixed up: {len(wrong)}")
     assert not wrong and not callers.wrong, (wrong, callers.wrong)
     assert max(s.rss_kb for s in quarters[3]) <= max(s.rss_kb for s in quarters[1]) * 1.05 + SLACK_KB
     assert max(s.fds for s in quarters[3]) <= max(s.fds for s in quarters[1]) + SLACK_FDS
     assert len({s.threads for s in callers.samples}) == 1
+    assert 0.005 * answered < faults < 0.02 * answered  # that an authorization server did play
     assert callers.statuses[200] > seen / 2 and credentials > 50
     assert '"internal"' not in status, status
