@@ -141,8 +141,15 @@ static bool is_unspecified(const struct in6_addr *v6)
     return IN6_IS_ADDR_UNSPECIFIED(v6) || memcmp(v6->s6_addr, any4, sizeof any4) == 0;
 }
 
-/* R10: a listener on all addresses is met by each address of this machine; those we can tell
- * without asking the kernel are the loopback ones. */
+/* One that is for all addresses of IPv4 is met by none of IPv6; the other way round it may be, where it was handed
+ * over. */
+static bool is_for_all(const struct in6_addr *listener, const struct in6_addr *address)
+{
+    return is_unspecified(listener) &&
+           (IN6_IS_ADDR_UNSPECIFIED(listener) || IN6_IS_ADDR_V4MAPPED(address));
+}
+
+/* R10: a listener on all addresses is met by each address of this machine. */
 bool th_egress_meets(const struct th_address *listener, const struct th_address *address)
 {
     struct in6_addr theirs, own;
@@ -152,7 +159,7 @@ bool th_egress_meets(const struct th_address *listener, const struct th_address 
     th_address_to_v6(address, &theirs);
     th_address_to_v6(listener, &own);
     return memcmp(&own, &theirs, sizeof own) == 0 || is_unspecified(&theirs) ||
-           (is_unspecified(&own) && th_address_is_loopback(address));
+           (is_for_all(&own, &theirs) && th_address_is_of_this_machine(address));
 }
 
 static bool is_met(const struct sockaddr_storage *listener, socklen_t len,

@@ -1,3 +1,6 @@
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+
 #include "test_config.h"
 #include "tokenhop/gate/egress.h"
 
@@ -174,6 +177,50 @@ static void r10_own_listeners_are_never_connected_to(void **state)
     th_config_unref(config);
 }
 
+/* A listener on all addresses is met by loopback, and by the address of any interface. */
+static void r10_a_listener_on_all_addresses(void **state)
+{
+    static const struct {
+        const char *listener, *address;
+        uint16_t port;
+        bool is_met;
+    } cases[] = {
+        {"0.0.0.0", "127.0.0.1", 18080, true},     {"0.0.0.0", "127.9.9.9", 18080, true},
+        {"0.0.0.0", "127.0.0.1", 18081, false},    {"0.0.0.0", "::ffff:127.0.0.1", 18080, true},
+        {"0.0.0.0", "0.0.0.0", 18080, true},       {"0.0.0.0", "::1", 18080, false},
+        {"0.0.0.0", "203.0.113.77", 18080, false}, {"::", "127.0.0.1", 18080, true},
+        {"::", "203.0.113.77", 18080, false},      {"::", "2001:db8::77", 18080, false},
+    };
+    struct ifaddrs *all;
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < TH_COUNT_OF(cases); i++) {
+        struct th_address listener = address_of(cases[i].listener, 18080);
+        struct th_address address = address_of(cases[i].address, cases[i].port);
+        if (th_egress_meets(&listener, &address) != cases[i].is_met)
+            fail_msg("%s and %s:%u", cases[i].listener, cases[i].address, cases[i].port);
+    }
+    assert_int_equal(getifaddrs(&all), 0);
+    for (const struct ifaddrs *it = all; it != NULL; it = it->ifa_next) {
+        struct th_address listener = address_of("::", 18080), address;
+        char text[INET6_ADDRSTRLEN];
+        if (it->ifa_addr == NULL ||
+            (it->ifa_addr->sa_family != AF_INET && it->ifa_addr->sa_family != AF_INET6))
+            continue;
+        const void *raw = it->ifa_addr->sa_family == AF_INET
+                              ? (const void *)&((const struct sockaddr_in *)it->ifa_addr)->sin_addr
+                              : &((const struct sockaddr_in6 *)it->ifa_addr)->sin6_addr;
+        assert_non_null(inet_ntop(it->ifa_addr->sa_family, raw, text, sizeof text));
+        address = address_of(text, 18080);
+        if (!th_egress_meets(&listener, &address))
+            fail_msg("%s of %s", text, it->ifa_name);
+        n++;
+    }
+    freeifaddrs(all);
+    assert_true(n > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +228,7 @@ int main(void)
         cmocka_unit_test(r8_what_may_be_connected_to),
         cmocka_unit_test(r8_metadata_services_are_named_literally),
         cmocka_unit_test(r10_own_listeners_are_never_connected_to),
+        cmocka_unit_test(r10_a_listener_on_all_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

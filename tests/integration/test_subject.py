@@ -3,12 +3,14 @@
 An origin of our own stands where agent 2 is: whatever reaches it was forwarded.
 """
 
+import contextlib
 import json
 import re
+import socket
 
 import pytest
 
-from harness import decode, wait_until
+from harness import decode, free_port, wait_until
 from rawnet import SLOW, Connection, request, response, serve_at
 
 
@@ -354,6 +356,36 @@ def test_R10_its_own_listener(guarded):
     assert answer.status in (403, 508, 400), answer.body
     with Connection(hop.port) as connection:
         assert connection.send(request(hop.origin.url(), guarded.mint())).read().status == 200
+
+
+def addresses_of_this_machine():
+    """Loopback's others, and those of the interface that leads out, if there is one."""
+    found = ["127.0.0.5", "[::1]"]
+    for family, far in ((socket.AF_INET, "203.0.113.77"), (socket.AF_INET6, "2001:db8::77")):
+        with socket.socket(family, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+            sock.connect((far, 9))
+            host = sock.getsockname()[0]
+            found.append(f"[{host}]" if ":" in host else host)
+    return found
+
+
+def test_r10_its_own_listener_on_all_addresses(sandbox, tokenhop):
+    port = free_port()
+
+    def change(config):
+        first = config["listeners"][0]
+        first["address"] = f"0.0.0.0:{port}"
+        config["listeners"].append({**first, "name": "six", "address": f"[::]:{port}"})
+        config["unmatched"] = "forward"
+        config["egress"]["allow"] += ["0.0.0.0/0", "::/0"]
+
+    hop = tokenhop(change)
+    own = addresses_of_this_machine()
+    for host in own:
+        with Connection(port) as connection:
+            assert connection.send(request(f"http://{host}:{port}/")).read().status == 508, host
+    hop.stop()
+    assert len(hop.output.splitlines()) == len(own)  # no request has come back here
 
 
 def test_access_log_tells_the_story(guarded, sandbox):

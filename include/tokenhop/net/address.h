@@ -42,5 +42,8 @@ bool th_address_is_same_host(const struct th_address *a, const struct th_address
 void th_address_to_v6(const struct th_address *address, struct in6_addr *ret_v6);
 /* 127.0.0.0/8, ::1 and the mapped form of the former. */
 bool th_address_is_loopback(const struct th_address *address);
+/* Whether what is sent there stays on this machine, by whichever of its interfaces' addresses. Asks the kernel, which
+ * answers at once; where it cannot be asked, yes. */
+bool th_address_is_of_this_machine(const struct th_address *address);
 
 #endif
