@@ -139,7 +139,8 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
 static enum th_hop_step grant(struct th_hop *hop);
 
-/* Before anything is decided by it: that no unmapped host gets it (R11) holds for what is refused too. */
+/* Before anything is decided by it: that no unmapped host gets it (R11) holds for what is refused too. Shadow changes
+ * nothing, and so not where else a token goes that its connection's destination is sent as well. */
 static void note_subject(struct th_hop *hop)
 {
     if (hop->decision.action != TH_GATE_CREDENTIAL ||
@@ -147,7 +148,7 @@ static void note_subject(struct th_hop *hop)
         return;
     th_broker_digest(hop->decision.subject_token, hop->key.subject);
     hop->subject_known = hop->decision.subject_token.len > 0; /* else the digest of nothing */
-    if (hop->subject_known)
+    if (hop->subject_known && hop->decision.route.connection->shadow == TH_SHADOW_OFF)
         th_seen_add(hop->desk->proxy->seen, hop->key.subject);
 }
 

@@ -112,6 +112,29 @@ def test_each_row_is_so(sandbox, central, tmp_path):
     assert run("audit", "verify", tmp_path / "audit.jsonl").returncode == 0
 
 
+def test_it_can_be_watched_before(sandbox, tmp_path, origin):
+    """The same rows with every connection in shadow: what would have become of them, and nobody is kept from anything but
+    by who may connect and what is no connection of the agent's."""
+    carrier = origin(lambda request: response(json.dumps(request.all("Authorization")).encode()))
+    config = written(sandbox, tmp_path, carrier)
+    for connection in config["connections"]:
+        connection["shadow"] = "exchange"
+    with harness.Tokenhop(config, tmp_path) as hop:
+        hop.carrier = carrier
+        for n, (who, what, whom, outcome) in enumerate(ROWS, 1):
+            answer = call(sandbox, hop, who, what, whom)
+            is_refused = "destination_denied" in outcome or "407" in outcome
+            assert not is_refused or answer.status_code == int(outcome[:3]), (who, what, answer.text)
+            assert "policy_denied" not in answer.text and (answer.status_code == 200 or "carrier" not in what)
+            harness.wait_until(lambda: len((tmp_path / "audit.jsonl").read_text().splitlines()) == n)
+    assert {value for request in carrier.requests for value in request.all("Authorization")} == set()
+    for text, (who, what, _, outcome) in zip((tmp_path / "audit.jsonl").read_text().splitlines(), ROWS):
+        line = json.loads(text)
+        wanted = ["refused"] if "destination_denied" in outcome or "407" in outcome else ["would_grant", "would_widen"]
+        assert line["result"] in (["would_deny"] if "policy_denied" in outcome else wanted), (who, what, line)
+    assert run("audit", "verify", tmp_path / "audit.jsonl").returncode == 0
+
+
 def test_it_can_be_asked_before(sandbox, central):
     assert run("check", "-c", central.file).returncode == 0
     url = sandbox.url("agent2", "/a2a/whoami")

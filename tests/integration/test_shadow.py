@@ -346,6 +346,25 @@ def test_to_other_agents_it_is_as_if_it_were_not_there(sandbox, shadowed, origin
         ("would_deny", "destination_denied", "agent2", "agent2")}  # fmt: skip
 
 
+def test_other_traffic_stays_as_it_is(sandbox, shadowed, origin):
+    """A token that was seen in shadow goes where it went before; one that was a subject token does not (R11)."""
+    seen, elsewhere = origin(), origin()
+
+    def change(config):
+        config["unmatched"] = "forward"
+        config["egress"]["allow"].append(elsewhere.address)
+
+    hop = shadowed(seen, change)
+    opaque = "an-opaque-token-of-its-own"
+    for to in (seen, elsewhere):
+        assert hop.get(to.url(), opaque).status_code == 200 and to.requests[-1].all("Authorization") == [f"Bearer {opaque}"]
+    agent2(hop.config)["shadow"] = "off"
+    hop.reload()
+    wait_until(lambda: "config.reloaded" in hop.stderr)
+    assert hop.get(seen.url(), opaque).status_code == 401
+    assert hop.get(elsewhere.url(), opaque).status_code == 200 and elsewhere.requests[-1].all("Authorization") == []
+
+
 def test_r11_subject_fields_go_to_their_own_connection_alone(sandbox, shadowed, origin):
     seen = origin()
 
