@@ -62,8 +62,8 @@ static const struct th_config_key limit_keys[] = {
      .min = 1,
      .max = 1000000,
      .doc =
-         "Client connections at a time, over all listeners. Beyond it one of the worker that never had a request admitted "
-         "makes room; where all had: 503."},
+         "Client connections at a time, over all listeners. Beyond it one of the worker that never "
+         "had a request admitted makes room; where all had: 503."},
     {.name = "tunnels",
      COUNT(struct th_config_limits, tunnels),
      .default_text = "10000",
