@@ -99,7 +99,7 @@ static void on_written(struct th_audit_wait *wait)
         th_hop_wake(hop);
 }
 
-/* Nothing waits for the line of a refusal, which is there anyway. */
+/* Nothing waits for the line of a refusal, which is there anyway, nor in shadow, where nobody is kept from going on. */
 static int write_record(struct th_hop *hop, int error, bool of_dry_run)
 {
     struct th_jwt jwt = {0};
@@ -131,7 +131,7 @@ static int write_record(struct th_hop *hop, int error, bool of_dry_run)
     hop->audited = !of_dry_run;
     hop->audit_wait.fn = on_written;
     int written = 0;
-    if (error == 0 || of_dry_run)
+    if ((error == 0 || of_dry_run) && !hop->in_shadow)
         written = th_audit_write_first(hop->desk->audit_log, &record, &hop->audit_wait);
     else
         th_audit_write(hop->desk->audit_log, &record);
