@@ -188,44 +188,77 @@ int th_secret_read_file(const char *path, size_t max, bool trim, struct th_secre
     return 0;
 }
 
-/* Process-wide: the key of fingerprints, made at first use and never kept. The algorithm is fetched
- * once, as fetching costs more than the work (OpenSSL 3), and each thread keeps a context. */
+/* Process-wide: a key for each use, made at first use and never kept. The algorithm is fetched once, as
+ * fetching costs more than the work (OpenSSL 3), and each thread keeps a context. */
+struct keyed {
+    pthread_key_t contexts;
+    unsigned char key[32];
+};
 static struct {
     pthread_once_t once;
-    pthread_key_t contexts;
     EVP_MAC *hmac;
-    unsigned char key[32];
-} prints = {.once = PTHREAD_ONCE_INIT};
+    struct keyed prints, digests;
+} macs = {.once = PTHREAD_ONCE_INIT};
 
 static void context_free(void *context)
 {
     EVP_MAC_CTX_free(context);
 }
 
-static void prints_start(void)
+static void keyed_start(struct keyed *keyed)
 {
-    th_random_bytes(prints.key, sizeof prints.key);
-    prints.hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-    TH_REQUIRE(pthread_key_create(&prints.contexts, context_free) == 0);
+    th_random_bytes(keyed->key, sizeof keyed->key);
+    TH_REQUIRE(pthread_key_create(&keyed->contexts, context_free) == 0);
 }
 
-static EVP_MAC_CTX *context_get(void)
+static void macs_start(void)
 {
-    EVP_MAC_CTX *context = pthread_getspecific(prints.contexts);
-    if (context != NULL || prints.hmac == NULL)
+    macs.hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+    keyed_start(&macs.prints);
+    keyed_start(&macs.digests);
+}
+
+static EVP_MAC_CTX *context_get(const struct keyed *keyed)
+{
+    EVP_MAC_CTX *context = pthread_getspecific(keyed->contexts);
+    if (context != NULL || macs.hmac == NULL)
         return context;
     char digest[] = OSSL_DIGEST_NAME_SHA2_256;
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                            OSSL_PARAM_construct_end()};
-    context = EVP_MAC_CTX_new(prints.hmac);
+    context = EVP_MAC_CTX_new(macs.hmac);
     if (context == NULL)
         return NULL;
-    if (EVP_MAC_init(context, prints.key, sizeof prints.key, params) != 1 ||
-        pthread_setspecific(prints.contexts, context) != 0) {
+    if (EVP_MAC_init(context, keyed->key, sizeof keyed->key, params) != 1 ||
+        pthread_setspecific(keyed->contexts, context) != 0) {
         EVP_MAC_CTX_free(context);
         return NULL;
     }
     return context;
+}
+
+/* The context at its begin; NULL when memory is short. */
+static EVP_MAC_CTX *begin(const struct keyed *keyed)
+{
+    pthread_once(&macs.once, macs_start);
+    EVP_MAC_CTX *context = context_get(keyed);
+    return context != NULL && EVP_MAC_init(context, NULL, 0, NULL) == 1 ? context : NULL;
+}
+
+int th_secret_digest(const struct th_str *pieces, size_t count, uint8_t ret_digest[32])
+{
+    EVP_MAC_CTX *context = begin(&macs.digests);
+    size_t len;
+    if (context == NULL)
+        return TH_E_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        /* With its length before it, so that no two lists of pieces are the same. */
+        uint64_t piece_len = pieces[i].len;
+        if (EVP_MAC_update(context, (const unsigned char *)&piece_len, sizeof piece_len) != 1 ||
+            EVP_MAC_update(context, (const unsigned char *)pieces[i].ptr, pieces[i].len) != 1)
+            return TH_E_NOMEM;
+    }
+    return EVP_MAC_final(context, ret_digest, &len, 32) == 1 ? 0 : TH_E_NOMEM;
 }
 
 void th_secret_fingerprint(const void *bytes, size_t len, char ret_text[TH_FINGERPRINT_LEN + 1])
@@ -233,10 +266,8 @@ void th_secret_fingerprint(const void *bytes, size_t len, char ret_text[TH_FINGE
     static const char hex[] = "0123456789abcdef";
     unsigned char digest[32];
     size_t digest_len;
-    pthread_once(&prints.once, prints_start);
-    EVP_MAC_CTX *context = context_get();
-    if (context == NULL || EVP_MAC_init(context, NULL, 0, NULL) != 1 ||
-        EVP_MAC_update(context, bytes, len) != 1 ||
+    EVP_MAC_CTX *context = begin(&macs.prints);
+    if (context == NULL || EVP_MAC_update(context, bytes, len) != 1 ||
         EVP_MAC_final(context, digest, &digest_len, sizeof digest) != 1) {
         /* Without memory there is none, which a log may say; it never shows anything else. */
         memset(ret_text, '-', TH_FINGERPRINT_LEN);

@@ -418,6 +418,28 @@ static void fingerprints(void **state)
     assert_int_equal(strspn(b, "0123456789abcdef"), TH_FINGERPRINT_LEN);
 }
 
+static void digests(void **state)
+{
+    const struct th_str ab_c[] = {TH_STR("ab"), TH_STR("c")}, a_bc[] = {TH_STR("a"), TH_STR("bc")};
+    uint8_t first[32], again[32], other[32];
+    const struct th_str empty = TH_STR_NONE;
+    char print[TH_FINGERPRINT_LEN + 1], hex[TH_FINGERPRINT_LEN + 1];
+    (void)state;
+    assert_int_equal(th_secret_digest(ab_c, 2, first), 0);
+    assert_int_equal(th_secret_digest(ab_c, 2, again), 0);
+    assert_memory_equal(first, again, 32);
+    assert_int_equal(th_secret_digest(a_bc, 2, other), 0);
+    assert_memory_not_equal(first, other, 32);
+    assert_int_equal(th_secret_digest(ab_c, 1, other), 0);
+    assert_memory_not_equal(first, other, 32);
+    /* The key of fingerprints, which logs show, is another. */
+    th_secret_fingerprint("\0\0\0\0\0\0\0\0", 8, print); /* what one piece of no length comes to */
+    assert_int_equal(th_secret_digest(&empty, 1, other), 0);
+    for (size_t i = 0; i < TH_FINGERPRINT_LEN / 2; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", other[i]);
+    assert_string_not_equal(hex, print);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -458,6 +480,7 @@ int main(void)
         cmocka_unit_test(refuses_what_is_no_file),
         cmocka_unit_test(memory_is_short_for_a_file),
         cmocka_unit_test(fingerprints),
+        cmocka_unit_test(digests),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "tokenhop/base/error.h"
 #include "tokenhop/base/str.h"
@@ -47,6 +48,10 @@ int th_secret_read_file(const char *path, size_t max, bool trim, struct th_secre
  * dashes when memory is short. */
 #define TH_FINGERPRINT_LEN 12
 void th_secret_fingerprint(const void *bytes, size_t len, char ret_text[TH_FINGERPRINT_LEN + 1]);
+
+/* A keyed digest, by which secrets are found in memory that has none of them: HMAC-SHA-256 of all pieces, each
+ * of which counts as itself, with another key made at process start. TH_E_NOMEM. */
+int th_secret_digest(const struct th_str *pieces, size_t count, uint8_t ret_digest[32]) TH_MUST;
 
 /* Bytes now held in secrets, for metrics and the tests of leaks. */
 size_t th_secret_bytes_held(void);
