@@ -4,9 +4,11 @@
 #include "loader.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
+#include "tokenhop/base/password.h"
 
 #define PROOF_MIN_LEN 8
 #define PROOF_MAX_LEN 512 /* what is sent is no longer than a field of some KiB */
+#define MEND_PROOF "make one: openssl rand -hex 32"
 
 static void digest(struct th_loader *l, struct th_str user, struct th_str proof,
                    struct th_config_caller *caller)
@@ -107,6 +109,22 @@ static enum th_caller_proof proof_of(const struct th_loader *l, const struct th_
     return th_loader_member(l, place, "basic") != place ? TH_CALLER_BASIC : TH_CALLER_BEARER;
 }
 
+/* The password or token itself. */
+static void keep_plain(struct th_loader *l, struct th_str text, uint32_t at,
+                       struct th_config_caller *caller)
+{
+    if (text.len < PROOF_MIN_LEN || text.len > PROOF_MAX_LEN)
+        th_loader_report(l, at, MEND_PROOF, "it must be of %d to %d characters", PROOF_MIN_LEN,
+                         PROOF_MAX_LEN);
+    else if (th_str_has_control(text))
+        th_loader_report(l, at, MEND_PROOF, "it has a control character, which no field can hold");
+    else if (memmem(text.ptr, text.len, ":$", 2) != NULL) /* of /etc/shadow, of htpasswd */
+        th_loader_report(l, at, "of \"USER:HASH\" only HASH; a password with \":$\" must be hashed",
+                         "it looks like a user's name before a hash");
+    else
+        digest(l, caller->user, text, caller);
+}
+
 static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
                         struct th_config_caller *caller)
 {
@@ -136,14 +154,11 @@ static void build_proof(struct th_loader *l, const struct th_raw_caller *raw,
     if (proof == NULL)
         return;
     struct th_str text = th_secret_expose(proof);
-    if (text.len < PROOF_MIN_LEN || text.len > PROOF_MAX_LEN)
-        th_loader_report(l, at, "make one: openssl rand -hex 32",
-                         "it must be of %d to %d characters", PROOF_MIN_LEN, PROOF_MAX_LEN);
-    else if (th_str_has_control(text))
-        th_loader_report(l, at, "make one: openssl rand -hex 32",
-                         "it has a control character, which no field can hold");
+    if (th_password_is_hashed(text))
+        th_build_passwords(l, text, at, caller);
     else
-        digest(l, caller->user, text, caller);
+        keep_plain(l, text, at, caller);
+    th_config_let_go(l->config, proof);
 }
 
 static void check_user(struct th_loader *l, const struct th_raw_caller *raw,
@@ -175,7 +190,7 @@ static void check_unique(struct th_loader *l, const struct th_config_caller *cal
         bool is_same = callers[i].proof == callers[j].proof &&
                        memcmp(callers[i].digest, none, sizeof none) != 0 &&
                        memcmp(callers[i].digest, callers[j].digest, sizeof none) == 0;
-        if (is_same ||
+        if (is_same || th_build_has_same_password(&callers[i], &callers[j]) ||
             (callers[i].proof == TH_CALLER_BASIC && callers[i].user.ptr != NULL &&
              callers[j].proof == TH_CALLER_BASIC && th_str_equal(callers[i].user, callers[j].user)))
             th_loader_report(l, place, "give each its own user name, token or certificate",
@@ -219,4 +234,5 @@ void th_build_callers(struct th_loader *loader)
     }
     loader->config->view.callers = callers;
     loader->config->view.n_callers = callers != NULL ? n : 0;
+    th_build_all_passwords(loader);
 }

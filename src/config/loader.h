@@ -139,6 +139,14 @@ struct th_secret_names {
     const char *variable_key;
 };
 
+/* build_passwords.c: the hashes in the text of a file that holds such, at `place`; after the caller's user. */
+void th_build_passwords(struct th_loader *loader, struct th_str text, uint32_t place,
+                        struct th_config_caller *caller);
+/* Whether a hash is of both. */
+bool th_build_has_same_password(const struct th_config_caller *a, const struct th_config_caller *b);
+/* What concerns all callers, which are made. */
+void th_build_all_passwords(struct th_loader *loader);
+
 /* secret_source.c: a secret from a file (whose last line feed does not count; refused where others
  * may use it, R16) or an environment variable, kept for the snapshot. It is at `key`_file or `key` of
  * the object at `place`; *ret_place is where a mistake in it is to be reported. NULL: there is none,

@@ -29,6 +29,13 @@ int th_config_hold(struct th_config *config, struct th_secret *secret)
     return 0;
 }
 
+void th_config_let_go(struct th_config *config, const struct th_secret *secret)
+{
+    for (struct th_held_secret *held = config->secrets; held != NULL; held = held->next)
+        if (held->secret == secret)
+            held->secret = th_secret_unref(held->secret);
+}
+
 int th_config_hold_identity(struct th_config *config, struct th_identity *identity)
 {
     struct th_held_identity *held = th_arena_calloc(&config->arena, 1, sizeof(*held));

@@ -28,6 +28,8 @@ struct th_config {
 struct th_config *th_config_new(void) TH_MUST;
 /* Takes over the reference: the snapshot gives it back at its end. TH_E_NOMEM: taken over too. */
 int th_config_hold(struct th_config *config, struct th_secret *secret) TH_MUST;
+/* Gives it back now, as nothing of the snapshot has it. */
+void th_config_let_go(struct th_config *config, const struct th_secret *secret);
 int th_config_hold_identity(struct th_config *config, struct th_identity *identity) TH_MUST;
 
 #endif

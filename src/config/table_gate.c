@@ -13,7 +13,8 @@ static const struct th_config_key basic_keys[] = {
      TEXT(struct th_raw_basic, password_file),
      .doc =
          "A file with the password; a line feed at its end does not count. The file is refused "
-         "when others than its owner may read it. Of a caller's only a digest is kept in memory."},
+         "when others than its owner may read it. A caller's may hold hashes instead, one a line, as "
+         "tokenhop password makes them; else only a digest is kept in memory."},
     {.name = "password",
      OBJECT(struct th_raw_basic, password, th_section_environment),
      .doc = "The same from the environment, in place of password_file."},
@@ -25,7 +26,7 @@ static const struct th_config_key bearer_keys[] = {
     {.name = "token_file",
      .type = TH_KEY_FILE,
      TEXT(struct th_raw_bearer, token_file),
-     .doc = "A file with the token, as password_file."},
+     .doc = "A file with the token, or with hashes of it, as a caller's password_file."},
     {.name = "token",
      OBJECT(struct th_raw_bearer, token, th_section_environment),
      .doc = "The same from the environment, in place of token_file."},

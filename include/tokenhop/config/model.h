@@ -16,6 +16,7 @@
 #include "tokenhop/base/identity.h"
 #include "tokenhop/base/secret.h"
 #include "tokenhop/base/str.h"
+#include "tokenhop/config/password.h"
 #include "tokenhop/config/pattern.h"
 
 struct th_config;
@@ -143,8 +144,10 @@ struct th_config_caller {
     struct th_str proof_variable; /* of the environment, likewise */
     struct th_str certificate;    /* the name that its certificate bears, as configured */
     /* SHA-256 of "user:password", of the token: neither is kept; or of the certificate's name
-     * (gate/caller.h). */
+     * (gate/caller.h). With any of the next two: none. */
     uint8_t digest[32];
+    struct th_config_passwords slow; /* hashes that take long, any of which proves who it is */
+    struct th_config_passwords fast; /* digests, likewise */
     /* Of TH_CALLER_UNIX: a user's, or else a group's. */
     bool is_group;
     uint32_t unix_id;
@@ -635,6 +638,9 @@ struct th_config_view {
     size_t n_agents;
     const struct th_config_caller *callers;
     size_t n_callers;
+    struct th_config_passwords slow_bearers; /* of all that prove it by a bearer token */
+    /* Of all users and what proves each. A secret as the hashes are: gate/caller_password.h. */
+    uint8_t users_version[32];
     const struct th_config_connection *connections;
     size_t n_connections;
     const struct th_policy_rule *policy; /* the first that matches decides */
