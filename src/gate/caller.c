@@ -5,9 +5,8 @@
 #include <strings.h>
 
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/password.h"
 #include "tokenhop/token/broker.h"
-
-#define BASIC_MAX ((size_t)1024) /* of "user:password", decoded; both are bounded at load */
 
 static const char missing[] =
     "the caller must say who it is: put user and password into the proxy's URL "
@@ -34,19 +33,82 @@ static bool split_scheme(struct th_str value, const char *scheme, struct th_str 
     return true;
 }
 
-/* RFC 7617, 2. Base64 in whole groups, as all clients write it. */
-static bool digest_basic(struct th_str encoded, uint8_t ret_digest[32])
+/* NULL: there is none, or *ret_detail says that there are several. */
+static const struct th_field *only_field(const struct th_head *head, const char **ret_detail)
 {
-    unsigned char text[BASIC_MAX];
-    if (encoded.len == 0 || encoded.len % 4 != 0 || encoded.len / 4 * 3 > sizeof text)
-        return false;
-    int len = EVP_DecodeBlock(text, (const unsigned char *)encoded.ptr, (int)encoded.len);
+    const struct th_field *found = NULL;
+    *ret_detail = NULL;
+    for (uint16_t i = 0; i < head->n_fields; i++) {
+        if (head->fields[i].id != TH_HEADER_PROXY_AUTHORIZATION)
+            continue;
+        if (found != NULL) {
+            *ret_detail = several;
+            return NULL;
+        }
+        found = &head->fields[i];
+    }
+    return found;
+}
+
+/* RFC 7617, 2. Base64 in whole groups, as all clients write it. The length; 0: it is none. */
+static size_t decode_basic(struct th_str encoded, char ret_text[TH_CALLER_TEXT_MAX])
+{
+    if (encoded.len == 0 || encoded.len % 4 != 0 || encoded.len / 4 * 3 > TH_CALLER_TEXT_MAX)
+        return 0;
+    int len = EVP_DecodeBlock((unsigned char *)ret_text, (const unsigned char *)encoded.ptr,
+                              (int)encoded.len);
     if (len > 0 && encoded.ptr[encoded.len - 1] == '=')
         len -= encoded.ptr[encoded.len - 2] == '=' ? 2 : 1;
-    if (len > 0)
-        th_broker_digest((struct th_str){(const char *)text, (size_t)len}, ret_digest);
-    th_wipe(text, sizeof text);
-    return len > 0;
+    return len > 0 ? (size_t)len : 0;
+}
+
+bool th_caller_read(const struct th_head *head, struct th_caller_text *ret_text)
+{
+    const char *several_fields;
+    const struct th_field *field = only_field(head, &several_fields);
+    struct th_str rest;
+
+    if (field == NULL)
+        return false;
+    if (split_scheme(field->value, "bearer", &rest)) {
+        ret_text->proof = TH_CALLER_BEARER;
+        ret_text->whole = ret_text->password = rest;
+        ret_text->user = TH_STR_NONE;
+        return true;
+    }
+    if (!split_scheme(field->value, "basic", &rest))
+        return false;
+    size_t len = decode_basic(rest, ret_text->room);
+    const char *colon = len > 0 ? memchr(ret_text->room, ':', len) : NULL;
+    size_t user_len = colon != NULL ? (size_t)(colon - ret_text->room) : 0;
+    if (colon == NULL || user_len + 1 == len) { /* nobody has no password */
+        th_caller_wipe(ret_text);
+        return false;
+    }
+    ret_text->proof = TH_CALLER_BASIC;
+    ret_text->whole = (struct th_str){ret_text->room, len};
+    ret_text->user = (struct th_str){ret_text->room, user_len};
+    ret_text->password = (struct th_str){colon + 1, len - user_len - 1};
+    return true;
+}
+
+void th_caller_wipe(struct th_caller_text *text)
+{
+    th_wipe(text->room, sizeof text->room);
+}
+
+/* As a line of a file of hashes is known (model.h), where it is a digest. */
+static void digest_line(const struct th_caller_text *text, uint8_t ret_digest[32])
+{
+    char room[TH_CALLER_TEXT_MAX + 1 + TH_PASSWORD_DIGEST_LEN + 1];
+
+    if (text->user.len > 0)
+        memcpy(room, text->user.ptr, text->user.len);
+    room[text->user.len] = '\0';
+    th_password_digest(text->password, room + text->user.len + 1);
+    th_broker_digest((struct th_str){room, text->user.len + 1 + TH_PASSWORD_DIGEST_LEN},
+                     ret_digest);
+    th_wipe(room, sizeof room);
 }
 
 /* A user before a group; of groups the first in the file. */
@@ -66,6 +128,25 @@ static const struct th_config_caller *find_by_peer(const struct th_config_view *
     return of_group;
 }
 
+/* All of them, in constant time. */
+static bool has_line(const struct th_config_passwords *passwords, const uint8_t digest[32])
+{
+    bool found = false;
+    for (size_t i = 0; i < passwords->n; i++)
+        found |= CRYPTO_memcmp(passwords->items[i].digest, digest, 32) == 0;
+    return found;
+}
+
+/* A caller with hashes has no digest of what is sent, and the other way around. */
+static bool is_shown_by(const struct th_config_caller *caller,
+                        const struct th_caller_proof_shown *shown)
+{
+    if (shown->is_line)
+        return has_line(&caller->slow, shown->digest) | has_line(&caller->fast, shown->digest);
+    return (CRYPTO_memcmp(caller->digest, shown->digest, sizeof shown->digest) == 0) &
+           (caller->slow.n + caller->fast.n == 0);
+}
+
 const struct th_config_caller *th_caller_find(const struct th_config_view *config,
                                               const struct th_caller_facts *facts,
                                               const struct th_caller_proof_shown *shown)
@@ -76,26 +157,9 @@ const struct th_config_caller *th_caller_find(const struct th_config_view *confi
     for (size_t i = 0; i < config->n_callers; i++) {
         const struct th_config_caller *caller = &config->callers[i];
         bool is_kind = caller->proof == shown->proof;
-        bool is_same = CRYPTO_memcmp(caller->digest, shown->digest, sizeof shown->digest) == 0;
+        bool is_same = is_shown_by(caller, shown);
         if (is_kind & is_same)
             found = caller;
-    }
-    return found;
-}
-
-/* NULL: there is none, or *ret_detail says that there are several. */
-static const struct th_field *only_field(const struct th_head *head, const char **ret_detail)
-{
-    const struct th_field *found = NULL;
-    *ret_detail = NULL;
-    for (uint16_t i = 0; i < head->n_fields; i++) {
-        if (head->fields[i].id != TH_HEADER_PROXY_AUTHORIZATION)
-            continue;
-        if (found != NULL) {
-            *ret_detail = several;
-            return NULL;
-        }
-        found = &head->fields[i];
     }
     return found;
 }
@@ -164,13 +228,20 @@ static int tell_by_connection(const struct th_config_view *config,
     return *ret_caller != NULL ? 0 : th_caller_refusal(config);
 }
 
+static bool has_fast(const struct th_config_view *config, enum th_caller_proof proof)
+{
+    for (size_t i = 0; i < config->n_callers; i++)
+        if (config->callers[i].proof == proof && config->callers[i].fast.n > 0)
+            return true;
+    return false;
+}
+
 int th_caller_tell(const struct th_config_view *config, const struct th_head *head,
                    const struct th_caller_facts *facts, const struct th_config_caller **ret_caller,
                    struct th_caller_proof_shown *ret_shown, const char **ret_detail)
 {
-    struct th_str rest;
+    struct th_caller_text text;
     const struct th_field *field = only_field(head, ret_detail);
-    bool is_shown = false;
     *ret_caller = NULL;
     *ret_shown = (struct th_caller_proof_shown){0};
     if (field == NULL && *ret_detail != NULL)
@@ -178,15 +249,16 @@ int th_caller_tell(const struct th_config_view *config, const struct th_head *he
     if (field == NULL)
         return tell_by_connection(config, facts, ret_caller, ret_shown, ret_detail);
     *ret_detail = wrong;
-    if (split_scheme(field->value, "basic", &rest)) {
-        ret_shown->proof = TH_CALLER_BASIC;
-        is_shown = digest_basic(rest, ret_shown->digest);
-    } else if (split_scheme(field->value, "bearer", &rest)) {
-        ret_shown->proof = TH_CALLER_BEARER;
-        th_broker_digest(rest, ret_shown->digest);
-        is_shown = true;
-    }
-    if (is_shown)
+    if (th_caller_read(head, &text)) {
+        ret_shown->proof = text.proof;
+        th_broker_digest(text.whole, ret_shown->digest);
         *ret_caller = th_caller_find(config, facts, ret_shown);
+        if (*ret_caller == NULL && has_fast(config, text.proof)) {
+            ret_shown->is_line = true;
+            digest_line(&text, ret_shown->digest);
+            *ret_caller = th_caller_find(config, facts, ret_shown);
+        }
+        th_caller_wipe(&text);
+    }
     return *ret_caller != NULL ? 0 : th_caller_refusal(config);
 }

@@ -7,6 +7,7 @@
 
 #include "tokenhop/base/check.h"
 #include "tokenhop/gate/caller.h"
+#include "tokenhop/gate/caller_password.h"
 #include "tokenhop/http/http1.h"
 #include "tokenhop/token/broker.h"
 
@@ -123,6 +124,146 @@ static void who_is_not_there_any_more(void **state)
     assert_null(th_caller_find(&(struct th_config_view){0}, &nothing, &shown));
 }
 
+/* --- by lines of files with hashes --- */
+
+#define N_MIXED 6
+/* Users a (two digests), b (slow), c (plain), d (slow); robots: a digest, slow. */
+static struct th_config_caller mixed[N_MIXED];
+static struct th_config_password mixed_lines[N_MIXED + 1];
+static const struct th_config_view mixed_config = {
+    .callers = mixed, .n_callers = N_MIXED, .users_version = {1}, .slow_bearers = {.n = 0}};
+
+static void add_line(size_t caller, bool is_slow, const char *text, size_t len, size_t at)
+{
+    struct th_config_passwords *lines = is_slow ? &mixed[caller].slow : &mixed[caller].fast;
+    if (lines->n++ == 0)
+        lines->items = &mixed_lines[at];
+    mixed_lines[at].caller = &mixed[caller];
+    th_broker_digest((struct th_str){text, len}, mixed_lines[at].digest);
+}
+#define LINE(caller, is_slow, text, at) add_line(caller, is_slow, text, sizeof text - 1, at)
+
+static void make_mixed(void)
+{
+    static const char *const users[N_MIXED] = {"a", "b", "c", "d"};
+    memset(mixed, 0, sizeof mixed);
+    for (size_t i = 0; i < N_MIXED; i++) {
+        mixed[i].agent = &agent1;
+        mixed[i].user = th_str_of(users[i]);
+        mixed[i].proof = i < 4 ? TH_CALLER_BASIC : TH_CALLER_BEARER;
+    }
+    /* printf %s password-of-a | sha256sum; "old-password-a"; "token-of-robot" */
+    LINE(0, false, "a\0sha256:be333e7fd6e1cb7f5c2358ee2d97d57467ec89d276c1e611382fc7a4ac2c9ec6", 0);
+    LINE(0, false, "a\0sha256:f0b09ad13fc162d8fa2251374b3898a59ad0fef353db03f6da3fecfcc9d21f1c", 1);
+    LINE(1, true, "b\0$y$slow", 2);
+    th_broker_digest(TH_STR("c:password-of-c"), mixed[2].digest);
+    LINE(3, true, "d\0$y$slow", 3);
+    LINE(4, false, "\0sha256:2a013eaad3d81d4286a104b67479a3fed2f1cf68d4c9a9933fee3a2beb4e354f", 4);
+    LINE(5, true, "\0$y$slow", 5);
+}
+
+static const struct th_config_caller *tell_mixed(const char *fields)
+{
+    return tell_of(&mixed_config, fields, &nothing);
+}
+
+static void by_digests(void **state)
+{
+    (void)state;
+    make_mixed();
+    assert_ptr_equal(tell_mixed(BASIC(A)), &mixed[0]);
+    assert_ptr_equal(tell_mixed(BASIC("YTpvbGQtcGFzc3dvcmQtYQ==")), &mixed[0]);
+    assert_ptr_equal(tell_mixed(BASIC("YzpwYXNzd29yZC1vZi1j")), &mixed[2]);
+    assert_ptr_equal(tell_mixed("Proxy-Authorization: Bearer token-of-robot\r\n"), &mixed[4]);
+    static const char *const fields[] = {
+        BASIC("YTpwYXNzd29yZC1vZi1i"),                   /* a:password-of-b */
+        BASIC("YjpwYXNzd29yZC1vZi1h"),                   /* b:password-of-a */
+        BASIC("YTp0b2tlbi1vZi1yb2JvdA=="),               /* a:token-of-robot */
+        BASIC("OnRva2VuLW9mLXJvYm90"),                   /* :token-of-robot */
+        BASIC("YTo="),                                   /* a: */
+        BASIC("YQ=="),                                   /* a */
+        BASIC("Og=="),                                   /* : */
+        "Proxy-Authorization: Bearer password-of-a\r\n", /* of another kind */
+        "Proxy-Authorization: Bearer a:password-of-a\r\n",
+        "Proxy-Authorization: Bearer sha256:2a013eaad3d81d4286a104b67479a3fed2f1cf68d4c9a9933fee3a2beb4e354f\r\n",
+        BASIC(
+            "YTpzaGEyNTY6YmUzMzNlN2ZkNmUxY2I3ZjVjMjM1OGVlMmQ5N2Q1NzQ2N2VjODlkMjc2YzFlNjExMzgyZmM3YTRhYzJjOWVjNg=="),
+        BASIC("YjokeSRzbG93"),
+        "Proxy-Authorization: Bearer $y$slow\r\n",
+    };
+    for (size_t i = 0; i < TH_COUNT_OF(fields); i++)
+        if (tell_mixed(fields[i]) != NULL)
+            fail_msg("%s", fields[i]);
+}
+
+/* A tunnel lasts as long as the line that opened it. */
+static void as_long_as_the_line_is_there(void **state)
+{
+    (void)state;
+    struct th_caller_proof_shown shown = {.proof = TH_CALLER_BASIC, .is_line = true};
+    make_mixed();
+    memcpy(shown.digest, mixed_lines[2].digest, 32);
+    assert_ptr_equal(th_caller_find(&mixed_config, &nothing, &shown), &mixed[1]);
+    shown.proof = TH_CALLER_BEARER;
+    assert_null(th_caller_find(&mixed_config, &nothing, &shown));
+    shown.proof = TH_CALLER_BASIC;
+    shown.is_line = false;
+    assert_null(th_caller_find(&mixed_config, &nothing, &shown));
+    /* Nobody has no digest. */
+    memset(shown.digest, 0, sizeof shown.digest);
+    assert_null(th_caller_find(&mixed_config, &nothing, &shown));
+    shown.is_line = true;
+    memcpy(shown.digest, mixed_lines[1].digest, 32);
+    assert_ptr_equal(th_caller_find(&mixed_config, &nothing, &shown), &mixed[0]);
+    mixed[0].fast.n = 1;
+    assert_null(th_caller_find(&mixed_config, &nothing, &shown));
+}
+
+static void which_hashes_are_asked(void **state)
+{
+    (void)state;
+    struct th_caller_text text = {.proof = TH_CALLER_BASIC, .password = TH_STR("x")};
+    struct th_caller_hashes hashes, again;
+    struct th_config_view other = mixed_config;
+    size_t n_of[4] = {0}, n_moved = 0;
+    char name[16];
+    make_mixed();
+    text.user = TH_STR("b");
+    assert_true(th_caller_find_hashes(&mixed_config, &text, &hashes));
+    assert_ptr_equal(hashes.passwords, &mixed[1].slow);
+    assert_false(hashes.is_stand_in);
+    text.user = TH_STR("a");
+    assert_false(th_caller_find_hashes(&mixed_config, &text, &hashes));
+    text.user = TH_STR("c");
+    assert_false(th_caller_find_hashes(&mixed_config, &text, &hashes));
+    /* Who is nobody is as often treated as one caller as as another, and always as the same. */
+    other.users_version[0] = 2;
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(name, sizeof name, "nobody%d", i);
+        text.user = th_str_of(name);
+        bool is_slow = th_caller_find_hashes(&mixed_config, &text, &hashes);
+        assert_int_equal(th_caller_find_hashes(&mixed_config, &text, &again), is_slow);
+        assert_ptr_equal(hashes.passwords, again.passwords);
+        assert_true(hashes.is_stand_in);
+        for (size_t k = 0; k < 4; k++)
+            n_of[k] += hashes.passwords == &mixed[k].slow;
+        (void)th_caller_find_hashes(&other, &text, &again);
+        n_moved += hashes.passwords != again.passwords;
+    }
+    for (size_t k = 0; k < 4; k++)
+        assert_in_range(n_of[k], 150, 350);
+    assert_in_range(n_moved, 600, 900);
+    /* A bearer token names nobody. */
+    text.proof = TH_CALLER_BEARER;
+    assert_false(th_caller_find_hashes(&mixed_config, &text, &hashes));
+    other.slow_bearers = mixed[5].slow;
+    assert_true(th_caller_find_hashes(&other, &text, &hashes));
+    assert_ptr_equal(hashes.passwords, &other.slow_bearers);
+    assert_false(hashes.is_stand_in);
+    text.proof = TH_CALLER_BASIC;
+    assert_false(th_caller_find_hashes(&(const struct th_config_view){0}, &text, &hashes));
+}
+
 /* --- at the other end of a unix socket --- */
 
 static const struct th_config_caller unix_callers[] = {
@@ -187,9 +328,14 @@ static void by_the_peer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_by_its_own_proof), cmocka_unit_test(nobody),
-        cmocka_unit_test(what_is_too_long),      cmocka_unit_test(who_is_not_there_any_more),
+        cmocka_unit_test(each_by_its_own_proof),
+        cmocka_unit_test(nobody),
+        cmocka_unit_test(what_is_too_long),
+        cmocka_unit_test(who_is_not_there_any_more),
         cmocka_unit_test(by_the_peer),
+        cmocka_unit_test(by_digests),
+        cmocka_unit_test(as_long_as_the_line_is_there),
+        cmocka_unit_test(which_hashes_are_asked),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
