@@ -42,8 +42,7 @@ int th_admit_open(struct th_snapshot *snapshot, struct th_accounts *accounts)
 
 /* --- whose --- */
 
-/* Of a unix socket the user at its other end, in the form of an address that nobody has. */
-static struct in6_addr address_of(const struct th_session *session)
+struct in6_addr th_admit_address(const struct th_session *session)
 {
     struct in6_addr address = {{{0xff}}};
 
@@ -59,7 +58,7 @@ static struct th_account *pin_address(struct th_session *session,
                                       const struct th_config_agent *agent)
 {
     if (session->by_address == NULL) {
-        struct in6_addr address = address_of(session);
+        struct in6_addr address = th_admit_address(session);
         session->by_address = th_accounts_pin(snapshot->accounts, &address, agent->name,
                                               session->listener->desk->worker->now_ms);
     }

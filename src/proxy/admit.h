@@ -12,6 +12,8 @@ struct th_snapshot;
 
 /* Opens the accounts of the snapshot's callers and agents. Before any desk uses it. */
 int th_admit_open(struct th_snapshot *snapshot, struct th_accounts *accounts) TH_MUST;
+/* Who is at the other end: an address, or of a unix socket the user, in the form of an address that nobody has. */
+struct in6_addr th_admit_address(const struct th_session *session);
 /* A connection of somebody who is told by the listener and its address alone: false when it is one too
  * many. Of others it is known with their first request. */
 bool th_admit_session(struct th_session *session);

@@ -39,6 +39,9 @@ int th_proxy_new(struct th_config *config, struct th_proxy **ret_proxy)
     int error = th_snapshot_new(config, NULL, &proxy->snapshot);
     if (error == 0)
         error = th_seen_new(&proxy->seen);
+    /* Of four helpers, and of the processors about as many as there are workers. */
+    if (error == 0)
+        error = th_passwords_new(th_config_get(config)->workers >= 4 ? 2 : 1, &proxy->passwords);
     if (error == 0 && has_transparent(proxy->snapshot->view))
         error = th_own_ends_new(&proxy->own_ends);
     if (error < 0) {
@@ -70,6 +73,7 @@ struct th_proxy *th_proxy_free(struct th_proxy *proxy)
     th_proxy_close_shared(proxy);
     th_own_ends_free(proxy->own_ends);
     th_seen_free(proxy->seen);
+    th_passwords_free(proxy->passwords);
     th_snapshot_unref(proxy->snapshot);
     th_free(proxy);
     return NULL;
@@ -99,6 +103,7 @@ int th_proxy_reload(struct th_proxy *proxy, struct th_config *config,
     }
     th_snapshot_unref(proxy->snapshot);
     proxy->snapshot = snapshot;
+    th_passwords_keep(proxy->passwords, snapshot->view);
     return 0;
 }
 

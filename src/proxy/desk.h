@@ -6,6 +6,7 @@
 
 #include "origin.h"
 #include "snapshot.h"
+#include "tokenhop/gate/passwords.h"
 #include "tokenhop/gate/seen.h"
 #include "tokenhop/net/helpers.h"
 #include "tokenhop/net/listener.h"
@@ -28,6 +29,7 @@ struct th_proxy {
     struct th_metrics *metrics;   /* for the rows of connections; NULL: none */
     struct th_accounts *accounts; /* of callers and agents; NULL: none are kept */
     struct th_seen *seen;
+    struct th_passwords *passwords;
     atomic_size_t n_sessions;     /* of all desks, for limits.connections */
     atomic_size_t n_tunnels;      /* and for limits.tunnels */
     struct th_own_ends *own_ends; /* NULL where no listener is transparent */

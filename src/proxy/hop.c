@@ -25,7 +25,9 @@ typedef enum th_hop_step state_fn(struct th_hop *hop);
 #define TO(symbol) (1u << TH_HOP_##symbol)
 static const uint16_t next_states[] = {
     [TH_HOP_READ_HEAD] = TO(GATE) | TO(ANSWER) | TO(RECORD),
-    [TH_HOP_GATE] = TO(SCOPE) | TO(CREDENTIAL) | TO(ORIGIN) | TO(AUDIT) | TO(ANSWER) | TO(RECORD),
+    [TH_HOP_GATE] = TO(PASSWORD) | TO(SCOPE) | TO(CREDENTIAL) | TO(ORIGIN) | TO(AUDIT) |
+                    TO(ANSWER) | TO(RECORD),
+    [TH_HOP_PASSWORD] = TO(GATE) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_SCOPE] = TO(CREDENTIAL) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_CREDENTIAL] = TO(PROVE) | TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
     [TH_HOP_PROVE] = TO(ORIGIN) | TO(ANSWER) | TO(RECORD),
@@ -99,6 +101,7 @@ static int64_t limit_of(const struct th_hop *hop, enum th_hop_wait wait)
     case TH_WAIT_RESPONSE_TAKEN:
         return timeouts->body_ms;
     case TH_WAIT_CALLER:
+    case TH_WAIT_PASSWORD:
     case TH_WAIT_CREDENTIAL:
     case TH_WAIT_PROOF:
     case TH_WAIT_AUDIT:
@@ -162,6 +165,8 @@ static void time_out(struct th_hop *hop)
         [TH_WAIT_REQUEST_TAKEN] = {TH_E_ORIGIN_BODY_TIMEOUT, TH_METRIC_TIMEOUTS_BODY},
         [TH_WAIT_CALLER] = {TH_E_EXCHANGE_DOWN, NOT_COUNTED,
                             "the keys that the caller's token is verified by did not come in time"},
+        [TH_WAIT_PASSWORD] = {TH_E_OVERLOADED, NOT_COUNTED,
+                              "too many passwords are being verified"},
         [TH_WAIT_CREDENTIAL] = {TH_E_EXCHANGE_TIMEOUT, NOT_COUNTED}, /* the broker has */
         [TH_WAIT_PROOF] = {TH_E_OVERLOADED, NOT_COUNTED, "the DPoP proof was not made in time"},
         [TH_WAIT_ENDPOINTS] = {TH_E_EXCHANGE_DOWN, NOT_COUNTED,
@@ -231,12 +236,14 @@ enum th_hop_step th_hop_fail(struct th_hop *hop, int error, const char *detail)
 {
     hop->error = error;
     hop->detail = detail;
-    hop->refused_at_gate |= hop->state == TH_HOP_GATE || hop->state == TH_HOP_SCOPE;
+    hop->refused_at_gate |=
+        hop->state == TH_HOP_GATE || hop->state == TH_HOP_PASSWORD || hop->state == TH_HOP_SCOPE;
     th_proof_drop(hop);
     th_workload_leave(&hop->workload);
     th_endpoints_leave(hop);
     if (error == TH_E_AUDIT)
         th_hop_audit_withdraw(hop);
+    th_hop_drop_password(hop);
     if (hop->state == TH_HOP_RECORD)
         return TH_HOP_GO;
     if (hop->state == TH_HOP_ANSWER || hop->head_sent || !th_outgoing_is_empty(&hop->to_client)) {
@@ -367,6 +374,7 @@ void th_hop_release(struct th_hop *hop)
     th_workload_leave(&hop->workload);
     th_endpoints_leave(hop);
     th_audit_leave(&hop->audit_wait, false);
+    th_hop_drop_password(hop);
     th_hop_drop_credential(hop);
     th_outgoing_clear(&hop->to_client, worker);
     th_outgoing_clear(&hop->to_origin, worker);

@@ -9,6 +9,7 @@
  *
  * relay goes back to credential for the one retry after a 401, send and relay to origin for the one
  * retry after a pooled connection turned out to be dead, or the one with a destination's DPoP nonce.
+ * The gate waits in password while a caller's is held against a slow hash, and goes on with the answer.
  * Between gate and credential comes scope where a connection has scopes_for. Before origin comes
  * prove where a DPoP key signs slowly.
  *
@@ -25,6 +26,7 @@
 #include "tokenhop/base/buf.h"
 #include "tokenhop/gate/caller.h"
 #include "tokenhop/gate/gate.h"
+#include "tokenhop/gate/passwords.h"
 #include "tokenhop/gate/policy.h"
 #include "tokenhop/http/http1.h"
 #include "tokenhop/net/dial.h"
@@ -39,6 +41,7 @@
 #define TH_HOP_STATES(X)                                                                           \
     X(READ_HEAD, read_head, "read head")                                                           \
     X(GATE, gate, "gate")                                                                          \
+    X(PASSWORD, password, "password")                                                              \
     X(SCOPE, scope, "scope")                                                                       \
     X(CREDENTIAL, credential, "credential")                                                        \
     X(PROVE, prove, "prove")                                                                       \
@@ -69,6 +72,7 @@ enum th_hop_wait {
     TH_WAIT_REQUEST_BODY,  /* bytes of the client */
     TH_WAIT_REQUEST_TAKEN, /* the origin takes none */
     TH_WAIT_CALLER,        /* the keys that its token is verified by */
+    TH_WAIT_PASSWORD,      /* held against a hash on a helper thread */
     TH_WAIT_CREDENTIAL,
     TH_WAIT_PROOF,          /* made on a helper thread */
     TH_WAIT_ENDPOINTS,      /* of authorization servers, where they are */
@@ -101,7 +105,9 @@ struct th_hop {
     const struct th_config_agent *agent;
     const struct th_config_caller *caller; /* who it proved to be; NULL: the listener asks nobody */
     struct th_workload_waiter workload;    /* while it is not known who that is */
-    struct th_caller_proof_shown shown;    /* by which */
+    struct th_password_waiter *password;   /* likewise */
+    struct th_password_answer password_answer;
+    struct th_caller_proof_shown shown; /* by which */
     struct th_timer timer;
     uint64_t progress;  /* bytes moved when the timer was set */
     uint8_t timed_wait; /* what the timer was set for */
@@ -156,7 +162,8 @@ struct th_hop {
 
     /* what an answer of our own says */
     int error;
-    const char *detail; /* constant text, or of the refusal */
+    const char *detail;     /* constant text, or of the refusal */
+    int64_t retry_after_ms; /* 0: that of the refusal, or none is said */
 
     bool head_sent : 1;       /* the response's head has been handed to the client's outgoing */
     bool response_parsed : 1; /* the final response's head */
@@ -179,6 +186,7 @@ struct th_hop {
     bool is_tunnel : 1; /* a plain one: the origin is dialed, and no request sent */
     bool upgrade : 1;   /* the request asks for another protocol, which is passed on (upgrade.h) */
     bool counted : 1;   /* among limits.tunnels, for what it may become */
+    bool has_password_answer : 1;
     bool
         is_bare : 1; /* such a one that no request has asked for: nor is any answered (original.c) */
 
@@ -280,6 +288,13 @@ int th_hop_read_certificate(struct th_hop *hop, struct th_caller_names *room,
                             struct th_caller_facts *facts) TH_MUST;
 /* Whether the field is one in which certificates are forwarded to this listener: it goes no further. */
 bool th_hop_is_forwarded_certificate(const struct th_hop *hop, struct th_str name);
+
+/* hop_password.c: whose the password or token is that the request shows, where that takes a slow hash: 0 with
+ * *ret_caller and hop->shown; TH_AGAIN: the state password finds out; or the error, and hop->detail. `refusal`: where
+ * there is nothing to be found out. */
+int th_hop_ask_password(struct th_hop *hop, int refusal,
+                        const struct th_config_caller **ret_caller) TH_MUST;
+void th_hop_drop_password(struct th_hop *hop);
 
 /* hop_caller.c: whom the request acts as: the listener's agent, or that of the caller it proves to be. 0; TH_AGAIN:
  * it is woken when that can be told; or the error, and hop->detail. */

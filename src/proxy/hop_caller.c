@@ -57,19 +57,22 @@ static int verify(struct th_hop *hop, const struct th_config_caller *caller,
     return error;
 }
 
-/* A bearer token that is none of the configured ones: that of a workload, if it is one. */
-static int tell_workload(struct th_hop *hop, int refusal)
+/* A bearer token that is none of the configured ones: that of a workload, if it is one. Where it is none,
+ * *ret_is_other. */
+static int tell_workload(struct th_hop *hop, int refusal, bool *ret_is_other)
 {
     const struct th_config_view *config = hop->use->snapshot->view;
     struct th_str token = th_caller_token(&hop->request);
     struct th_jwt jwt = {0};
 
+    *ret_is_other = true;
     if (!th_caller_has_workloads(config) || !th_subject_is_token68(token))
         return refusal;
     int error = th_jwt_parse(token, &jwt);
     if (error < 0)
         return error == TH_E_NOMEM ? error : refusal;
     const struct th_config_caller *caller = th_caller_find_workload(config, jwt.claims);
+    *ret_is_other = caller == NULL;
     error = caller != NULL ? verify(hop, caller, &jwt) : refusal;
     if (error == 0) {
         hop->caller = caller;
@@ -84,6 +87,26 @@ static int tell_workload(struct th_hop *hop, int refusal)
 bool th_hop_awaits_caller(const struct th_hop *hop)
 {
     return hop->wait == TH_WAIT_CALLER && hop->workload.document.handle != 0;
+}
+
+static bool is_refusal(int error)
+{
+    return error == TH_E_CALLER || error == TH_E_CALLER_UNKNOWN;
+}
+
+/* By what the request itself says, or its connection. */
+static int tell_by_request(struct th_hop *hop, const struct th_caller_facts *facts)
+{
+    const struct th_config_view *config = hop->use->snapshot->view;
+    bool is_other = true;
+    int error =
+        th_caller_tell(config, &hop->request, facts, &hop->caller, &hop->shown, &hop->detail);
+
+    if (is_refusal(error) && hop->shown.proof == TH_CALLER_BEARER)
+        error = tell_workload(hop, error, &is_other);
+    if (is_refusal(error) && is_other)
+        error = th_hop_ask_password(hop, error, &hop->caller);
+    return error;
 }
 
 static bool has_ended(const struct th_hop *hop, const struct th_caller_proof_shown *shown)
@@ -122,10 +145,7 @@ int th_hop_tell_caller(struct th_hop *hop)
     if (tunnel == NULL) {
         error = th_hop_read_certificate(hop, &room, &facts);
         if (error == 0)
-            error = th_caller_tell(config, &hop->request, &facts, &hop->caller, &hop->shown,
-                                   &hop->detail);
-        if (error < 0 && hop->shown.proof == TH_CALLER_BEARER)
-            error = tell_workload(hop, error);
+            error = tell_by_request(hop, &facts);
         if (error == TH_AGAIN)
             return error;
     } else {

@@ -72,6 +72,13 @@ static struct th_str jsonrpc_id(const struct th_hop *hop, char room[TH_JSONRPC_I
     return th_str_of(room);
 }
 
+static int64_t retry_after_ms(const struct th_hop *hop)
+{
+    if (hop->retry_after_ms > 0)
+        return hop->retry_after_ms;
+    return hop->refusal != NULL ? hop->refusal->retry_after_ms : -1;
+}
+
 static void write_problem(struct th_hop *hop, struct th_writer *w)
 {
     const struct th_config_connection *connection = hop->decision.route.connection;
@@ -89,7 +96,7 @@ static void write_problem(struct th_hop *hop, struct th_writer *w)
         .challenge = refusal != NULL ? th_str_of(refusal->challenge) : TH_STR_NONE,
         .allow = hop->error == TH_E_METHOD ? TH_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
                                            : TH_STR_NONE,
-        .retry_after_ms = refusal != NULL ? refusal->retry_after_ms : -1,
+        .retry_after_ms = retry_after_ms(hop),
         .wall_ms = th_clock_wall_ms(hop->desk->worker->clock),
         .close = !hop->client_keeps,
         .head_only = hop->request.method == TH_METHOD_HEAD,

@@ -190,6 +190,8 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
         return th_hop_wait(hop, TH_WAIT_CALLER);
     }
     int error = th_hop_tell_caller(hop);
+    if (error == TH_AGAIN && hop->password != NULL)
+        return th_hop_move(hop, TH_HOP_PASSWORD);
     if (error == TH_AGAIN)
         return th_hop_wait(hop, TH_WAIT_CALLER);
     if (error == 0)
