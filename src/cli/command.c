@@ -6,9 +6,9 @@
 #include "tokenhop/base/check.h"
 
 static const struct th_command *const commands[] = {
-    &th_command_run,      &th_command_check,  &th_command_explain,
-    &th_command_exchange, &th_command_keygen, &th_command_ca,
-    &th_command_exec,     &th_command_ctl,    &th_command_audit};
+    &th_command_run,    &th_command_check,   &th_command_explain, &th_command_exchange,
+    &th_command_keygen, &th_command_ca,      &th_command_exec,    &th_command_ctl,
+    &th_command_audit,  &th_command_password};
 
 static void print_help(FILE *out)
 {

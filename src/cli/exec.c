@@ -12,12 +12,13 @@
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/password.h"
 #include "tokenhop/cli/command.h"
 #include "tokenhop/config/load.h"
 #include "tokenhop/net/address.h"
 
-#define PASSWORD_MAX 512
-#define TEXTS_MAX ((size_t)1 << 20) /* of names */
+#define FILE_MAX ((size_t)64 * 1024) /* of a password; or of hashes, with their comments */
+#define TEXTS_MAX ((size_t)1 << 20)  /* of names */
 
 static const char usage[] =
     "usage: tokenhop exec -c FILE [OPTION]... -- COMMAND [ARGUMENT]...\n"
@@ -38,6 +39,7 @@ static const char usage[] =
     "      --caller NAME     as which of its callers, where the listener asks: its password, from the file\n"
     "                        or variable that the configuration says, becomes part of the proxy's URL\n"
     "                        and can be read by whoever can read COMMAND's environment\n"
+    "      --password-file FILE  where that password is, where the configuration has but its hash\n"
     "      --no-proxy LIST   hosts to call without the proxy, parted by commas; loopback is among them unless\n"
     "                        a connection is there. What the environment says of that is not taken over\n"
     "      --roots FILE      the roots to trust besides the authority, in PEM form (default: the system's)\n"
@@ -55,6 +57,7 @@ struct order {
     const char *listener;
     const char *host;
     const char *caller;
+    const char *password;
     const char *more_direct;
     const char *roots;
     const char *folder;
@@ -132,18 +135,23 @@ static const struct th_config_caller *find_caller(const struct th_config_view *v
     return NULL;
 }
 
-static int read_password(const struct th_config_caller *caller, struct th_secret **ret_password)
+static int read_password_file(const char *path, struct th_secret **ret_password)
 {
     struct th_errinfo info = {0};
+    int error = th_secret_read_file(path, FILE_MAX, true, ret_password, &info);
+
+    if (error < 0)
+        th_options_print_error("exec", &info);
+    return error < 0 ? TH_EXIT_NOT_SO : -1;
+}
+
+/* From where tokenhop has it. */
+static int read_password(const struct th_config_caller *caller, struct th_secret **ret_password)
+{
     const char *value;
 
-    if (caller->proof_file.len > 0) {
-        int error =
-            th_secret_read_file(caller->proof_file.ptr, PASSWORD_MAX, true, ret_password, &info);
-        if (error < 0)
-            th_options_print_error("exec", &info);
-        return error < 0 ? TH_EXIT_NOT_SO : -1;
-    }
+    if (caller->proof_file.len > 0)
+        return read_password_file(caller->proof_file.ptr, ret_password);
     value = caller->proof_variable.len > 0 ? secure_getenv(caller->proof_variable.ptr) : NULL;
     if (value == NULL || value[0] == '\0') {
         (void)fprintf(stderr,
@@ -176,7 +184,12 @@ static int choose_caller(const struct order *order, const struct th_config_view 
         return th_options_refuse("exec",
                                  "a proxy's URL can hold a user and a password, and this caller "
                                  "proves itself by something else");
-    return read_password(*ret_caller, ret_password);
+    int status = order->password != NULL ? read_password_file(order->password, ret_password)
+                                         : read_password(*ret_caller, ret_password);
+    if (status < 0 && th_password_is_hashed(th_secret_expose(*ret_password)))
+        return th_options_refuse("exec", "of this caller's password there is only a hash; say by "
+                                         "--password-file where the password is");
+    return status;
 }
 
 /* --- what is called without it --- */
@@ -442,6 +455,7 @@ static int exec(int argc, char **argv)
                                         {"listener", '\0', &order.listener, NULL},
                                         {"host", '\0', &order.host, NULL},
                                         {"caller", '\0', &order.caller, NULL},
+                                        {"password-file", '\0', &order.password, NULL},
                                         {"no-proxy", '\0', &order.more_direct, NULL},
                                         {"roots", '\0', &order.roots, NULL},
                                         {"dir", '\0', &order.folder, NULL},

@@ -22,6 +22,7 @@ extern const struct th_command th_command_ca;
 extern const struct th_command th_command_exec;
 extern const struct th_command th_command_ctl;
 extern const struct th_command th_command_audit;
+extern const struct th_command th_command_password;
 
 /* Finds the command and runs it; `tokenhop --help`, `--version` too. */
 int th_cli_main(int argc, char **argv);
