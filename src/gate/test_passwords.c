@@ -610,28 +610,29 @@ static void lanes_share(void **state)
     assert_int_equal(figures(w).running + figures(w).waiting, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(right_and_wrong),
-        TEST(each_by_its_own),
-        TEST(one_flight_for_all_that_ask_the_same),
-        TEST(who_leaves_is_not_told),
-        TEST(who_leaves_at_the_last_moment_is_not_told),
-        TEST(too_many_mistakes_about_one_user),
-        TEST(too_many_mistakes_of_one_peer),
-        TEST(mistakes_that_are_under_way_are_bounded),
-        TEST(peers_take_turns),
-        TEST(queue_is_bounded),
-        TEST(forgotten_when_the_hash_goes),
-        TEST(the_end),
-        TEST(without_helpers_nothing_is_known),
+        cmocka_unit_test_setup_teardown(right_and_wrong, open_world, close_world),
+        cmocka_unit_test_setup_teardown(each_by_its_own, open_world, close_world),
+        cmocka_unit_test_setup_teardown(one_flight_for_all_that_ask_the_same, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(who_leaves_is_not_told, open_world, close_world),
+        cmocka_unit_test_setup_teardown(who_leaves_at_the_last_moment_is_not_told, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(too_many_mistakes_about_one_user, open_world, close_world),
+        cmocka_unit_test_setup_teardown(too_many_mistakes_of_one_peer, open_world, close_world),
+        cmocka_unit_test_setup_teardown(mistakes_that_are_under_way_are_bounded, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(peers_take_turns, open_world, close_world),
+        cmocka_unit_test_setup_teardown(queue_is_bounded, open_world, close_world),
+        cmocka_unit_test_setup_teardown(forgotten_when_the_hash_goes, open_world, close_world),
+        cmocka_unit_test_setup_teardown(the_end, open_world, close_world),
+        cmocka_unit_test_setup_teardown(without_helpers_nothing_is_known, open_world, close_world),
 #ifdef TH_FAIL_ALLOC
-        TEST(memory_is_short),
+        cmocka_unit_test_setup_teardown(memory_is_short, open_world, close_world),
 #endif
-        TEST(lanes_share),
+        cmocka_unit_test_setup_teardown(lanes_share, open_world, close_world),
     };
     th_json_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
