@@ -7,6 +7,7 @@
 
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
+#include "tokenhop/base/utf8.h"
 
 #define DIGEST_PREFIX TH_STR("sha256:")
 #define SALT_MIN 8 /* characters of 6 bits: fewer may meet again */
@@ -247,22 +248,6 @@ void th_password_digest(struct th_str password, char ret_line[TH_PASSWORD_DIGEST
     th_wipe(digest, sizeof digest);
 }
 
-/* RFC 3629: the bytes of the character at `s`; 0: there is none. */
-static size_t character_len(const unsigned char *s, size_t room)
-{
-    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-    if (len == 0 || len > room || s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || /* surrogates */
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return len;
-}
-
 const char *th_password_find_flaw(struct th_str password)
 {
     if (password.len < TH_PASSWORD_MIN)
@@ -271,11 +256,8 @@ const char *th_password_find_flaw(struct th_str password)
         return "it must be of 511 bytes at most";
     if (th_str_has_control(password))
         return "it has a control character, which no client can send";
-    for (size_t at = 0, len; at < password.len; at += len) {
-        len = character_len((const unsigned char *)password.ptr + at, password.len - at);
-        if (len == 0)
-            return "it is not UTF-8, as which clients are asked to send it";
-    }
+    if (!th_utf8_is_whole(password))
+        return "it is not UTF-8, as which clients are asked to send it";
     return NULL;
 }
 
