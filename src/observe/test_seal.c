@@ -272,6 +272,117 @@ static void a_file_that_cannot_be_read(void **state)
     assert_non_null(strstr(info.what, "/dev/null/none"));
 }
 
+struct process {
+    struct th_writer *writer;
+    struct th_writer_file *file;
+};
+
+static void process_begin(struct process *process)
+{
+    assert_int_equal(th_writer_new(0, &process->writer, NULL), 0);
+    assert_int_equal(th_writer_open(process->writer, file_path, &process->file, NULL), 0);
+    assert_int_equal(th_writer_seal(process->file, NULL), 0);
+}
+
+static void process_put(struct process *process, int n)
+{
+    char line[64];
+    (void)snprintf(line, sizeof line, "{\"n\":%d}", n);
+    put(process->file, line);
+    assert_true(th_writer_flush(process->writer, 20000));
+}
+
+/* A descriptor each, as two processes have; they lock against each other all the same. */
+static void several_write_one_chain(void **state)
+{
+    (void)state;
+    struct process processes[3];
+    struct text t;
+    (void)unlink(file_path);
+    for (size_t i = 0; i < TH_COUNT_OF(processes); i++)
+        process_begin(&processes[i]);
+    for (int n = 0; n < 12; n++)
+        process_put(&processes[n * 7 % 3], n);
+    for (int n = 0; n < 300; n++) { /* at the same time */
+        char line[64];
+        (void)snprintf(line, sizeof line, "{\"n\":%d}", n);
+        put(processes[n % 3].file, line);
+    }
+    for (size_t i = 0; i < TH_COUNT_OF(processes); i++)
+        th_writer_free(processes[i].writer, 20000);
+    struct th_seal seal;
+    th_seal_init(&seal);
+    size_t len, n = 0;
+    t.whole = file_read(file_path, &len);
+    for (char *at = strtok(t.whole, "\n"); at != NULL; at = strtok(NULL, "\n"), n++)
+        assert_int_equal(th_seal_check(&seal, th_str_of(at)), TH_SEAL_WHOLE);
+    assert_int_equal(n, 312);
+    free(t.whole);
+}
+
+/* One goes over to the new file; the other, which nobody told, follows. */
+static void several_over_a_rotation(void **state)
+{
+    (void)state;
+    struct process one, two;
+    struct text old, new;
+    char rotated[80];
+    enum th_seal_fault fault;
+    (void)unlink(file_path);
+    (void)snprintf(rotated, sizeof rotated, "%s.1", file_path);
+    process_begin(&one);
+    process_begin(&two);
+    process_put(&one, 0);
+    assert_int_equal(rename(file_path, rotated), 0);
+    process_put(&two, 1); /* there is no other yet */
+    th_writer_reopen(one.writer);
+    process_put(&one, 2);
+    process_put(&two, 3);
+    process_put(&one, 4);
+    th_writer_free(one.writer, 20000);
+    th_writer_free(two.writer, 20000);
+    text_open(&new);
+    size_t len;
+    old = (struct text){.whole = file_read(rotated, &len)};
+    char *lines[5];
+    size_t n = 0;
+    for (char *at = strtok(old.whole, "\n"); at != NULL; at = strtok(NULL, "\n"))
+        lines[n++] = at;
+    assert_int_equal(n, 2);
+    assert_int_equal(new.n, 3);
+    for (size_t i = 0; i < 3; i++)
+        lines[n++] = new.lines[i];
+    assert_int_equal(broken_at(lines, 5, &fault), 0);
+    free(old.whole);
+    free(new.whole);
+    (void)unlink(rotated);
+}
+
+/* What another hand puts behind the last line does not become part of the chain. */
+static void what_is_put_in_while_it_runs_shows(void **state)
+{
+    (void)state;
+    struct process process;
+    struct text t;
+    (void)unlink(file_path);
+    process_begin(&process);
+    process_put(&process, 0);
+    FILE *file = fopen(file_path, "ae");
+    assert_non_null(file);
+    assert_true(fputs("{\"n\":1,\"seq\":2,\"prev\":\"" ZEROS "\"}\n", file) >= 0);
+    fclose(file);
+    process_put(&process, 2);
+    assert_int_equal(truncate(file_path, 10), 0);
+    process_put(&process, 3);
+    th_writer_free(process.writer, 20000);
+    text_open(&t);
+    expect(t.lines, t.n, 1, TH_SEAL_UNSEALED);
+    struct th_seal_read read;
+    assert_true(th_seal_read(th_str_of(strstr(t.lines[t.n - 1], "{\"n\":3")), &read));
+    assert_int_equal(read.number, 3); /* it knows of its own: 1 and 2 are missing */
+    free(t.whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +390,9 @@ int main(void)
         cmocka_unit_test(changed),
         cmocka_unit_test(taken_out_put_in_and_reordered),
         cmocka_unit_test(what_is_no_seal),
+        cmocka_unit_test(several_write_one_chain),
+        cmocka_unit_test(several_over_a_rotation),
+        cmocka_unit_test(what_is_put_in_while_it_runs_shows),
         cmocka_unit_test(bytes_that_are_never_written),
         cmocka_unit_test(goes_on_where_it_ended),
         cmocka_unit_test(goes_on_after_a_torn_line),

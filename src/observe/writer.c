@@ -7,10 +7,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shared_file.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/list.h"
 #include "tokenhop/base/mem.h"
@@ -105,6 +107,8 @@ struct th_writer *th_writer_free(struct th_writer *writer, int timeout_ms)
     for (size_t i = 0; i < writer->n_files; i++) {
         if (writer->files[i].is_path)
             (void)close(writer->files[i].fd);
+        if (writer->files[i].read_fd >= 0)
+            (void)close(writer->files[i].read_fd);
         th_free(writer->files[i].name);
         th_buf_fini(&writer->files[i].sealed);
     }
@@ -131,6 +135,7 @@ static int file_add(struct th_writer *writer, int fd, bool is_path, const char *
         .writer = writer,
         .name = own_name,
         .fd = fd,
+        .read_fd = -1,
         .is_path = is_path,
         .stats = {.name = own_name},
     };
@@ -145,15 +150,23 @@ int th_writer_seal(struct th_writer_file *file, struct th_errinfo *reterr)
 {
     struct th_seal seal;
     bool is_torn = false;
+    struct stat st;
     th_seal_init(&seal);
+    if (file->is_path)
+        (void)flock(file->fd, LOCK_EX); /* who writes to it now is done in a moment */
     int error = file->is_path ? th_seal_resume(&seal, file->name, &is_torn, reterr) : 0;
     if (error != 0)
-        return error;
+        return error; /* the descriptor goes with the writer */
     th_writer_lock(file->writer);
+    file->end = file->is_path && fstat(file->fd, &st) == 0 ? st.st_size : 0;
     file->seal = seal;
     file->is_torn = is_torn;
     file->is_sealed = true;
     th_writer_unlock(file->writer);
+    if (file->is_path) {
+        file->read_fd = th_shared_file_open(file->name, file->fd);
+        (void)flock(file->fd, LOCK_UN);
+    }
     return 0;
 }
 

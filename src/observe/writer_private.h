@@ -3,6 +3,7 @@
 #define TOKENHOP_SRC_OBSERVE_WRITER_PRIVATE_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "receipt.h"
 #include "tokenhop/base/buf.h"
@@ -19,10 +20,12 @@ struct th_writer_file {
     struct th_writer *writer;
     char *name;
     int fd;
+    int read_fd;  /* of a sealed regular one, the same file; -1: none */
     bool is_path; /* opened here: closed and reopened here */
     bool is_torn; /* a line was written in part: the next one begins on a line of its own */
     bool is_sealed;
-    struct th_seal seal;          /* the thread's */
+    off_t end;                    /* of what is known of a sealed one; the thread's */
+    struct th_seal seal;          /* likewise */
     struct th_buf sealed;         /* its room for what is sealed; likewise */
     struct th_writer_stats stats; /* under the lock */
 };

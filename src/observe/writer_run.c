@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shared_file.h"
 #include "tokenhop/base/mem.h"
 #include "writer_private.h"
 
@@ -159,19 +160,6 @@ static int run_seal(struct run *run)
     return 0;
 }
 
-/* Of a sealed line that was written in part nothing stays, where that can be had. */
-static void cut_torn(struct th_writer_file *file, const char *text, size_t written)
-{
-    struct stat st;
-    size_t torn = 0;
-    while (torn < written && text[written - 1 - torn] != '\n')
-        torn++;
-    file->is_torn = torn > 0;
-    if (torn > 0 && file->is_sealed && fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode) &&
-        st.st_size >= (off_t)torn && ftruncate(file->fd, st.st_size - (off_t)torn) == 0)
-        file->is_torn = false;
-}
-
 /* 0 or an errno, and how many lines were written in any case. */
 static int run_write(struct run *run, unsigned *ret_n_lines)
 {
@@ -187,9 +175,22 @@ static int run_write(struct run *run, unsigned *ret_n_lines)
     if (error == 0)
         error = write_all(file, run->text.ptr, run->text.len, &written);
     if (error != 0 && written > 0)
-        cut_torn(file, run->text.ptr, written);
+        file->is_torn = run->text.ptr[written - 1] != '\n';
     if (error != 0)
         *ret_n_lines = count_lines(run->text.ptr, written);
+    return error;
+}
+
+static int run_share(struct run *run, unsigned *ret_n_lines)
+{
+    struct th_writer_file *file = run->file;
+    if (!file->is_sealed)
+        return run_write(run, ret_n_lines);
+    int error = th_shared_file_begin(file);
+    if (error != 0)
+        return error;
+    error = run_write(run, ret_n_lines);
+    th_shared_file_end(file);
     return error;
 }
 
@@ -239,7 +240,7 @@ static void write_blocks(struct th_writer *writer, struct th_list *blocks)
         if (run.n == 0)
             continue;
         if (error == 0)
-            error = run_write(&run, &n_lines);
+            error = run_share(&run, &n_lines);
         run_settle(&run, error, n_lines);
         tell_watches(writer);
     }
@@ -256,13 +257,7 @@ static void reopen_all(struct th_writer *writer, size_t n_files)
         struct th_writer_file *file = &writer->files[i];
         if (!file->is_path)
             continue;
-        int fd = th_writer_open_path(file->name);
-        int error = fd < 0 ? errno : 0;
-        if (fd >= 0) {
-            (void)close(file->fd);
-            file->fd = fd;
-            file->is_torn = false;
-        }
+        int error = th_shared_file_reopen(file);
         th_writer_lock(writer);
         file->stats.reopen_errno = error;
         th_writer_unlock(writer);

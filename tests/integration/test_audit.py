@@ -322,6 +322,29 @@ def test_goes_on_after_a_restart_and_a_rotation(sandbox, audited, tmp_path):
     assert verify(hop.audit, old).returncode == 1
 
 
+def test_two_processes_make_one_chain(sandbox, tmp_path):
+    """As when one is started before the other has ended."""
+    path, hops = tmp_path / "audit.jsonl", []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        config = harness.base_config(sandbox)
+        config["log"] = {"audit_file": str(path)}
+        hops.append(harness.Tokenhop(config, tmp_path / name).start())
+    try:
+        for n in range(6):
+            assert hops[n % 2].get(whoami(sandbox), sandbox.mint(nonce=str(n))).status_code == 200
+        old = tmp_path / "audit.jsonl.1"
+        path.rename(old)
+        hops[0].reload()
+        for n in range(6, 12):
+            assert hops[n % 2].get(whoami(sandbox), sandbox.mint(nonce=str(n))).status_code == 200
+    finally:
+        for hop in hops:
+            hop.stop()
+    done = verify(old, path)
+    assert done.returncode == 0 and "seq 7 to 12, unbroken" in done.stdout, done
+
+
 def test_nothing_is_delegated_that_cannot_be_written(sandbox, audited):
     """/dev/full is a disk that is full."""
     hop = audited(file="/dev/full")
