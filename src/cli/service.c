@@ -23,6 +23,7 @@
 #define HELPERS 4
 #define HELPERS_WAITING 4096
 #define WRITER_STOP_MS 2000
+#define ANCHOR_MS (INT64_C(3600) * 1000)
 
 /* One worker with all that hangs on it, in the order in which it is made; freed in the reverse. */
 struct place {
@@ -67,6 +68,7 @@ struct th_service {
     struct th_telemetry *telemetry;
     struct place *places;
     size_t n_places;
+    int64_t anchor_told_ms;
     atomic_size_t n_drained;
     atomic_bool revoked;
     bool net_ready;
@@ -329,6 +331,20 @@ static void *run_place(void *arg)
     return NULL;
 }
 
+/* For whoever keeps the ordinary log where the audit log cannot be written. */
+static void tell_anchor(struct th_service *service)
+{
+    struct th_writer_stats stats[TH_WRITER_MAX_FILES];
+
+    if (service->audit_writer == NULL || service->log == NULL)
+        return;
+    service->anchor_told_ms = th_clock_monotonic_ms(&th_clock_system);
+    if (th_writer_get_stats(service->audit_writer, stats) > 0 && stats[0].seal.number > 0)
+        TH_LOG(service->log, TH_LEVEL_INFO, "audit.anchor", "The audit log has come to this line",
+               TH_LOG_TEXT("file", stats[0].name), TH_LOG_UINT("seq", stats[0].seal.number),
+               TH_LOG_TEXT("digest", stats[0].seal.digest));
+}
+
 int th_service_start(struct th_service *service, struct th_errinfo *reterr)
 {
     for (size_t i = 0; i < service->n_places; i++) {
@@ -342,6 +358,7 @@ int th_service_start(struct th_service *service, struct th_errinfo *reterr)
         snprintf(name, sizeof name, "worker-%u", (unsigned)(i % 1000));
         (void)pthread_setname_np(place->thread, name);
     }
+    tell_anchor(service);
     int error = service->telemetry != NULL ? th_telemetry_start(service->telemetry, reterr) : 0;
     if (error == 0 && service->admin != NULL)
         error = th_admin_start(service->admin, reterr);
@@ -447,6 +464,7 @@ void th_service_reopen_logs(struct th_service *service)
     th_writer_reopen(service->writer);
     if (service->audit_writer != NULL)
         th_writer_reopen(service->audit_writer);
+    tell_anchor(service);
 }
 
 /* --- drain --- */
@@ -516,6 +534,9 @@ bool th_service_is_revoked(const struct th_service *service)
 void th_service_tick(struct th_service *service)
 {
     th_log_tick(service->log);
+    if (service->audit_writer != NULL &&
+        th_clock_monotonic_ms(&th_clock_system) - service->anchor_told_ms >= ANCHOR_MS)
+        tell_anchor(service);
 }
 
 const struct th_config *th_service_config(const struct th_service *service)
@@ -582,6 +603,7 @@ struct th_service *th_service_free(struct th_service *service)
     th_grants_unref(service->grants);
     bool is_flushed =
         service->audit_writer == NULL || th_writer_flush(service->audit_writer, WRITER_STOP_MS);
+    tell_anchor(service);
     th_log_free(service->log); /* tells what the audit log lost */
     th_writer_free(service->audit_writer, is_flushed ? WRITER_STOP_MS : 0);
     th_writer_free(service->writer, WRITER_STOP_MS);

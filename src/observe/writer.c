@@ -160,6 +160,7 @@ int th_writer_seal(struct th_writer_file *file, struct th_errinfo *reterr)
     th_writer_lock(file->writer);
     file->end = file->is_path && fstat(file->fd, &st) == 0 ? st.st_size : 0;
     file->seal = seal;
+    file->stats.seal = seal;
     file->is_torn = is_torn;
     file->is_sealed = true;
     th_writer_unlock(file->writer);

@@ -209,6 +209,7 @@ static void run_settle(struct run *run, int error, unsigned n_written)
         stats->n_written += n;
         stats->n_failed += block->n_lines - n;
         stats->write_errno = error;
+        stats->seal = run->file->seal;
         if (th_writer_receipt_settle(block->receipt, n == block->n_lines))
             watch->is_due = true;
         th_writer_unlock(writer);

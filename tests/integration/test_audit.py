@@ -305,6 +305,25 @@ def test_audit_verify_usage(args):
     assert done.returncode == 2 and done.stderr.startswith("tokenhop audit: "), done
 
 
+def test_the_ordinary_log_has_anchors(sandbox, audited, tmp_path):
+    """The end is cut off while nothing runs, and more is written: the chain is whole, but for what was kept."""
+    hop = audited()
+    for n in range(3):
+        assert hop.get(whoami(sandbox), sandbox.mint(nonce=str(n))).status_code == 200
+    hop.stop()
+    log = tmp_path / "log"
+    log.write_text(hop.stderr)
+    assert "audit.anchor" in hop.stderr and verify("--anchors", log, hop.audit).returncode == 0
+    hop.audit.write_bytes(hop.audit.read_bytes().splitlines(keepends=True)[0])
+    hop = audited()
+    for n in range(3, 6):
+        assert hop.get(whoami(sandbox), sandbox.mint(nonce=str(n))).status_code == 200
+    hop.stop()
+    assert hop.stderr.count("audit.anchor") == 2 and verify(hop.audit).returncode == 0
+    done = verify("--anchors", log, hop.audit)
+    assert done.returncode == 1 and "no line has the digest" in done.stdout, done
+
+
 def test_goes_on_after_a_restart_and_a_rotation(sandbox, audited, tmp_path):
     for n in range(2):
         hop = audited()

@@ -13,6 +13,7 @@
 
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/error.h"
+#include "tokenhop/observe/seal.h"
 
 #define TH_WRITER_MAX_FILES 8
 
@@ -78,6 +79,7 @@ struct th_writer_stats {
     uint64_t n_dropped;   /* lines, as the queue was full or memory short */
     uint64_t n_failed;    /* lines that could not be written */
     uint64_t n_withdrawn; /* lines that nobody waited for any more before they were written */
+    struct th_seal seal;  /* of the last line of a sealed one */
     int write_errno;      /* of the last write; 0 when it went well */
     int reopen_errno;     /* of the last reopening, likewise */
 };
