@@ -234,11 +234,12 @@ static int make_place(struct th_service *service, size_t index, struct th_errinf
         if (place->audit_log == NULL)
             error = TH_E_NOMEM;
     }
+    if (error != 0)
+        return error;
     struct th_proxy_desk_options desk_options = {place->worker, place->broker_desk,
                                                  place->access_log, place->audit_log,
                                                  th_exchanger_documents(place->exchanger)};
-    if (error == 0)
-        error = th_proxy_desk_new(service->proxy, &desk_options, &place->desk);
+    error = th_proxy_desk_new(service->proxy, &desk_options, &place->desk);
     if (error == 0)
         error = th_proxy_desk_listen(place->desk, reterr);
     return error;
