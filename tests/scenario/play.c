@@ -460,13 +460,14 @@ bool play_script(const struct script *script, const struct world_home *home,
     world_init(&play.world, home);
     play.world.fail_nth[options->what] = options->nth;
     play.world.fault_lasts = options->lasts;
-    play.world.is_probed = options->probes;
     play_lines(&play);
-    *ret_figures = (struct play_figures){.is_probed = options->probes};
+    bool is_elsewhere = play.complaint.len > 0 && would_change(&play);
+    play.world.is_probed = options->probes && !is_elsewhere;
+    *ret_figures =
+        (struct play_figures){.is_probed = options->probes, .is_elsewhere = is_elsewhere};
     memcpy(ret_figures->n_done, play.world.n_done, sizeof ret_figures->n_done);
     world_close(&play.world);
     memcpy(ret_figures->probes, play.world.probes, sizeof ret_figures->probes);
-    ret_figures->is_elsewhere = play.complaint.len > 0 && would_change(&play);
     ret_figures->is_malformed = play.world.is_malformed;
     ret_figures->has_failed = play.world.has_failed;
     bool with_log = getenv("SCENARIO_LOG") != NULL;

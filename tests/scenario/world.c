@@ -176,20 +176,29 @@ static void leave_proxy(struct world *world)
     }
 }
 
+static unsigned long count_failed(const struct world *world)
+{
+    const struct fault_board *board = fault_look();
+    unsigned long nth = world->fail_nth[WORLD_ALLOCATION];
+
+    return (nth > 0 && nth <= world->n_done[WORLD_ALLOCATION]) +
+           (board != NULL ? board->n_failed : 0);
+}
+
 /* While the proxy reads it, what the proxy does may fail; where it has, there may be no configuration. */
 static bool load(struct world *world, const json_t *json, struct th_config **ret_config)
 {
     struct th_config_mistakes mistakes = {0};
     char *text = json_dumps(json, JSON_COMPACT);
 
-    bool had_failed = world->has_failed;
+    unsigned long n_failed = count_failed(world);
     if (world->started)
         enter_proxy(world);
     int error = th_config_load_text(th_str_of(text), world->home->folder, ret_config, &mistakes);
     if (world->started)
         leave_proxy(world);
     json_text_free(text);
-    for (size_t i = 0; i < mistakes.count && had_failed == world->has_failed; i++)
+    for (size_t i = 0; i < mistakes.count && n_failed == count_failed(world); i++)
         world_complain(world, "configuration: %s: %s", mistakes.items[i].path,
                        mistakes.items[i].what);
     th_config_mistakes_fini(&mistakes);
