@@ -5,6 +5,8 @@
 #include "parent.h"
 #include "proof.h"
 #include "shadow.h"
+#include "tokenhop/base/mem.h"
+#include "tokenhop/base/secret.h"
 #include "upgrade.h"
 
 #define SECRET_MIN 8
@@ -160,10 +162,50 @@ static struct th_str secret_part(const struct th_hop *hop)
     return secret.len >= SECRET_MIN ? secret : TH_STR_NONE;
 }
 
+static bool has(struct th_str text, struct th_str secret)
+{
+    return text.len >= secret.len && memmem(text.ptr, text.len, secret.ptr, secret.len) != NULL;
+}
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* RFC 3986, 2.1; what is no such triplet stays as it is. `room` has text.len bytes. */
+static struct th_str decode_percent(struct th_str text, char *room)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        int high = text.ptr[i] == '%' && text.len - i > 2 ? digit_of(text.ptr[i + 1]) : -1;
+        int low = high >= 0 ? digit_of(text.ptr[i + 2]) : -1;
+        room[len++] = low >= 0 ? (char)(high << 4 | low) : text.ptr[i];
+        if (low >= 0)
+            i += 2;
+    }
+    return (struct th_str){room, len};
+}
+
+/* As it is, or as it would be in a URL. Without memory to look, it is taken to be there. */
 static bool shows(struct th_str text, struct th_str secret)
 {
-    return secret.len > 0 && text.len >= secret.len &&
-           memmem(text.ptr, text.len, secret.ptr, secret.len) != NULL;
+    if (secret.len == 0 || text.len < secret.len)
+        return false;
+    if (has(text, secret))
+        return true;
+    if (memchr(text.ptr, '%', text.len) == NULL)
+        return false;
+    char *room = th_malloc(text.len);
+    if (room == NULL)
+        return true;
+    bool found = has(decode_percent(text, room), secret);
+    th_wipe(room, text.len);
+    th_free(room);
+    return found;
 }
 
 /* R27: an origin that sends the credential back must not show it to the caller. */
