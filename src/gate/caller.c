@@ -1,11 +1,11 @@
 #include "tokenhop/gate/caller.h"
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <strings.h>
 
 #include "tokenhop/base/mem.h"
 #include "tokenhop/base/password.h"
+#include "tokenhop/base/secret.h"
 #include "tokenhop/token/broker.h"
 
 static const char missing[] =
@@ -133,7 +133,7 @@ static bool has_line(const struct th_config_passwords *passwords, const uint8_t 
 {
     bool found = false;
     for (size_t i = 0; i < passwords->n; i++)
-        found |= CRYPTO_memcmp(passwords->items[i].digest, digest, 32) == 0;
+        found |= th_secret_equal_bytes(passwords->items[i].digest, digest, 32);
     return found;
 }
 
@@ -143,7 +143,7 @@ static bool is_shown_by(const struct th_config_caller *caller,
 {
     if (shown->is_line)
         return has_line(&caller->slow, shown->digest) | has_line(&caller->fast, shown->digest);
-    return (CRYPTO_memcmp(caller->digest, shown->digest, sizeof shown->digest) == 0) &
+    return th_secret_equal_bytes(caller->digest, shown->digest, sizeof shown->digest) &
            (caller->slow.n + caller->fast.n == 0);
 }
 
@@ -187,7 +187,8 @@ static const struct th_config_caller *find_by_names(const struct th_config_view 
         const struct th_config_caller *caller = &config->callers[i];
         for (size_t k = 0; th_caller_is_by_certificate(caller->proof) && k < facts->n_names; k++)
             if (facts->names[k].proof == caller->proof &&
-                memcmp(facts->names[k].digest, caller->digest, sizeof caller->digest) == 0)
+                th_secret_equal_bytes(facts->names[k].digest, caller->digest,
+                                      sizeof caller->digest))
                 return caller;
     }
     return NULL;
