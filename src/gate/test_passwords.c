@@ -497,7 +497,6 @@ static void without_helpers_nothing_is_known(void **state)
 static void memory_is_short(void **state)
 {
     struct world *w = *state;
-    struct one one;
     for (unsigned long nth = 1; nth < 200; nth++) {
         char text[32];
         (void)snprintf(text, sizeof text, "guess %lu", nth);
