@@ -440,9 +440,10 @@ static const struct th_config_key log_keys[] = {
      ENUM(struct th_config_log, audit_on_failure, audit_failures),
      .default_text = "refuse",
      .needs_restart = true,
-     .doc = "What happens while the audit log cannot be written (a full disk, a reader that "
-            "hangs): \"refuse\" answers 503 to what would need a credential or goes on unmatched, "
-            "\"continue\" goes on and counts what is lost."},
+     .doc =
+         "\"refuse\": what needs a credential or goes on unmatched leaves only once its line is written, and is "
+         "answered 503 where it cannot be (a full disk, a reader that hangs). \"continue\" goes on, and counts "
+         "what is lost."},
 };
 static const struct th_section log_section = {SECTION("log", struct th_config_log, log_keys)};
 
