@@ -476,8 +476,9 @@ static void the_end(void **state)
     for (int i = 0; i < 100; i++)
         (void)th_worker_turn(w->worker);
     assert_int_equal(first.n_told + second.n_told, 2);
+    /* Which of them a helper takes before it is told to stop is chance. */
     assert_true(first.answer.error == TH_E_DRAINING || first.answer.error == 0);
-    assert_int_equal(second.answer.error, TH_E_DRAINING);
+    assert_true(second.answer.error == TH_E_DRAINING || second.answer.error == 0);
     assert_false(ask(w, "b", "password-of-c", &first));
     wait_for(w, &first);
     assert_int_equal(first.answer.error, TH_E_DRAINING);
