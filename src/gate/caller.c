@@ -141,8 +141,11 @@ static bool has_line(const struct th_config_passwords *passwords, const uint8_t 
 static bool is_shown_by(const struct th_config_caller *caller,
                         const struct th_caller_proof_shown *shown)
 {
-    if (shown->is_line)
-        return has_line(&caller->slow, shown->digest) | has_line(&caller->fast, shown->digest);
+    if (shown->is_line) {
+        bool is_slow = has_line(&caller->slow, shown->digest);
+        bool is_fast = has_line(&caller->fast, shown->digest); /* looked for in either case */
+        return is_slow || is_fast;
+    }
     return th_secret_equal_bytes(caller->digest, shown->digest, sizeof shown->digest) &
            (caller->slow.n + caller->fast.n == 0);
 }

@@ -397,6 +397,20 @@ def test_r15_nobody_forwards_for_a_client_that_is_not_known(sandbox, meshed):
     assert len(hop.seen.requests) == 2 and b"spiffe" not in hop.seen.bytes
 
 
+def test_r15_a_unix_socket_of_another_machine_is_none_of_ours(sandbox, meshed, tmp_path):
+    """`unix` trusts who comes by this socket, and no client of a balancer's, who came by another."""
+    def change(config):
+        config["listeners"][0].update(address=f"unix:{tmp_path}/mesh.sock", proxy_protocol={"from": ["unix"]})
+
+    hop = meshed(change, **{"from": ["unix"]})
+    version2, paths = b"\r\n\r\n\0\r\nQUIT\n", b"/run/one.sock".ljust(108, b"\0") + b"/run/two.sock".ljust(108, b"\0")
+    ask = request(hop.seen.url(), sandbox.mint(user="alice"), fields=[f"{HEADER}: {GOOD}"])
+    for header, status in ((version2 + b"\x21\x31\x00\xd8" + paths, 403), (version2 + b"\x20\0\0\0", 200)):
+        with Connection(hop.entry) as wire:
+            assert wire.send(header + ask).read().status == status, header
+    assert len(hop.seen.requests) == 1
+
+
 def test_r15_another_field_and_over_a_unix_socket(sandbox, meshed, tmp_path):
     path = tmp_path / "mesh.sock"
     hop = meshed(lambda config: config["listeners"][0].update(address=f"unix:{path}"), **{"from": ["unix"], "header": "X-Client-Cert"})
