@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import pathlib
 import random
 import socket
 import subprocess
@@ -9,6 +11,7 @@ import threading
 
 import pytest
 
+from harness import wait_until
 from rawnet import SLOW, Connection, Figures, response
 from tlsnet import TlsOrigin
 
@@ -124,6 +127,29 @@ def test_r23_idle_tunnels_hold_little(through, echo):
         wire.close()
     if SLOW == 1:
         assert grown < 200 * 14 * 1024, grown / 200
+
+
+def pipes_of(hop):
+    links = []
+    for entry in pathlib.Path(f"/proc/{hop.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(entry))
+    return {link for link in links if link.startswith("pipe:")}
+
+
+def test_bytes_of_a_tunnel_are_in_the_kernel_alone(through, echo):
+    """They go by splice: while nobody takes them a pipe holds them."""
+    before = pipes_of(through)
+    with connect(through, echo.address) as wire:
+        wire.sock.setblocking(False)
+
+        def is_stuck():  # nothing is read, so that the echo stops reading, too
+            with contextlib.suppress(BlockingIOError):
+                while wire.sock.send(bytes(1 << 16)):
+                    pass
+            return pipes_of(through) - before
+
+        assert 1 <= len(wait_until(is_stuck, 20 * SLOW)) <= 2  # one a direction
 
 
 def test_r20_record_of_a_tunnel(through, echo):
