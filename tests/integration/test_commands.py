@@ -600,11 +600,12 @@ def test_the_page_of_commands_can_be_followed(sandbox, tmp_path):
     (tmp_path / "build").symlink_to(harness.BUILD.resolve())
     page = (harness.SOURCE / "docs/commands.md").read_text()
     lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.splitlines()]
-    assert {line.split()[1] for line in lines} == {"check", "keygen", "explain", "exchange", "exec"}
+    assert {line.split()[1] for line in lines} == {"check", "keygen", "password", "explain", "exchange", "exec"}
     (tmp_path / "agent.py").write_text("import os; assert os.environ['http_proxy'] and os.environ['HTTPS_PROXY']\n")
     for line in lines:
-        done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, input="correct horse battery\n")
         assert done.returncode == 0, (line, done.stdout, done.stderr)
+    assert (tmp_path / "team-a.pw").read_text().startswith("$y$")
     assert json.loads((tmp_path / "agent1.jwk.json").read_text())["use"] == "sig"
     credential = (tmp_path / "credential.jwt").read_text().strip()
     assert sandbox.whoami(credential).json()["sub"] == decoded_sub(sandbox)

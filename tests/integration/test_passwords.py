@@ -530,6 +530,8 @@ class Terminal:
         self.shown, out = b"", os.pipe()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            for number in (signal.SIGINT, signal.SIGQUIT):  # which a test run in the background ignores
+                signal.signal(number, signal.SIG_DFL)
             os.dup2(out[1], 1)
             program = harness.binary("tokenhop")
             os.execv(program, [str(program), "password", *args])
