@@ -147,7 +147,7 @@ static void print_trust(const char *cert)
         "  Go          SSL_CERT_FILE=bundle.pem, joined as above\n"
         "  Java        keytool -importcert -noprompt -alias tokenhop -file %s \\\n"
         "                -keystore trust.p12 -storepass changeit, then\n"
-        "              -Djavax.net.ssl.trustStore=trust.p12\n"
+        "              -Djavax.net.ssl.trustStore=trust.p12 -Djavax.net.ssl.trustStorePassword=changeit\n"
         "  Debian      cp %s /usr/local/share/ca-certificates/tokenhop.crt && "
         "update-ca-certificates\n",
         cert, cert, cert, cert, cert, cert, cert);

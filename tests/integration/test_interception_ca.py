@@ -1,7 +1,12 @@
 """What the authority of `tokenhop ca init` is good for, and how callers come to trust it (R19)."""
 
+import os
+import re
+import shlex
 import ssl
 import subprocess
+
+import pytest
 
 from harness import ORIGIN
 from test_interception import Inside, ca, inner, intercepting, origin  # noqa: F401
@@ -74,3 +79,70 @@ def test_R19_an_authority_for_more_than_servers_still_serves(sandbox, intercepti
         wire.send(inner(origin.port, sandbox.mint()))
         assert wire.read().status == 200
     assert "more than servers of TLS" in ca("show", hop).stdout
+
+
+NODE = """
+const [proxy, host, port, token] = process.argv.slice(1);
+require("http").request({ host: "127.0.0.1", port: proxy, method: "CONNECT", path: `${host}:${port}` })
+  .on("connect", (_, socket) => require("https").get(
+    { socket, servername: host, host, port, path: "/x", agent: false, headers: { Authorization: `Bearer ${token}` } },
+    (answer) => { console.log(answer.statusCode); process.exit(); })).end();
+"""
+REQUESTS = "import os, requests, sys; print(requests.get(sys.argv[1], headers={'Authorization': 'Bearer ' + os.environ['TOKEN']}).status_code)"
+HTTPX = REQUESTS.replace("requests", "httpx")
+JAVA = """
+public class One {
+    public static void main(String[] words) throws Exception {
+        var link = (java.net.HttpURLConnection) java.net.URI.create(words[0]).toURL().openConnection();
+        link.setRequestProperty("Authorization", "Bearer " + System.getenv("TOKEN"));
+        System.out.println(link.getResponseCode());
+    }
+}
+"""
+# The system's own store, but none of it outlives the command.
+ASIDE = "mkdir s && cp -r /etc/ssl s && mount -t tmpfs none /usr/local/share/ca-certificates && mount --bind s/ssl /etc/ssl && "
+
+
+@pytest.fixture(scope="module")
+def java_class(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("java")
+    (folder / "One.java").write_text(JAVA)
+    return folder / "One.java"
+
+
+def test_R19_what_init_prints_can_be_followed(sandbox, intercepting, origin, java_class):  # noqa: F811
+    """Each line of it, as it stands there, and then a call that succeeds by it and by nothing else."""
+    hop = intercepting(origin.port, begin=False)
+    said = ca("init", hop)
+    assert said.returncode == 0, said.stderr
+    hop.start()
+    advice = said.stdout.split("Let the callers trust it")[1]
+    line = lambda pattern: re.search(pattern, advice)[1]
+    url, token = f"https://{ORIGIN}:{origin.port}/x", sandbox.mint()
+    plain = {**os.environ, "https_proxy": f"http://127.0.0.1:{hop.port}", "TOKEN": token}
+    for name in ("no_proxy", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
+        plain.pop(name, None)
+
+    def run(command, *words, wrap=(), before=""):
+        script = f"{before}{command} {shlex.join(words)}"
+        done = subprocess.run([*wrap, "sh", "-ec", script], cwd=hop.folder, env=plain, capture_output=True, text=True, timeout=120)
+        return done.stdout.strip(), done.stderr
+
+    get = ("-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {token}", url)
+    java = ("-XX:TieredStopAtLevel=1", "-Dhttps.proxyHost=127.0.0.1", f"-Dhttps.proxyPort={hop.port}", str(java_class), url)
+    ways = {
+        "curl": (line(r"(curl --cacert \S+) \.\.\."), get),
+        "node": (line(r"(NODE_EXTRA_CA_CERTS=\S+)") + " node -e", (NODE, str(hop.port), ORIGIN, str(origin.port), token)),
+        "httpx": (line(r"(SSL_CERT_FILE=\S+) \(httpx") + " /usr/bin/python3 -c", (HTTPX, url)),
+        "requests": (line(r"(REQUESTS_CA_BUNDLE=\S+) \(requests") + " /usr/bin/python3 -c", (REQUESTS, url)),
+        "bundle": (line(r"(cat /etc/\S+ \S+ > bundle.pem)") + " && " + line(r"Go +(SSL_CERT_FILE=\S+),") + " /usr/bin/python3 -c", (HTTPX, url)),
+        "java": (line(r"(?s)(keytool .*?changeit),") + " && java " + line(r"(-Djavax.*)"), java),
+    }
+    for name, (command, words) in ways.items():
+        written, error = run(command, *words)
+        assert written.splitlines()[-1:] == ["200"], (name, command, error)
+    for command, words in (("curl", get), ("node -e", ways["node"][1]), ("/usr/bin/python3 -c", (HTTPX, url)), ("java", java)):
+        assert "200" not in run(command, *words)[0], command
+    written, error = run(line(r"Debian +(.*)") + " >&2 && curl", *get, wrap=("unshare", "-m"), before=ASIDE)
+    assert written == "200", error
+    assert run("curl", *get)[0] != "200"  # as before
