@@ -205,23 +205,25 @@ static void context_free(void *context)
     EVP_MAC_CTX_free(context);
 }
 
-static void keyed_start(struct keyed *keyed)
+static bool keyed_start(struct keyed *keyed)
 {
     th_random_bytes(keyed->key, sizeof keyed->key);
-    TH_REQUIRE(pthread_key_create(&keyed->contexts, context_free) == 0);
+    return pthread_key_create(&keyed->contexts, context_free) == 0;
 }
 
+/* Without one of them there is none: nothing is digested, and whoever asks for it is told so. */
 static void macs_start(void)
 {
-    macs.hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-    keyed_start(&macs.prints);
-    keyed_start(&macs.digests);
+    if (keyed_start(&macs.prints) && keyed_start(&macs.digests))
+        macs.hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
 }
 
 static EVP_MAC_CTX *context_get(const struct keyed *keyed)
 {
+    if (macs.hmac == NULL)
+        return NULL;
     EVP_MAC_CTX *context = pthread_getspecific(keyed->contexts);
-    if (context != NULL || macs.hmac == NULL)
+    if (context != NULL)
         return context;
     char digest[] = OSSL_DIGEST_NAME_SHA2_256;
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
