@@ -22,22 +22,18 @@ static bool digest_config(const struct th_config_interception *config, uint8_t r
     return fine;
 }
 
-static int64_t seconds_of(const ASN1_TIME *time)
+/* False: memory is short. */
+static bool find_earliest_end(const STACK_OF(X509) * chain, int64_t *ret_end_s)
 {
-    struct tm tm = {0};
-
-    return ASN1_TIME_to_tm(time, &tm) ? (int64_t)timegm(&tm) : 0;
-}
-
-static int64_t earliest_end(const STACK_OF(X509) * chain)
-{
-    int64_t earliest = INT64_MAX;
-
+    *ret_end_s = INT64_MAX;
     for (int i = 0; i < sk_X509_num(chain); i++) {
-        int64_t end = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
-        earliest = end < earliest ? end : earliest;
+        struct tm tm = {0};
+        if (!ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(chain, i)), &tm))
+            return false;
+        int64_t end_s = (int64_t)timegm(&tm);
+        *ret_end_s = end_s < *ret_end_s ? end_s : *ret_end_s;
     }
-    return earliest;
+    return true;
 }
 
 /* Who trusts an authority that vouches for itself has it, and for who does not it proves nothing: it need not be
@@ -98,9 +94,9 @@ static int fill(struct th_interceptor *interceptor, const struct th_config_inter
     interceptor->chain = th_authority_read(config->certificates);
     interceptor->shown = without_roots(interceptor->chain);
     if (interceptor->chain == NULL || interceptor->shown == NULL ||
-        !set_keys(interceptor, config->key))
+        !set_keys(interceptor, config->key) ||
+        !find_earliest_end(interceptor->chain, &interceptor->expires_s))
         return TH_E_NOMEM; /* the loader has read them: they are what they must be */
-    interceptor->expires_s = earliest_end(interceptor->chain);
     return th_tls_server_new(&interceptor->tls);
 }
 
