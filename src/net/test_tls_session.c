@@ -21,15 +21,29 @@ static bool connect_once(struct world *world, SSL_CTX *server, const char *host)
     return resumed;
 }
 
+/* Instead of the world's own, which knows sessions of other tests. Returns that. */
+static struct th_tls_context *begin_context(struct world *world)
+{
+    struct th_tls_context *own = world->context;
+
+    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
+    return own;
+}
+
+static void end_context(struct world *world, struct th_tls_context *own)
+{
+    th_tls_context_unref(world->context);
+    world->context = own;
+}
+
 static void test_resumption(void **state)
 {
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     struct world *world = *state;
 
     for (size_t i = 0; i < TH_COUNT_OF(versions); i++) {
-        struct th_tls_context *old = world->context;
+        struct th_tls_context *own = begin_context(world);
         SSL_CTX *server = peer_context_new(&world->good, versions[i], versions[i]);
-        assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
         assert_false(connect_once(world, server, HOST));
         assert_true(connect_once(world, server, HOST));
         assert_true(connect_once(world, server, HOST));
@@ -39,8 +53,7 @@ static void test_resumption(void **state)
         assert_true(connect_once(world, server, HOST));
         pass(&world->bench, 61 * 60 * 1000);
         assert_false(connect_once(world, server, HOST)); /* the certificate is looked at again */
-        th_tls_context_unref(world->context);
-        world->context = old;
+        end_context(world, own);
         SSL_CTX_free(server);
     }
 }
@@ -52,9 +65,8 @@ static void test_a_session_handed_on_grows_old(void **state)
     struct world *world = *state;
 
     for (size_t i = 0; i < TH_COUNT_OF(versions); i++) {
-        struct th_tls_context *old = world->context;
+        struct th_tls_context *own = begin_context(world);
         SSL_CTX *server = peer_context_new(&world->good, versions[i], versions[i]);
-        assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
         assert_false(connect_once(world, server, HOST));
         pass(&world->bench, 40 * 60 * 1000);
         for (int k = 0; k < 10; k++)
@@ -62,8 +74,7 @@ static void test_a_session_handed_on_grows_old(void **state)
         pass(&world->bench, 21 * 60 * 1000);
         assert_false(connect_once(world, server, HOST));
         assert_true(connect_once(world, server, HOST));
-        th_tls_context_unref(world->context);
-        world->context = old;
+        end_context(world, own);
         SSL_CTX_free(server);
     }
 }
@@ -72,11 +83,10 @@ static void test_a_session_handed_on_grows_old(void **state)
 static void test_a_late_ticket_is_as_old_as_its_connection(void **state)
 {
     struct world *world = *state;
-    struct th_tls_context *old = world->context;
+    struct th_tls_context *own = begin_context(world);
     struct meeting meeting;
     SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
 
-    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
     SSL_CTX_set_num_tickets(server, 0);
     meeting_open(&meeting, world, server, HOST);
     shake_hands(&meeting);
@@ -89,8 +99,7 @@ static void test_a_late_ticket_is_as_old_as_its_connection(void **state)
         assert_true(connect_once(world, server, HOST) == (late == 0));
     }
     meeting_close(&meeting);
-    th_tls_context_unref(world->context);
-    world->context = old;
+    end_context(world, own);
     SSL_CTX_free(server);
 }
 
@@ -215,11 +224,10 @@ static void test_a_session_ends_with_the_list(void **state)
 static void test_tickets_are_used_once(void **state)
 {
     struct world *world = *state;
-    struct th_tls_context *old = world->context;
+    struct th_tls_context *own = begin_context(world);
     struct meeting first, second;
     SSL_CTX *server = peer_context_new(&world->good, TLS1_3_VERSION, TLS1_3_VERSION);
 
-    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
     SSL_CTX_set_num_tickets(server, 1);
     assert_false(connect_once(world, server, HOST));
     meeting_open(&first, world, server, HOST);
@@ -233,24 +241,21 @@ static void test_tickets_are_used_once(void **state)
     assert_false(th_stream_tls_is_resumed(&second.owner.stream));
     meeting_close(&first);
     meeting_close(&second);
-    th_tls_context_unref(world->context);
-    world->context = old;
+    end_context(world, own);
     SSL_CTX_free(server);
 }
 
 static void test_a_refused_session_is_no_failure(void **state)
 {
     struct world *world = *state;
-    struct th_tls_context *old = world->context;
+    struct th_tls_context *own = begin_context(world);
     SSL_CTX *server = peer_context_new(&world->good, 0, 0);
     SSL_CTX *restarted = peer_context_new(&world->good, 0, 0); /* with ticket keys of its own */
 
-    assert_int_equal(th_tls_context_new(th_str_of(world->ca_path), &world->context, NULL), 0);
     assert_false(connect_once(world, server, HOST));
     assert_false(connect_once(world, restarted, HOST));
     assert_true(connect_once(world, restarted, HOST));
-    th_tls_context_unref(world->context);
-    world->context = old;
+    end_context(world, own);
     SSL_CTX_free(server);
     SSL_CTX_free(restarted);
 }

@@ -1,6 +1,7 @@
 """Fixtures: a sandbox for all tests, reset before each; tokenhop started on demand. See harness.py."""
 
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -102,6 +103,22 @@ def tokenhop(sandbox, tmp_path):
     yield start
     for hop in started:
         hop.stop()
+
+
+@pytest.fixture
+def beside():
+    """Starts another server, and waits until it listens at these ports."""
+    started = []
+
+    def start(argv, *ports):
+        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        for port in ports:
+            harness.wait_listening(port, started[-1])
+
+    yield start
+    for each in started:
+        each.terminate()
+        each.wait(30)
 
 
 @pytest.fixture

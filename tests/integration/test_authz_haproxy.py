@@ -1,22 +1,19 @@
 """HAProxy itself as a data plane that asks what to send: deploy/haproxy as it is, but for its addresses."""
 
 import json
-import subprocess
 
 import pytest
 
 import harness
-from harness import free_port, wait_listening
+from harness import free_port
 from rawnet import Connection
 
 FOLDER = harness.SOURCE / "deploy" / "haproxy"
 
 
 @pytest.fixture
-def haproxy(tmp_path):
+def haproxy(tmp_path, beside):
     """haproxy(hop, origin, change) -> its port; `change` is given the text of both files."""
-    started = []
-
     def start(authz_port, destination, change=lambda config, lua: (config, lua)):
         port = free_port()
         config = (FOLDER / "haproxy.cfg").read_text()
@@ -33,15 +30,10 @@ def haproxy(tmp_path):
         config, lua = change(config, (FOLDER / "tokenhop.lua").read_text())
         (tmp_path / "haproxy.cfg").write_text(config)
         (tmp_path / "tokenhop.lua").write_text(lua)
-        argv = ["/usr/sbin/haproxy", "-f", tmp_path / "haproxy.cfg"]
-        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        wait_listening(port, started[-1])
+        beside(["/usr/sbin/haproxy", "-f", tmp_path / "haproxy.cfg"], port)
         return port
 
-    yield start
-    for each in started:
-        each.terminate()
-        each.wait(30)
+    return start
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import http.client
 import json
-import subprocess
 import urllib.parse
 
 import pytest
 
 import harness
-from harness import free_port, wait_listening, wait_until
+from harness import free_port, wait_until
 from rawnet import Connection
 
 
@@ -262,22 +261,15 @@ http {{
 
 
 @pytest.fixture
-def nginx(tmp_path):
-    started = []
-
+def nginx(tmp_path, beside):
     def start(**values):
         port = free_port()
         file = tmp_path / "nginx.conf"
         file.write_text(NGINX.format(folder=tmp_path, port=port, **values))
-        started.append(subprocess.Popen(["nginx", "-e", "stderr", "-p", tmp_path, "-c", file], stderr=subprocess.PIPE))
-        wait_listening(port, started[-1])
+        beside(["nginx", "-e", "stderr", "-p", tmp_path, "-c", file], port)
         return port
 
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(10)
-        process.stderr.close()
+    return start
 
 
 def test_authz_with_nginx(sandbox, listening, nginx):

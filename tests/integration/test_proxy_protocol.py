@@ -243,24 +243,17 @@ defaults
 
 
 @pytest.fixture
-def haproxy(tmp_path):
-    started = []
-
+def haproxy(tmp_path, beside):
     def start(servers):
         """`servers`: what stands behind "server s" for each of the frontends; returns their ports."""
         ports = [harness.free_port() for _ in servers]
         parts = [f"listen l{port}\n    bind 127.0.0.1:{port}\n    server s {server}\n" for port, server in zip(ports, servers)]
         file = tmp_path / "haproxy.cfg"
         file.write_text(HAPROXY % "\n".join(parts))
-        started.append(subprocess.Popen(["/usr/sbin/haproxy", "-f", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        for port in ports:
-            harness.wait_listening(port, started[-1])
+        beside(["/usr/sbin/haproxy", "-f", file], *ports)
         return ports
 
-    yield start
-    for each in started:
-        each.terminate()
-        each.wait(30)
+    return start
 
 
 def test_behind_haproxy(sandbox, balanced, haproxy):

@@ -404,10 +404,7 @@ static void act_as_server(struct chaos *chaos)
         json_t *answer = server_good_answer(fetch, token);
         if (one_in(chaos, 3))
             json_object_set_new(answer, "expires_in", json_integer(below(chaos, 90)));
-        char *text = json_dumps(answer, JSON_COMPACT);
-        server_answer(fetch, 200, th_str_of(text), "application/json", -1);
-        json_text_free(text);
-        json_decref(answer);
+        server_answer_well(fetch, answer);
     }
 }
 

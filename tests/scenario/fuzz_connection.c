@@ -236,11 +236,7 @@ static void act_as_server(struct play *play, bool well, unsigned index)
                       "application/json", -1);
         return;
     }
-    json_t *answer = server_good_answer(ask, token);
-    char *text = json_dumps(answer, JSON_COMPACT);
-    server_answer(ask, 200, th_str_of(text), "application/json", -1);
-    json_text_free(text);
-    json_decref(answer);
+    server_answer_well(ask, server_good_answer(ask, token));
 }
 
 static void let_pass(struct play *play, unsigned digit)

@@ -186,10 +186,7 @@ static bool answer_well(struct play *play, struct th_fetch *ask, enum token_kind
         for (size_t i = 0; i < TH_COUNT_OF(members); i++)
             if (values[i].ptr != NULL)
                 set_member(answer, members[i], values[i].ptr);
-        char *text = json_dumps(answer, JSON_COMPACT);
-        server_answer(ask, 200, th_str_of(text), "application/json", -1);
-        json_text_free(text);
-        json_decref(answer);
+        server_answer_well(ask, answer);
     }
     for (size_t i = 0; i < TH_COUNT_OF(members); i++)
         bytes_fini(&values[i]);

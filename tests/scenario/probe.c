@@ -26,11 +26,7 @@ static bool answer_asks(struct server *server)
             server_fail(ask, TH_E_EXCHANGE_DOWN);
             continue;
         }
-        json_t *answer = server_good_answer(ask, token);
-        char *text = json_dumps(answer, JSON_COMPACT);
-        server_answer(ask, 200, th_str_of(text), "application/json", -1);
-        json_text_free(text);
-        json_decref(answer);
+        server_answer_well(ask, server_good_answer(ask, token));
     }
     return knows;
 }

@@ -505,6 +505,15 @@ void server_answer(struct th_fetch *ask, int status, struct th_str body, const c
     settle(ask, 0);
 }
 
+void server_answer_well(struct th_fetch *ask, json_t *answer)
+{
+    char *text = json_dumps(answer, JSON_COMPACT);
+
+    server_answer(ask, 200, th_str_of(text), "application/json", -1);
+    json_text_free(text);
+    json_decref(answer);
+}
+
 void server_fail(struct th_fetch *ask, int error)
 {
     settle(ask, error);

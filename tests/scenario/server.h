@@ -81,6 +81,7 @@ struct token *server_issue(struct server *server, const struct th_fetch *ask, en
 json_t *server_good_answer(const struct th_fetch *ask, const struct token *token);
 void server_answer(struct th_fetch *ask, int status, struct th_str body, const char *content_type,
                    int64_t retry_after_ms);
+void server_answer_well(struct th_fetch *ask, json_t *answer); /* takes it over */
 void server_fail(struct th_fetch *ask, int error);
 
 #endif
