@@ -36,6 +36,18 @@ bool th_str_ends_with(struct th_str s, struct th_str suffix)
             th_str_equal((struct th_str){s.ptr + s.len - suffix.len, suffix.len}, suffix));
 }
 
+bool th_str_take_word(struct th_str *rest, char separator, struct th_str *ret_word)
+{
+    if (rest->len == 0)
+        return false;
+    const char *end = memchr(rest->ptr, separator, rest->len);
+    size_t len = end != NULL ? (size_t)(end - rest->ptr) : rest->len;
+    size_t taken = end != NULL ? len + 1 : len;
+    *ret_word = (struct th_str){rest->ptr, len};
+    *rest = (struct th_str){rest->ptr + taken, rest->len - taken};
+    return true;
+}
+
 static bool is_ows(char c)
 {
     return c == ' ' || c == '\t';

@@ -122,12 +122,26 @@ static void trimming(void **state)
     assert_true(th_str_equal(th_str_of("abc"), TH_STR("abc")));
 }
 
+static void words(void **state)
+{
+    struct th_str rest = TH_STR("a,,bc,"), word;
+
+    (void)state;
+    assert_true(th_str_take_word(&rest, ',', &word) && th_str_equal(word, TH_STR("a")));
+    assert_true(th_str_take_word(&rest, ',', &word) && word.len == 0);
+    assert_true(th_str_take_word(&rest, ',', &word) && th_str_equal(word, TH_STR("bc")));
+    assert_false(th_str_take_word(&rest, ',', &word));
+    rest = TH_STR_NONE;
+    assert_false(th_str_take_word(&rest, ' ', &word));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),
         cmocka_unit_test(comparisons),
         cmocka_unit_test(trimming),
+        cmocka_unit_test(words),
         cmocka_unit_test(token68_and_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

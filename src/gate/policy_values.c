@@ -144,14 +144,11 @@ static enum th_policy_fit fit_elements(const json_t *list, const struct th_polic
 
 static bool has_word(struct th_str text, const struct th_policy_claim *claim)
 {
-    while (text.len > 0) {
-        const char *end = memchr(text.ptr, ' ', text.len);
-        struct th_str word = {text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len};
+    struct th_str word;
+
+    while (th_str_take_word(&text, ' ', &word))
         if (th_str_is_among(claim->values, claim->n_values, word))
             return true;
-        size_t step = end != NULL ? word.len + 1 : word.len;
-        text = (struct th_str){text.ptr + step, text.len - step};
-    }
     return false;
 }
 

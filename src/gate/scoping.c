@@ -65,10 +65,9 @@ static unsigned find_lacking(const struct th_config_connection *connection,
                              const struct th_config_connection *variant, struct th_str named)
 {
     unsigned step_ups = 0;
+    struct th_str scope;
 
-    while (named.len > 0) {
-        const char *end = memchr(named.ptr, ' ', named.len);
-        struct th_str scope = {named.ptr, end != NULL ? (size_t)(end - named.ptr) : named.len};
+    while (th_str_take_word(&named, ' ', &scope)) {
         size_t i = 0;
         while (i < connection->n_step_up_scopes &&
                !th_str_equal(connection->step_up_scopes[i], scope))
@@ -78,8 +77,6 @@ static unsigned find_lacking(const struct th_config_connection *connection,
                 return 0;
             step_ups |= 1u << i;
         }
-        size_t taken = end != NULL ? scope.len + 1 : scope.len;
-        named = (struct th_str){named.ptr + taken, named.len - taken};
     }
     return step_ups;
 }

@@ -1,5 +1,6 @@
 /* Whether an address is one of this machine's: what its routing says is the truth, addresses that were added behind
  * another and whole networks that are local included. The kernel answers at once, without waiting for anybody. */
+#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,7 +31,13 @@ static void fill(struct question *question, const struct th_address *address)
     memcpy(question->destination, v6.s6_addr + 16 - len, len);
 }
 
-/* 1, 0, or -1 where it could not be asked. That there is no route is an answer. */
+/* An answer too: none at all, or one of type unreachable, prohibit or blackhole. */
+static bool is_no_route(int error)
+{
+    return error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EINVAL;
+}
+
+/* 1, 0, or -1 where it could not be asked. */
 static int ask(int fd, const struct question *question)
 {
     union {
@@ -44,8 +51,13 @@ static int ask(int fd, const struct question *question)
     ssize_t n = recv(fd, &answer, sizeof answer, 0);
     if (n < (ssize_t)NLMSG_LENGTH(0) || !NLMSG_OK(&answer.head, (size_t)n))
         return -1;
-    if (answer.head.nlmsg_type == NLMSG_ERROR)
-        return 0;
+    if (answer.head.nlmsg_type == NLMSG_ERROR) {
+        struct nlmsgerr said;
+        if (n < (ssize_t)NLMSG_LENGTH(sizeof said))
+            return -1;
+        memcpy(&said, NLMSG_DATA(&answer.head), sizeof said);
+        return is_no_route(-said.error) ? 0 : -1;
+    }
     if (answer.head.nlmsg_type != RTM_NEWROUTE || n < (ssize_t)NLMSG_LENGTH(sizeof route))
         return -1;
     memcpy(&route, NLMSG_DATA(&answer.head), sizeof route);

@@ -32,22 +32,21 @@ static bool has(struct th_str text, char c)
     return text.len > 0 && memchr(text.ptr, c, text.len) != NULL;
 }
 
-/* Parted by spaces, or where the server wants it by commas; where there is neither and there is a '+', by
- * that (reference, 1). */
+char th_scope_parting(struct th_str text, char separator)
+{
+    return !has(text, ' ') && has(text, separator) ? separator : ' ';
+}
+
+/* Where nothing parts it and there is a '+', by that (reference, 1). */
 static bool text_within(struct th_str text, const struct th_scope_limit *limit)
 {
-    char parting = ' ';
-    if (!has(text, ' ') && limit->separator != ' ' && has(text, limit->separator))
-        parting = limit->separator;
-    else if (!has(text, ' ') && has(text, '+') && !is_asked(text, limit))
+    char parting = th_scope_parting(text, limit->separator);
+    if (!has(text, parting) && has(text, '+') && !is_asked(text, limit))
         parting = '+';
-    while (text.len > 0) {
-        const char *end = memchr(text.ptr, parting, text.len);
-        size_t len = end != NULL ? (size_t)(end - text.ptr) : text.len;
-        if (len > 0 && !is_asked((struct th_str){text.ptr, len}, limit))
+    struct th_str scope;
+    while (th_str_take_word(&text, parting, &scope)) {
+        if (scope.len > 0 && !is_asked(scope, limit))
             return false;
-        size_t step = end != NULL ? len + 1 : len;
-        text = (struct th_str){text.ptr + step, text.len - step};
     }
     return true;
 }

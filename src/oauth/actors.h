@@ -22,6 +22,8 @@ struct th_scope_limit {
     char separator;   /* besides the space */
     bool with_claims; /* and those that only let claims in: OpenID Connect Core, 5.4 */
 };
+/* What a text of scopes is parted by: spaces, or where the server wants it by its separator. */
+char th_scope_parting(struct th_str text, char separator);
 /* Whether every scope of `scope` or `scp` (string or array of strings) is within the limit. */
 bool th_scope_claim_within(const json_t *claims, const char *name,
                            const struct th_scope_limit *limit);

@@ -6,7 +6,7 @@
 #include "tokenhop/oauth/jose.h"
 
 #define TEXT_MAX ((size_t)256)
-#define SCOPES_MAX ((size_t)1024)
+#define WORDS_MAX ((size_t)4096)
 #define TEXTS (6 + TH_DELEGATION_ACTORS_MAX + TH_DELEGATION_LEGS_MAX)
 
 /* All texts, first as they are borrowed; then moved into room behind the struct. */
@@ -33,7 +33,9 @@ static struct th_delegation *copy_whole(struct th_delegation *borrowed)
     size_t size = sizeof *borrowed + borrowed->n_legs * sizeof *borrowed->legs +
                   borrowed->n_actors * sizeof *borrowed->actors;
     for (size_t i = 0; i < n; i++) {
-        size_t max = texts[i] == &borrowed->issued_scopes ? SCOPES_MAX : TEXT_MAX;
+        bool has_words =
+            texts[i] == &borrowed->issued_scopes || texts[i] == &borrowed->issued_audience;
+        size_t max = has_words ? WORDS_MAX : TEXT_MAX;
         if (texts[i]->len > max)
             texts[i]->len = max;
         size += texts[i]->len;
@@ -61,32 +63,49 @@ static struct th_delegation *copy_whole(struct th_delegation *borrowed)
     return d;
 }
 
-/* Of the answer (RFC 8693, 2.2.1), else of the token: `scope`, or `scp` as Okta has it. An array is joined
- * in `room`. */
-static struct th_str scopes_of(const json_t *answer, const json_t *claims, struct th_buf *room)
+/* Its words parted by spaces, as far as they fit into `room` whole. */
+static struct th_str join_words(struct th_buf *room, struct th_str text, char separator)
 {
-    struct th_str scopes = th_jwt_text(answer, "scope");
+    struct th_str word;
+
+    while (th_str_take_word(&text, separator, &word))
+        if (word.len > 0 && word.len + 1 <= WORDS_MAX - room->len)
+            th_buf_printf(room, "%s%.*s", room->len > 0 ? " " : "", (int)word.len, word.ptr);
+    return th_buf_str(room);
+}
+
+static struct th_str join_list(struct th_buf *room, const json_t *list)
+{
+    size_t i;
+    const json_t *item;
+
+    json_array_foreach(list, i, item)(void)
+        join_words(room, (struct th_str){json_string_value(item), json_string_length(item)}, ' ');
+    return th_buf_str(room);
+}
+
+/* Of the answer (RFC 8693, 2.2.1), else of the token: `scope`, or `scp` as Okta has it. */
+static struct th_str scopes_of(const struct th_exchange *ex, const json_t *claims,
+                               struct th_buf *room)
+{
+    const json_t *list = json_object_get(claims, "scp");
+    struct th_str scopes = th_jwt_text(ex->answer.object, "scope");
+
     if (scopes.len == 0)
         scopes = th_jwt_text(claims, "scope");
     if (scopes.len == 0)
         scopes = th_jwt_text(claims, "scp");
-    const json_t *list = json_object_get(claims, "scp");
-    if (scopes.len > 0 || !json_is_array(list))
-        return scopes;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *one = json_string_value(json_array_get(list, i));
-        if (one != NULL)
-            th_buf_printf(room, "%s%s", room->len > 0 ? " " : "", one);
-    }
-    return th_buf_str(room); /* as far as it fitted */
+    if (scopes.len == 0)
+        return join_list(room, list);
+    return join_words(room, scopes, th_scope_parting(scopes, ex->connection->scope_separator));
 }
 
-static struct th_str audience_of(const json_t *claims)
+static struct th_str audience_of(const json_t *claims, struct th_buf *room)
 {
     const json_t *audience = json_object_get(claims, "aud");
-    if (json_is_array(audience))
-        audience = json_array_get(audience, 0);
-    return (struct th_str){json_string_value(audience), json_string_length(audience)};
+
+    return json_is_array(audience) ? join_list(room, audience)
+                                   : join_words(room, th_jwt_text(claims, "aud"), ' ');
 }
 
 static void take_subject(struct th_delegation *d, const struct th_exchange *ex,
@@ -116,21 +135,23 @@ void th_delegation_note(struct th_exchange *ex, const json_t *issued)
     struct th_delegation_leg legs[TH_DELEGATION_LEGS_MAX];
     struct th_delegation d = {.issued_until_wall_ms = -1, .legs = legs};
     struct th_actors actors;
-    struct th_buf room;
+    struct th_buf scopes, audience;
     if (!ex->exchanger->keeps_delegations || ex->result.delegation != NULL)
         return;
-    th_buf_init(&room, SCOPES_MAX);
+    th_buf_init(&scopes, WORDS_MAX);
+    th_buf_init(&audience, WORDS_MAX);
     take_subject(&d, ex, &actors);
     take_legs(&d, ex);
     if (ex->result.error == 0) {
         d.issued_id = th_jwt_text(issued, "jti");
-        d.issued_audience = audience_of(issued);
-        d.issued_scopes = scopes_of(ex->answer.object, issued, &room);
+        d.issued_audience = audience_of(issued, &audience);
+        d.issued_scopes = scopes_of(ex, issued, &scopes);
         if (ex->result.lifetime_ms > 0)
             d.issued_until_wall_ms = th_clock_wall_ms(ex->worker->clock) + ex->result.lifetime_ms;
     }
     ex->result.delegation = copy_whole(&d); /* without memory, the line is without it */
-    th_buf_fini(&room);
+    th_buf_fini(&scopes);
+    th_buf_fini(&audience);
 }
 
 struct th_delegation *th_delegation_ref(struct th_delegation *delegation)

@@ -361,11 +361,32 @@ void th_endpoints_leave(struct th_hop *hop)
         th_list_remove(&hop->endpoints);
 }
 
+static bool knows_place(const struct th_endpoints *endpoints, struct th_str endpoint)
+{
+    struct th_url url;
+
+    return endpoint.len == 0 || th_url_parse(endpoint, &url) < 0 ||
+           holds(&endpoints->places, url.host, url.port);
+}
+
+static bool knows_server(const struct th_endpoints *endpoints,
+                         const struct th_config_authorization_server *server)
+{
+    return knows_place(endpoints, server->issuer) &&
+           knows_place(endpoints, server->token_endpoint) &&
+           knows_place(endpoints, server->revocation_endpoint) &&
+           knows_place(endpoints, server->jwks_uri);
+}
+
+/* What was seen goes on to hold, for as long as it would have: requests are under way that were let through by it. */
 void th_endpoints_renew(struct th_endpoints *endpoints)
 {
+    const struct th_config_view *config = th_desk_config(endpoints->desk);
+
     release_round(endpoints);
-    endpoints->known = false;
-    endpoints->n_seen = 0;
+    endpoints->fresh_ms = 0;
+    for (size_t i = 0; i < config->n_servers; i++)
+        endpoints->known = endpoints->known && knows_server(endpoints, &config->servers[i]);
     if (th_list_is_empty(&endpoints->hops))
         return;
     int error = begin_round(endpoints);

@@ -25,7 +25,7 @@ struct th_endpoints *th_endpoints_free(struct th_endpoints *endpoints); /* NULL 
 int th_endpoints_ask(struct th_endpoints *endpoints, struct th_hop *hop) TH_MUST;
 /* The hop waits no longer; not waiting is fine. */
 void th_endpoints_leave(struct th_hop *hop);
-/* The desk has another configuration. */
+/* The desk has another configuration: found out anew, and waited for where it names a place that is not known. */
 void th_endpoints_renew(struct th_endpoints *endpoints);
 
 /* Whether an endpoint is at the host, as it is written, and port; whether one has the address. */

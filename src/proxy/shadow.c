@@ -79,22 +79,11 @@ static void shadow_free(struct th_shadow_try *shadow)
 
 /* --- what it would have had more of --- */
 
-static bool take_word(struct th_str *words, char separator, struct th_str *ret_word)
-{
-    if (words->len == 0)
-        return false;
-    const char *end = memchr(words->ptr, separator, words->len);
-    size_t len = end != NULL ? (size_t)(end - words->ptr) : words->len, taken = len + (end != NULL);
-    *ret_word = (struct th_str){words->ptr, len};
-    *words = (struct th_str){words->ptr + taken, words->len - taken};
-    return true;
-}
-
 static bool has_word(struct th_str words, struct th_str word)
 {
     struct th_str one;
 
-    while (take_word(&words, ' ', &one))
+    while (th_str_take_word(&words, ' ', &one))
         if (th_str_equal(one, word))
             return true;
     return false;
@@ -117,13 +106,13 @@ static bool holds(const json_t *scopes, struct th_str scope)
 }
 
 /* `scope` (RFC 9068, 2.2.3), or `scp` as Okta and Entra have it. */
-static void add_scopes(const struct th_shadow_try *shadow, struct th_str scopes,
+static void add_scopes(const struct th_shadow_try *shadow, struct th_str scopes, char separator,
                        struct th_buf *widened)
 {
     const json_t *claims = shadow->subject.claims;
     struct th_str one;
 
-    while (take_word(&scopes, shadow->connection->scope_separator, &one)) {
+    while (th_str_take_word(&scopes, separator, &one)) {
         if (one.len == 0 || holds(json_object_get(claims, "scope"), one) ||
             holds(json_object_get(claims, "scp"), one))
             continue;
@@ -140,12 +129,15 @@ static void compare(struct th_shadow_try *shadow, struct th_buf *widened)
 
     if (shadow->subject.claims == NULL)
         return;
-    add_scopes(shadow, record->issued_scopes.len > 0 ? record->issued_scopes : record->scopes,
-               widened);
+    if (record->issued_scopes.len > 0)
+        add_scopes(shadow, record->issued_scopes, ' ', widened);
+    else
+        add_scopes(shadow, record->scopes, shadow->connection->scope_separator, widened);
     record->widened_scopes = th_buf_str(widened);
-    if (record->issued_audience.len > 0 &&
-        !th_jwt_has_audience(shadow->subject.claims, record->issued_audience))
-        record->widened_audience = record->issued_audience;
+    struct th_str audiences = record->issued_audience, one;
+    while (record->widened_audience.len == 0 && th_str_take_word(&audiences, ' ', &one))
+        if (!th_jwt_has_audience(shadow->subject.claims, one))
+            record->widened_audience = one;
 }
 
 /* --- telling it --- */
@@ -382,8 +374,7 @@ static void let_through(struct th_hop *hop)
     struct th_gate_decision *decision = &hop->decision;
 
     decision->drop_authorization = false;
-    if (decision->action != TH_GATE_ANSWER)
-        decision->action = bears_own(hop) ? TH_GATE_PASSTHROUGH : TH_GATE_PUBLIC;
+    decision->action = bears_own(hop) ? TH_GATE_PASSTHROUGH : TH_GATE_PUBLIC;
 }
 
 /* What is malformed or ambiguous is refused as everywhere; what a token lacks is not. */
@@ -449,7 +440,7 @@ void th_shadow_settle(struct th_hop *hop)
     if (TH_LIKELY(!hop->shadow_open))
         return;
     hop->shadow_open = false;
-    if (hop->error != 0 && !hop->request_body.received)
+    if (hop->error == TH_E_CANCELLED && !hop->request_body.received)
         return; /* who leaves before the request is whole has asked for nothing */
     enum th_gate_action action = hop->decision.action;
     if (th_hop_choose_scopes_by(hop, body_of(hop)) < 0)

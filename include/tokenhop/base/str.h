@@ -33,6 +33,8 @@ bool th_str_equal_nocase(struct th_str a, struct th_str b); /* ASCII letters onl
 bool th_str_is_among(const struct th_str *texts, size_t n, struct th_str text);
 bool th_str_starts_with(struct th_str s, struct th_str prefix);
 bool th_str_ends_with(struct th_str s, struct th_str suffix);
+/* Takes the next word off `rest`, up to `separator` or the end; it may be empty. False: there is none. */
+bool th_str_take_word(struct th_str *rest, char separator, struct th_str *ret_word);
 struct th_str th_str_trim(struct th_str s); /* OWS of RFC 9110: space and tab, both ends */
 
 /* A control character, which no field's value may hold (RFC 9110, 5.5). */

@@ -29,7 +29,7 @@ struct th_delegation {
     struct th_str subject_issuer, subject_name;
     struct th_str issued_id;       /* jti of what was issued, where it reads as a JWT */
     struct th_str issued_scopes;   /* parted by spaces */
-    struct th_str issued_audience; /* the first of it, likewise */
+    struct th_str issued_audience; /* parted by spaces, as the scopes are */
     int64_t issued_until_wall_ms;  /* -1: not said */
     size_t n_all_actors;           /* of the chain, of which so many are kept: */
     size_t n_actors;

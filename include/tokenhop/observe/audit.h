@@ -73,7 +73,7 @@ struct th_audit_record {
     struct th_str oauth_error;       /* of the authorization server */
     struct th_str issued_id;         /* jti of what was issued, where it tells one */
     struct th_str issued_scopes;     /* granted, where the server tells them */
-    struct th_str issued_audience;   /* the first, where it tells one */
+    struct th_str issued_audience;   /* parted by spaces, where it tells any */
     struct th_str widened_scopes;    /* in shadow: of these, those that the caller's token lacks */
     struct th_str widened_audience;  /* in shadow: likewise */
     int64_t issued_until_wall_ms;    /* its expiry; negative: unknown, left out */
