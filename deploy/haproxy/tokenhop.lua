@@ -78,15 +78,18 @@ local function pass_refusal_on(txn, answer)
   refuse(txn, answer.status, answer.reason, fields, answer.body)
 end
 
--- tokenhop names itself in what it refuses (RFC 9209); anything else is HAProxy's own, about a tokenhop that cannot
--- be reached, has broken off, or answers too late.
+-- tokenhop names itself in what it answers (RFC 9209); anything else is HAProxy's own, about a tokenhop that cannot
+-- be reached, has broken off, or answers too late, or somebody else's.
+local function told(answer)
+  return in_order(answer.headers["proxy-status"])[1] or ""
+end
+
 local function is_refusal(answer)
-  local told = answer.headers and in_order(answer.headers["proxy-status"])[1]
-  return told ~= nil and told:find("^tokenhop;") ~= nil and answer.status >= 400
+  return answer.status >= 400 and told(answer):find("^tokenhop;") ~= nil
 end
 
 local function is_permission(answer)
-  return answer.status == 200 and in_order(answer.headers["cache-control"])[1] == "no-store"
+  return answer.status == 200 and told(answer) == "tokenhop"
 end
 
 local function permit(txn, answer)

@@ -20,10 +20,9 @@ static void add_who(const struct th_hop *hop, struct th_hop_texts *texts,
     record->subject = th_str_of(texts->subject);
 }
 
-static void add_what(const struct th_hop *hop, struct th_hop_texts *texts,
-                     struct th_audit_record *record)
+static void add_what(const struct th_hop *hop, const struct th_config_connection *connection,
+                     struct th_hop_texts *texts, struct th_audit_record *record)
 {
-    const struct th_config_connection *connection = hop->decision.route.connection;
     size_t len = th_url_write_authority(&hop->url, texts->authority, sizeof texts->authority);
 
     record->method = th_target_method(hop);
@@ -36,11 +35,11 @@ static void add_what(const struct th_hop *hop, struct th_hop_texts *texts,
     record->scopes = hop->asked != NULL ? hop->asked->scope_text : connection->scope_text;
 }
 
-void th_hop_audit_describe(const struct th_hop *hop, struct th_hop_texts *texts,
-                           struct th_audit_record *record)
+void th_hop_audit_describe(const struct th_hop *hop, const struct th_config_connection *connection,
+                           struct th_hop_texts *texts, struct th_audit_record *record)
 {
     add_who(hop, texts, record);
-    add_what(hop, texts, record);
+    add_what(hop, connection, texts, record);
 }
 
 void th_hop_audit_delegation(const struct th_delegation *delegation, struct th_hop_texts *texts,
@@ -118,7 +117,7 @@ static int write_record(struct th_hop *hop, int error, bool of_dry_run)
 
     th_hop_ensure_trace(hop);
     record.trace_id = (struct th_str){hop->trace.id, TH_TRACE_ID_LEN};
-    th_hop_audit_describe(hop, &texts, &record);
+    th_hop_audit_describe(hop, hop->decision.route.connection, &texts, &record);
     if (error == TH_E_POLICY_DENIED)
         add_unverified(hop, &jwt, &record);
     else if (error == 0 &&

@@ -35,7 +35,8 @@ static void on_timer(struct th_timer *timer);
 
 /* --- beginning and end --- */
 
-static struct th_shadow_try *shadow_new(struct th_hop *hop)
+static struct th_shadow_try *shadow_new(struct th_hop *hop,
+                                        const struct th_config_connection *connection)
 {
     struct th_shadow_try *shadow = th_calloc(1, sizeof *shadow);
 
@@ -47,12 +48,12 @@ static struct th_shadow_try *shadow_new(struct th_hop *hop)
     shadow->desk = hop->desk;
     shadow->use = hop->use;
     th_snapshot_use_take(shadow->use);
-    shadow->connection = hop->decision.route.connection;
+    shadow->connection = connection;
     shadow->for_data_plane = th_target_is_question(hop);
     struct th_audit_record *record = &shadow->record;
     record->issued_until_wall_ms = record->duration_us = -1;
     record->rule = th_hop_audit_rule(hop, false);
-    th_hop_audit_describe(hop, &shadow->texts, record);
+    th_hop_audit_describe(hop, connection, &shadow->texts, record);
     if (record->method.len > METHOD_MAX)
         record->method.len = METHOD_MAX;
     memcpy(shadow->method, record->method.ptr, record->method.len);
@@ -337,7 +338,7 @@ static void find_out(struct th_hop *hop)
 
     if (error == 0 && !is_delegation(hop))
         return;
-    struct th_shadow_try *shadow = shadow_new(hop);
+    struct th_shadow_try *shadow = shadow_new(hop, hop->decision.route.connection);
     if (shadow == NULL)
         return; /* the request goes on all the same */
     if (error == 0) {
@@ -390,11 +391,8 @@ static bool may_go_on(const struct th_hop *hop)
 /* Let through as if the connection were not there, to which it would be denied. */
 static void tell_beside(struct th_hop *hop)
 {
-    const struct th_route none = hop->decision.route;
+    struct th_shadow_try *shadow = shadow_new(hop, hop->decision.beside);
 
-    hop->decision.route.connection = hop->decision.beside;
-    struct th_shadow_try *shadow = shadow_new(hop);
-    hop->decision.route = none;
     if (shadow == NULL)
         return;
     shadow->record.reason = TH_STR("the connection there is not one that this agent may use");

@@ -229,7 +229,9 @@ void th_target_write_answer(struct th_hop *hop, struct th_writer *w)
     else
         add_own(hop, w);
     add_removal(hop, w);
-    th_writer_add(w, TH_STR("Cache-Control: no-store\r\nContent-Length: 0\r\n"));
+    /* By its name (RFC 9209) whoever asks tells it from a server that answers everything with 200. */
+    th_writer_add(
+        w, TH_STR("Cache-Control: no-store\r\nProxy-Status: tokenhop\r\nContent-Length: 0\r\n"));
     if (!hop->client_keeps)
         th_writer_add(w, TH_STR("Connection: close\r\n"));
     th_writer_add(w, TH_STR("\r\n"));

@@ -123,6 +123,7 @@ def test_r11_nobody_to_ask(sandbox, plane):
     "answer",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",  # of somebody else, who would permit all
+        b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n",  # a page to log in at
         b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n\r\n",
         b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",  # nobody asks the caller to log in there
         b"HTTP/1.1 302 Found\r\nLocation: /\r\nProxy-Status: tokenhop; x\r\nContent-Length: 0\r\n\r\n",

@@ -125,11 +125,7 @@ def test_large_bodies_both_ways(sandbox, speaking, origin):
     hop = speaking(lambda config: (config["connections"][0].update(url=seen.url("/")), config["egress"]["allow"].append(seen.address)))
     body = os.urandom(size)
     with Secure(hop) as wire:
-        asked = request(seen.url(), sandbox.mint(), "POST", body=body)
-        sender = threading.Thread(target=wire.sock.sendall, args=(asked,))
-        sender.start()
-        answer = wire.read()
-        sender.join()
+        answer = wire.send(request(seen.url(), sandbox.mint(), "POST", body=body)).read()
         assert answer.status == 200 and answer.body == body[::-1]
 
 

@@ -203,13 +203,13 @@ def test_the_dry_run_of_a_rule_is_a_line_of_its_own(sandbox, shadowed, origin):
 
 def test_nobody_waits_for_the_server(sandbox, shadowed, origin):
     seen = origin()
-    hop = shadowed(seen, lambda config: config.update(timeouts={"exchange": "2s"}))
+    hop = shadowed(seen, lambda config: config.update(timeouts={"exchange": f"{2 * SLOW:.0f}s"}))
     sandbox.fault("org_token", "hang", count=-1)
     token = sandbox.mint()
     began = time.monotonic()
     for _ in range(3):
         assert hop.get(seen.url(), token).status_code == 200
-    assert time.monotonic() - began < 2 and hop.audit() == []
+    assert time.monotonic() - began < 2 * SLOW and hop.audit() == []
     lines = hop.audit(3)
     assert {(line["result"], line["code"]) for line in lines} == {("would_refuse", "exchange_timeout")}
     assert hop.metric("tokenhop_exchanges_started_total") == 1  # one for all three
@@ -386,7 +386,9 @@ def test_public_paths_are_no_delegation(sandbox, shadowed, origin):
     seen = origin()
     hop = shadowed(seen)
     assert hop.get(seen.url("/.well-known/agent-card.json"), "its-own").status_code == 200
-    assert seen.requests[0].all("Authorization") == ["Bearer its-own"] and hop.counts() == {} and hop.audit() == []
+    assert seen.requests[0].all("Authorization") == ["Bearer its-own"]
+    hop.stop()  # what was begun beside it would be told by now
+    assert hop.audit() == [] and sandbox.requests("org_token") == 0
 
 
 # --- the ways in ---
