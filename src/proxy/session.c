@@ -331,51 +331,68 @@ static void turn_away(const struct th_desk_listener *listener, int fd, int error
     th_metrics_count(desk->metrics, TH_METRIC_CONNECTIONS_REFUSED);
 }
 
+/* An error: why this one is not served; it has no stream yet. Who has too many already must cost nobody else their
+ * place, so that this is found out first. */
+static int let_in(struct th_session *session, size_t before, struct th_str *ret_detail)
+{
+    struct th_proxy_desk *desk = session->listener->desk;
+
+    /* Whom a proxy before us names is known when its header has come: then its first request counts. */
+    if (session->entry == TH_ENTRY_DONE && !th_admit_session(session)) {
+        *ret_detail = TH_STR("limits.per_caller.connections is reached");
+        return TH_E_CALLER_LIMIT;
+    }
+    if (before < th_desk_config(desk)->limits.connections || make_room(desk))
+        return 0;
+    th_admit_leave(session);
+    *ret_detail = TH_STR("limits.connections is reached");
+    return TH_E_OVERLOADED;
+}
+
+/* Who is there, and what of TLS is needed. NULL: memory is short. */
+static struct th_session *session_new(struct th_desk_listener *listener, int fd,
+                                      const struct th_address *peer)
+{
+    struct th_session *session = th_calloc(1, sizeof *session);
+
+    if (session == NULL)
+        return NULL;
+    session->magic = SESSION_MAGIC;
+    session->listener = listener;
+    session->peer = *peer;
+    session->entry = (uint8_t)th_entry_begin(listener, peer);
+    session->soon.fn = on_session_soon;
+    th_timer_init(&session->timer, on_session_timer);
+    /* Without memory to learn who is there, nobody is served: an answer would blame the caller. */
+    if ((peer->any.sa_family == AF_UNIX && th_unix_peer_new(fd, &session->unix_peer) < 0) ||
+        (listener->tls != NULL && (session->secure = th_secure_new(listener->tls)) == NULL)) {
+        th_free(session->unix_peer);
+        th_free(session);
+        return NULL;
+    }
+    return session;
+}
+
 void th_session_new(struct th_desk_listener *listener, int fd, const struct th_address *peer)
 {
     struct th_proxy_desk *desk = listener->desk;
     size_t before = atomic_fetch_add_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
-    struct th_session *session = NULL;
-    struct th_secure *secure = NULL;
-    struct th_unix_peer *unix_peer = NULL;
+    struct th_session *session = desk->draining ? NULL : session_new(listener, fd, peer);
+    struct th_str detail = TH_STR("limits.connections is reached");
+    int error = session != NULL ? let_in(session, before, &detail) : TH_E_OVERLOADED;
 
-    /* Without memory to learn who is there, nobody is served: an answer would blame the caller. */
-    bool is_known = peer->any.sa_family != AF_UNIX || th_unix_peer_new(fd, &unix_peer) == 0;
-    is_known =
-        is_known && (listener->tls == NULL || (secure = th_secure_new(listener->tls)) != NULL);
-    if (is_known && !desk->draining &&
-        (before < th_desk_config(desk)->limits.connections || make_room(desk)))
-        session = th_calloc(1, sizeof *session);
-    if (session == NULL) {
-        atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
-        th_free(unix_peer);
-        th_secure_free(secure);
-        turn_away(listener, fd, TH_E_OVERLOADED, TH_STR("limits.connections is reached"));
-        return;
-    }
-    session->magic = SESSION_MAGIC;
-    session->listener = listener;
-    session->peer = *peer;
-    session->unix_peer = unix_peer;
-    session->entry = (uint8_t)th_entry_begin(listener, peer);
-    session->secure = secure;
-    /* Whom a proxy before us names is known when its header has come: then its first request counts. */
-    if (session->entry == TH_ENTRY_DONE && !th_admit_session(session)) {
-        atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
-        turn_away(listener, fd, TH_E_CALLER_LIMIT,
-                  TH_STR("limits.per_caller.connections is reached"));
-        th_free(unix_peer);
-        th_secure_free(secure);
-        th_free(session);
-        return;
-    }
-    session->soon.fn = on_session_soon;
-    th_timer_init(&session->timer, on_session_timer);
-    if (th_stream_init(&session->stream, desk->worker, fd, on_session_event) < 0) {
+    if (error < 0)
+        turn_away(listener, fd, error, detail);
+    if (error == 0 && th_stream_init(&session->stream, desk->worker, fd, on_session_event) < 0) {
         th_admit_leave(session);
+        error = TH_E_NOMEM;
+    }
+    if (error < 0) {
         atomic_fetch_sub_explicit(&desk->proxy->n_sessions, 1, memory_order_relaxed);
-        th_free(unix_peer);
-        th_secure_free(secure);
+        if (session != NULL) {
+            th_free(session->unix_peer);
+            th_secure_free(session->secure);
+        }
         th_free(session);
         return;
     }
