@@ -16,6 +16,7 @@
 /* Questions that wait for a hash to be worked on: in all, and of one peer. */
 #define MAX_WAITING 256
 #define MAX_WAITING_OF_PEER 64
+#define PASSWORD_KEPT ((size_t)TH_PASSWORD_MAX + 1)
 
 /* Whoever types errs a few times; a client that has the wrong one asks the same again, which costs nothing. */
 static const struct th_password_bound bound_of_user = {.burst = 5, .period_ms = 2000};
@@ -340,7 +341,9 @@ static struct flight *flight_new(struct th_passwords *passwords, struct th_worke
                               .config = th_config_ref(question->config)};
     th_list_init(&flight->waiters);
     memcpy(flight->key, key, sizeof flight->key);
-    flight->password = th_secret_new(question->password.ptr, question->password.len);
+    /* As much as tells that it is too long: whoever asks has shown nothing yet, and locked memory is short. */
+    size_t len = question->password.len < PASSWORD_KEPT ? question->password.len : PASSWORD_KEPT;
+    flight->password = th_secret_new(question->password.ptr, len);
     if (flight->password == NULL) {
         flight_free(flight);
         return NULL;
