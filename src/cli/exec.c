@@ -186,7 +186,9 @@ static int choose_caller(const struct order *order, const struct th_config_view 
                                  "proves itself by something else");
     int status = order->password != NULL ? read_password_file(order->password, ret_password)
                                          : read_password(*ret_caller, ret_password);
-    if (status < 0 && th_password_is_hashed(th_secret_expose(*ret_password)))
+    /* Of another file the caller has said what it is: a password may begin as a hash does. */
+    if (status < 0 && order->password == NULL &&
+        th_password_is_hashed(th_secret_expose(*ret_password)))
         return th_options_refuse("exec", "of this caller's password there is only a hash; say by "
                                          "--password-file where the password is");
     return status;

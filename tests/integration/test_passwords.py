@@ -15,6 +15,7 @@ import tempfile
 import termios
 import threading
 import time
+import urllib.parse
 
 import pytest
 import requests
@@ -613,3 +614,8 @@ def test_exec_wants_the_password_itself(sandbox, tmp_path):
     assert done.returncode == 2 and "only a hash" in done.stderr and "--password-file" in done.stderr and "$5$" not in done.stderr
     done = subprocess.run([*argv, "--password-file", tmp_path / "real", "--", "printenv", "http_proxy"], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("http://a:corr%C3%A9ct%3A%20horse"), done
+    # what begins as a hash does, where it is said to be the password
+    for text in ("$ecret of ours", "#1 of all passwords", "sha256:as-a-prefix"):
+        (tmp_path / "real").write_text(text + "\n")
+        done = subprocess.run([*argv, "--password-file", tmp_path / "real", "--", "printenv", "http_proxy"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stdout.startswith(f"http://a:{urllib.parse.quote(text, safe='')}@"), done
