@@ -20,6 +20,7 @@
 #define BCRYPT_COST_MAX 14
 #define SHA_ROUNDS_MIN 5000 /* the default of sha-crypt */
 #define SHA_ROUNDS_MAX 1000000
+#define YESCRYPT_ONE_DIGIT 48 /* the numbers up to it; what stands for more begins one of two */
 #define YESCRYPT_BYTES_MIN ((uint64_t)4 << 20)
 #define YESCRYPT_BYTES_MAX ((uint64_t)128 << 20)
 
@@ -137,16 +138,30 @@ static const char *check_sha(struct th_str rest, size_t hash_len)
     return check_bounds(rounds, SHA_ROUNDS_MIN, SHA_ROUNDS_MAX);
 }
 
-/* NN$ and salt and hash at one */
+/* NN$ and salt and hash at one. The last digit of the salt stands for 2 bits, at its other end; a hash with any other
+ * there is made by no bcrypt, and would be nobody's. */
 static const char *check_bcrypt(struct th_str rest)
 {
     struct th_str part;
     uint64_t cost;
 
     if (!cut_part(&rest, &part) || part.len != 2 || th_str_to_u64(part, 31, &cost) < 0 ||
-        rest.len != BCRYPT_SALT_LEN + BCRYPT_HASH_LEN || !is_digits(rest))
+        rest.len != BCRYPT_SALT_LEN + BCRYPT_HASH_LEN || !is_digits(rest) ||
+        memchr(".Oeu", rest.ptr[BCRYPT_SALT_LEN - 1], 4) == NULL)
         return malformed;
     return check_bounds(cost, BCRYPT_COST_MIN, BCRYPT_COST_MAX);
+}
+
+/* Whole bytes in digits, which crypt(5) writes from the lowest bits on: as many digits as it takes, and none of the
+ * bits that the last one has over. */
+static bool is_whole_bytes(struct th_str digits)
+{
+    size_t over = digits.len % 4;
+
+    if (over == 0)
+        return true;
+    int last = digit_of(digits.ptr[digits.len - 1]);
+    return over != 1 && last < (over == 2 ? 4 : 16);
 }
 
 /* PARAMETERS$SALT$HASH. The parameters are numbers of few digits: the flavor, of which only 'j' is ever made; the
@@ -157,13 +172,16 @@ static const char *check_yescrypt(struct th_str rest)
     struct th_str part;
 
     if (!cut_part(&rest, &part) || part.len < 3 || !is_digits(part) ||
-        !is_salt_and_hash(rest, 86, 43))
+        !is_salt_and_hash(rest, 86, 43) ||
+        !is_whole_bytes((struct th_str){rest.ptr, rest.len - 44}))
         return malformed;
     if (part.len != 3 || part.ptr[0] != 'j')
         return too_dear;
     int log_blocks = digit_of(part.ptr[1]) + 1, units = digit_of(part.ptr[2]) + 1;
-    if (log_blocks > 30)
+    if (log_blocks > YESCRYPT_ONE_DIGIT)
         return too_dear;
+    if (units > YESCRYPT_ONE_DIGIT)
+        return malformed;
     return check_bounds((uint64_t)128 * (unsigned)units << log_blocks, YESCRYPT_BYTES_MIN,
                         YESCRYPT_BYTES_MAX);
 }

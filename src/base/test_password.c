@@ -86,6 +86,30 @@ static void makes_another_one_each_time(void **state)
     th_secret_unref(b);
 }
 
+/* What is said to be without fault libcrypt can work on, whatever the last digits are. */
+static void what_has_no_fault_can_be_computed(void **state)
+{
+    static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static const char *const begins[] = {"$y$j7", "$y$j7T$0123456", "$y$j7T$01234567",
+                                         "$y$j7T$012345678", "$y$j7T$0123456789"};
+    unsigned n_fine = 0;
+    bool is_right;
+    (void)state;
+    for (size_t i = 0; i < TH_COUNT_OF(begins); i++)
+        for (const char *digit = digits; *digit != '\0'; digit++) {
+            char line[128];
+            int len = snprintf(line, sizeof line, "%s%c%s$" HASH_43, begins[i], *digit,
+                               i == 0 ? "$0123456789abcdefghijk." : "");
+            if (th_password_find_fault(th_str_of(line)) != NULL || n_fine++ % 8 != 0)
+                continue;
+            struct th_secret *secret = th_secret_new(line, (size_t)len);
+            assert_int_equal(th_password_verify(secret, TH_STR("a guess"), &is_right), 0);
+            assert_false(is_right);
+            th_secret_unref(secret);
+        }
+    assert_in_range(n_fine, 100, 250);
+}
+
 static void digests(void **state)
 {
     char line[TH_PASSWORD_DIGEST_LEN + 1];
@@ -111,6 +135,14 @@ static void faults(void **state)
         {"$y$jDT$0123456789abcdefghijk.$" HASH_43, "too long"},
         {"$y$jzT$0123456789abcdefghijk.$" HASH_43, "too long"},
         {"$y$jzz$0123456789abcdefghijk.$" HASH_43, "too long"},
+        {"$y$j7j$0123456789abcdefghijk.$" HASH_43, NULL},
+        {"$y$j7k$0123456789abcdefghijk.$" HASH_43, "well-formed"}, /* begins two digits */
+        {"$y$j7z$0123456789abcdefghijk.$" HASH_43, "well-formed"},
+        {"$y$j7T$012345678$" HASH_43, "well-formed"}, /* no number of bytes */
+        {"$y$j7T$0123456781$" HASH_43, NULL},
+        {"$y$j7T$0123456782$" HASH_43, "well-formed"}, /* 2 bits too many */
+        {"$y$j7T$012345678AD$" HASH_43, NULL},
+        {"$y$j7T$012345678AE$" HASH_43, "well-formed"},
         {"$y$j9T//$0123456789abcdefghijk.$" HASH_43, "too long"}, /* more threads or time */
         {"$y$.9T$0123456789abcdefghijk.$" HASH_43, "too long"},   /* classic scrypt */
         {"$y$j9$0123456789abcdefghijk.$" HASH_43, "well-formed"},
@@ -128,6 +160,8 @@ static void faults(void **state)
         {"$2b$15$0123456789abcdefghijk.6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9u", "too long"},
         {"$2b$31$0123456789abcdefghijk.6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9u", "too long"},
         {"$2b$10$0123456789abcdefghijk.6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9", "well-formed"},
+        {"$2b$10$0123456789abcdefghijk/6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9u", "well-formed"},
+        {"$2b$10$0123456789abcdefghijkl6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9u", "well-formed"},
         {"$2b$1$0123456789abcdefghijk.6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9u", "well-formed"},
         {"$2b$xx$0123456789abcdefghijk.6AHELgeJdhF1ZrsFhcUmNeSxPvOmS9u", "well-formed"},
         {"$2a$10$0123456789abcdefghijkuyoHEn5K6BIVnqImCqJNY/OLVr2Ycrpy", "$2a$"},
@@ -285,6 +319,7 @@ int main(void)
         cmocka_unit_test(what_is_too_long_is_never_cut),
         cmocka_unit_test(bcrypt_does_not_look_further),
         cmocka_unit_test(makes_another_one_each_time),
+        cmocka_unit_test(what_has_no_fault_can_be_computed),
         cmocka_unit_test(digests),
         cmocka_unit_test(faults),
         cmocka_unit_test(what_a_file_holds),
