@@ -32,7 +32,7 @@ static int make_line(struct th_str text, const char *name, char ret_line[LINE_MA
     return 0;
 }
 
-/* A regular file, no link to one. 0, and *text is initialized; that there is none is no error. */
+/* A regular file of this user, no link to one. 0, and *text is initialized; that there is none is no error. */
 static int read_own(const char *path, size_t max, struct th_buf *text, bool *ret_is_there,
                     struct th_errinfo *reterr)
 {
@@ -46,7 +46,7 @@ static int read_own(const char *path, size_t max, struct th_buf *text, bool *ret
     if (fd < 0)
         return *ret_is_there ? th_write_refuse(path, mend, "it is not overwritten", errno, reterr)
                              : 0;
-    bool is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    bool is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
     while (is_file && !text->failed && (n = read(fd, piece, sizeof piece)) > 0)
         th_buf_add(text, piece, (size_t)n);
     (void)close(fd);

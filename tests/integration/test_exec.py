@@ -569,6 +569,11 @@ def test_exec_overwrites_nothing_that_it_has_not_made(command, authority, tmp_pa
         assert (folder / name).read_bytes() == text + b"# mine\n"
         (folder / name).write_bytes(text)
     run()
+    for name in ("bundle.pem", "tokenhop-exec.made") if os.geteuid() == 0 else ():  # another's, who could change it
+        os.chown(folder / name, 65534, -1)
+        assert name in run(1)
+        os.chown(folder / name, 0, -1)
+    run()
 
 
 def test_exec_folder_of_others_is_refused(command, tmp_path):
