@@ -13,8 +13,8 @@ struct th_hop_texts {
     struct th_audit_leg legs[TH_DELEGATION_LEGS_MAX];
 };
 
-/* Who asks, and for what at the connection (NULL: none is there). Besides `texts` the record borrows the method of the request; what else it borrows is the
- * configuration's, and the desk's. */
+/* Who asks, and for what at the connection (NULL: none is there). Besides `texts` the record borrows the method of the
+ * request; what else it borrows is the configuration's, and the desk's. */
 void th_hop_audit_describe(const struct th_hop *hop, const struct th_config_connection *connection,
                            struct th_hop_texts *texts, struct th_audit_record *record);
 /* What the exchange knew; NULL: nothing. Its legs are those of the request that it was made for, and of no other,
