@@ -171,6 +171,19 @@ def test_r25_node(agent, client):
     check_events(lines, agent)
 
 
+def test_r25_deno(agent, tmp_path):
+    (deno,) = (HERE.parent / "node_modules/@deno").glob("*/deno")
+    deno.chmod(0o755)
+    call = ("env", f"DENO_DIR={tmp_path}/deno", "DENO_NO_UPDATE_CHECK=1", deno, "run", "--allow-net", "--allow-env")
+    lines = agent.lines(*call, "deno_client.mjs")
+    check_steps(lines, agent)
+    check_events(lines, agent)
+
+
+def test_aws(agent):
+    check_steps(agent.lines("/usr/bin/python3", "-B", "aws_client.py"), agent)
+
+
 def test_mcp_sdk(named, mcp_server, tmp_path):
     """The MCP SDK at both ends: a server that verifies the token it gets, and a client that has none of it."""
     bases = [f"http://{MCP}:{mcp_server.ports['port']}", f"https://{MCP}:{mcp_server.ports['tls_port']}"]
