@@ -103,6 +103,12 @@ static void test_a_late_ticket_is_as_old_as_its_connection(void **state)
     SSL_CTX_free(server);
 }
 
+/* OpenSSL verifies by the system's clock, and makes certificates by it. */
+static void follow_time(struct world *world)
+{
+    world->bench.clock.fake_wall_ms = th_clock_wall_ms(&th_clock_system);
+}
+
 static void wait_until_s(time_t end)
 {
     while (time(NULL) < end)
@@ -136,6 +142,7 @@ static void assert_ends_with(struct world *world, const struct identity *identit
     struct th_tls_context *old = world->context, *contexts[2];
     SSL_CTX *servers[2];
 
+    follow_time(world);
     for (size_t i = 0; i < 2; i++) {
         servers[i] = peer_context_new(identity, versions[i], versions[i]);
         assert_int_equal(th_tls_context_new_with(&settings, NULL, &contexts[i], NULL), 0);
@@ -145,6 +152,7 @@ static void assert_ends_with(struct world *world, const struct identity *identit
     }
     assert_true(time(NULL) < end);
     wait_until_s(end + 1);
+    follow_time(world);
     for (size_t i = 0; i < 2; i++) {
         world->context = contexts[i];
         assert_refused(world, servers[i], expected);
@@ -367,11 +375,35 @@ static void test_workers_share_a_context(void **state)
         pthread_join(threads[i], NULL);
 }
 
+/* No session goes beyond what was looked at when its certificate was verified, by the clock that is given. */
+static void test_none_beyond_its_end(void **state)
+{
+    const struct th_tls_verified verified = {1000, 5000};
+    const struct th_tls_time good = {1000, 4999}, over = {1000, 5000};
+    SSL_SESSION *session = SSL_SESSION_new(), *taken;
+    struct th_tls_verified known;
+    struct th_tls_sessions sessions;
+
+    SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION);
+    assert_int_equal(th_tls_sessions_init(&sessions), 0);
+    th_tls_sessions_put(&sessions, TH_STR("h"), 443, session, &verified);
+    th_tls_sessions_put(&sessions, TH_STR("h"), 443, session, &verified);
+    taken = th_tls_sessions_take(&sessions, TH_STR("h"), 443, &good, &known);
+    assert_non_null(taken);
+    assert_int_equal(known.end_s, 5000);
+    SSL_SESSION_free(taken);
+    assert_null(th_tls_sessions_take(&sessions, TH_STR("h"), 443, &over, &known));
+    assert_int_equal(sessions.table.n_items, 0);
+    th_tls_sessions_fini(&sessions);
+    SSL_SESSION_free(session);
+}
+
 /* The number of hosts is bounded; the one that was heard of least recently leaves. */
 static void test_hosts_are_bounded(void **state)
 {
     const struct th_tls_verified verified = {1000, INT64_MAX};
     SSL_SESSION *session = SSL_SESSION_new(), *taken;
+    const struct th_tls_time now = {1000, 1};
     struct th_tls_verified known;
     struct th_tls_sessions sessions;
     char host[32];
@@ -383,13 +415,13 @@ static void test_hosts_are_bounded(void **state)
         th_tls_sessions_put(&sessions, th_str_of(host), 443, session, &verified);
     }
     assert_int_equal(sessions.table.n_items, 1024);
-    assert_null(th_tls_sessions_take(&sessions, TH_STR("h0"), 443, 1000, &known));
+    assert_null(th_tls_sessions_take(&sessions, TH_STR("h0"), 443, &now, &known));
     assert_null(
-        th_tls_sessions_take(&sessions, TH_STR("h1"), 444, 1000, &known)); /* another port */
+        th_tls_sessions_take(&sessions, TH_STR("h1"), 444, &now, &known)); /* another port */
     for (int i = 0; i < 6; i++)
         th_tls_sessions_put(&sessions, TH_STR("h1"), 443, session, &verified);
     for (int i = 0; i < 5; i++) {
-        taken = th_tls_sessions_take(&sessions, TH_STR("h1"), 443, 1000, &known);
+        taken = th_tls_sessions_take(&sessions, TH_STR("h1"), 443, &now, &known);
         assert_true((taken != NULL) == (i < 4));
         SSL_SESSION_free(taken);
     }
@@ -440,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_no_renegotiation),
         cmocka_unit_test(test_workers_share_a_context),
         cmocka_unit_test(test_hosts_are_bounded),
+        cmocka_unit_test(test_none_beyond_its_end),
 #ifdef TH_FAIL_ALLOC
         cmocka_unit_test(test_memory_is_short),
 #endif

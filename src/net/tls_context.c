@@ -2,7 +2,6 @@
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "tls_private.h"
 #include "tokenhop/base/mem.h"
@@ -62,9 +61,9 @@ void th_tls_note_verified(struct th_tls *tls)
     tls->verified.at_ms = tls->stream->worker->now_ms;
     tls->verified.end_s = th_tls_earliest_end(chain);
     if (tls->context->crl_file != NULL)
-        tls->verified.end_s =
-            earlier(tls->verified.end_s, end_of_lists(SSL_CTX_get_cert_store(tls->context->ssl),
-                                                      chain, (int64_t)time(NULL)));
+        tls->verified.end_s = earlier(
+            tls->verified.end_s, end_of_lists(SSL_CTX_get_cert_store(tls->context->ssl), chain,
+                                              th_clock_wall_ms(tls->stream->worker->clock) / 1000));
 }
 
 /* In TLS 1.2 it comes before the handshake is done, in TLS 1.3 at any time after that. */

@@ -44,6 +44,12 @@ struct th_tls_verified {
     int64_t end_s; /* since 1970: no longer is all valid that was looked at; 0: nothing was yet */
 };
 
+/* By a worker's clock. */
+struct th_tls_time {
+    int64_t now_ms; /* monotonic */
+    int64_t now_s;  /* since 1970 */
+};
+
 int th_tls_sessions_init(struct th_tls_sessions *sessions) TH_MUST;
 void th_tls_sessions_fini(struct th_tls_sessions *sessions);
 /* Keeps a copy. Memory that is short only costs the resumption. */
@@ -51,7 +57,7 @@ void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, u
                          const SSL_SESSION *session, const struct th_tls_verified *verified);
 /* NULL when there is none that is fresh enough. The caller's. */
 SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_str host,
-                                  uint16_t port, int64_t now_ms,
+                                  uint16_t port, const struct th_tls_time *now,
                                   struct th_tls_verified *ret_verified) TH_MUST;
 
 /* The files that a context trusts, as they were before they were read. */

@@ -1,4 +1,3 @@
-#include <time.h>
 
 #include "tls_private.h"
 #include "tokenhop/base/mem.h"
@@ -65,9 +64,9 @@ static void remove_newest(struct item *item)
     SSL_SESSION_free(item->sessions[--item->n]);
 }
 
-static bool is_fresh(const struct th_tls_verified *verified, int64_t now_ms)
+static bool is_fresh(const struct th_tls_verified *verified, const struct th_tls_time *now)
 {
-    return now_ms < verified->at_ms + FRESH_MS && (int64_t)time(NULL) < verified->end_s;
+    return now->now_ms < verified->at_ms + FRESH_MS && now->now_s < verified->end_s;
 }
 
 static void forget(struct th_tls_sessions *sessions, struct item *item)
@@ -134,7 +133,7 @@ void th_tls_sessions_put(struct th_tls_sessions *sessions, struct th_str host, u
 }
 
 SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_str host,
-                                  uint16_t port, int64_t now_ms,
+                                  uint16_t port, const struct th_tls_time *now,
                                   struct th_tls_verified *ret_verified)
 {
     struct name name = {host, port};
@@ -142,7 +141,7 @@ SSL_SESSION *th_tls_sessions_take(struct th_tls_sessions *sessions, struct th_st
 
     pthread_mutex_lock(&sessions->lock);
     struct item *item = find(sessions, &name, false);
-    while (item != NULL && item->n > 0 && !is_fresh(&item->verified[item->n - 1], now_ms))
+    while (item != NULL && item->n > 0 && !is_fresh(&item->verified[item->n - 1], now))
         remove_newest(item);
     if (item != NULL && item->n > 0) {
         *ret_verified = item->verified[item->n - 1];

@@ -114,11 +114,13 @@ static bool make_ssl(struct th_tls *tls)
     return SSL_set_app_data(ssl, tls) == 1 && set_name(ssl, tls);
 }
 
-static void offer_session(struct th_tls *tls, int64_t now_ms)
+static void offer_session(struct th_tls *tls)
 {
+    const struct th_worker *worker = tls->stream->worker;
+    const struct th_tls_time now = {worker->now_ms, th_clock_wall_ms(worker->clock) / 1000};
     struct th_str host = {tls->host, tls->host_len};
     SSL_SESSION *session =
-        th_tls_sessions_take(&tls->context->sessions, host, tls->port, now_ms, &tls->offered);
+        th_tls_sessions_take(&tls->context->sessions, host, tls->port, &now, &tls->offered);
 
     if (session == NULL)
         return;
@@ -162,7 +164,7 @@ int th_stream_start_tls(struct th_stream *stream, struct th_tls_context *context
         th_tls_free(tls);
         return TH_E_NOMEM;
     }
-    offer_session(tls, stream->worker->now_ms);
+    offer_session(tls);
     stream->ops = &th_stream_tls;
     stream->layer = tls;
     stream->handshaking = true;
