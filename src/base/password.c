@@ -37,23 +37,9 @@ static const char too_dear[] =
 
 /* --- files --- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct th_str trim(struct th_str s)
-{
-    while (s.len > 0 && is_space(s.ptr[0]))
-        s = (struct th_str){s.ptr + 1, s.len - 1};
-    while (s.len > 0 && is_space(s.ptr[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 bool th_password_is_hashed(struct th_str text)
 {
-    struct th_str begin = trim(text);
+    struct th_str begin = th_str_trim_lines(text);
 
     return begin.len > 0 &&
            (begin.ptr[0] == '$' || begin.ptr[0] == '#' || th_password_is_digest(begin));
@@ -64,7 +50,7 @@ bool th_password_next_line(struct th_str *text, unsigned *line, struct th_str *r
     while (text->len > 0) {
         const char *end = memchr(text->ptr, '\n', text->len);
         size_t len = end != NULL ? (size_t)(end - text->ptr) : text->len;
-        struct th_str found = trim((struct th_str){text->ptr, len});
+        struct th_str found = th_str_trim_lines((struct th_str){text->ptr, len});
         size_t taken = end != NULL ? len + 1 : len;
         *text = (struct th_str){text->ptr + taken, text->len - taken};
         ++*line;
@@ -252,17 +238,11 @@ bool th_password_is_digest(struct th_str line)
 
 void th_password_digest(struct th_str password, char ret_line[TH_PASSWORD_DIGEST_LEN + 1])
 {
-    static const char hex[] = "0123456789abcdef";
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    char *at = ret_line + DIGEST_PREFIX.len;
 
     memcpy(ret_line, DIGEST_PREFIX.ptr, DIGEST_PREFIX.len);
     SHA256((const unsigned char *)password.ptr, password.len, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        *at++ = hex[digest[i] >> 4];
-        *at++ = hex[digest[i] & 15];
-    }
-    *at = '\0';
+    th_str_format_hex(digest, sizeof digest, ret_line + DIGEST_PREFIX.len);
     th_wipe(digest, sizeof digest);
 }
 

@@ -265,7 +265,6 @@ int th_secret_digest(const struct th_str *pieces, size_t count, uint8_t ret_dige
 
 void th_secret_fingerprint(const void *bytes, size_t len, char ret_text[TH_FINGERPRINT_LEN + 1])
 {
-    static const char hex[] = "0123456789abcdef";
     unsigned char digest[32];
     size_t digest_len;
     EVP_MAC_CTX *context = begin(&macs.prints);
@@ -276,9 +275,5 @@ void th_secret_fingerprint(const void *bytes, size_t len, char ret_text[TH_FINGE
         ret_text[TH_FINGERPRINT_LEN] = '\0';
         return;
     }
-    for (int i = 0; i < TH_FINGERPRINT_LEN / 2; i++) {
-        ret_text[2 * i] = hex[digest[i] >> 4];
-        ret_text[2 * i + 1] = hex[digest[i] & 15];
-    }
-    ret_text[TH_FINGERPRINT_LEN] = '\0';
+    th_str_format_hex(digest, TH_FINGERPRINT_LEN / 2, ret_text);
 }

@@ -64,6 +64,33 @@ struct th_str th_str_trim(struct th_str s)
     return s;
 }
 
+static bool is_space(char c)
+{
+    return is_ows(c) || c == '\r' || c == '\n';
+}
+
+struct th_str th_str_trim_lines(struct th_str s)
+{
+    while (s.len > 0 && is_space(s.ptr[0])) {
+        s.ptr++;
+        s.len--;
+    }
+    while (s.len > 0 && is_space(s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+void th_str_format_hex(const uint8_t *bytes, size_t n, char *ret_text)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < n; i++) {
+        *ret_text++ = digits[bytes[i] >> 4];
+        *ret_text++ = digits[bytes[i] & 15];
+    }
+    *ret_text = '\0';
+}
+
 bool th_str_has_control(struct th_str s)
 {
     for (size_t i = 0; i < s.len; i++) {

@@ -118,8 +118,23 @@ static void trimming(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_true(th_str_equal(th_str_trim(rows[i].in), rows[i].out));
     assert_int_equal(th_str_trim(TH_STR_NONE).len, 0);
+    assert_true(th_str_equal(th_str_trim_lines(TH_STR("\r\n\t a\n b \r\n\n")), TH_STR("a\n b")));
+    assert_int_equal(th_str_trim_lines(TH_STR(" \n\n")).len, 0);
+    assert_int_equal(th_str_trim_lines(TH_STR_NONE).len, 0);
     assert_int_equal(th_str_of(NULL).len, 0);
     assert_true(th_str_equal(th_str_of("abc"), TH_STR("abc")));
+}
+
+static void hex(void **state)
+{
+    char text[9] = "........";
+
+    (void)state;
+    th_str_format_hex((const uint8_t *)"\x00\x9a\xff", 3, text);
+    assert_string_equal(text, "009aff");
+    assert_int_equal(text[7], '.');
+    th_str_format_hex(NULL, 0, text);
+    assert_string_equal(text, "");
 }
 
 static void words(void **state)
@@ -138,11 +153,9 @@ static void words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(comparisons),
-        cmocka_unit_test(trimming),
-        cmocka_unit_test(words),
-        cmocka_unit_test(token68_and_control),
+        cmocka_unit_test(numbers),  cmocka_unit_test(comparisons),
+        cmocka_unit_test(trimming), cmocka_unit_test(hex),
+        cmocka_unit_test(words),    cmocka_unit_test(token68_and_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

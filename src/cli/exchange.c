@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "read_input.h"
 #include "show.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -147,36 +148,10 @@ static int find_agent(struct run *run)
 
 /* --- the subject token --- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static int read_stdin(struct th_buf *room, struct th_errinfo *reterr)
-{
-    for (;;) {
-        char *at = th_buf_reserve(room, 4096);
-        if (at == NULL)
-            return th_errinfo_set(reterr, TH_E_IO, "standard input", NULL,
-                                  "the subject token is longer than %zu bytes", SUBJECT_MAX);
-        ssize_t n = read(STDIN_FILENO, at, 4096);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return th_errinfo_set(reterr, TH_E_IO, "standard input", NULL, "%s", strerror(errno));
-        if (n == 0)
-            return 0;
-        th_buf_commit(room, (size_t)n);
-    }
-}
-
 static int take_trimmed(struct th_str text, const char *where, struct th_secret **ret_subject,
                         struct th_errinfo *reterr)
 {
-    while (text.len > 0 && is_space(text.ptr[text.len - 1]))
-        text.len--;
-    while (text.len > 0 && is_space(text.ptr[0]))
-        text = (struct th_str){text.ptr + 1, text.len - 1};
+    text = th_str_trim_lines(text);
     if (text.len == 0)
         return th_errinfo_set(reterr, TH_E_SUBJECT_MISSING, where,
                               "put the token that the agent is called with there, alone",
@@ -218,7 +193,7 @@ static int read_subject(struct run *run, struct th_errinfo *reterr)
                               "a subject token is not read from a terminal");
     struct th_buf room;
     th_buf_init_secret(&room, SUBJECT_MAX + 8192);
-    error = read_stdin(&room, reterr);
+    error = th_read_input(&room, "the subject token is longer than 65536 bytes", reterr);
     if (error == 0)
         error = take_trimmed(th_buf_str(&room), "standard input", &run->subject, reterr);
     th_buf_fini(&room);

@@ -26,8 +26,7 @@ static int make_line(struct th_str text, const char *name, char ret_line[LINE_MA
 
     if (EVP_Digest(text.ptr, text.len, digest, NULL, EVP_sha256(), NULL) != 1)
         return TH_E_NOMEM;
-    for (size_t i = 0; i < sizeof digest; i++)
-        (void)snprintf(ret_line + 2 * i, 3, "%02x", digest[i]);
+    th_str_format_hex(digest, sizeof digest, ret_line);
     (void)snprintf(ret_line + DIGEST_LEN, LINE_MAX_LEN - DIGEST_LEN, "  %s\n", name);
     return 0;
 }

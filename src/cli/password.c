@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "read_input.h"
 #include "tokenhop/base/buf.h"
 #include "tokenhop/base/check.h"
 #include "tokenhop/base/mem.h"
@@ -36,6 +37,8 @@ static const char usage[] =
     "  tokenhop password >> team-a.pw     besides the one before, while clients change over\n"
     "  openssl rand -hex 32 | tee robot.secret | tokenhop password --digest > robot.pw\n";
 
+static const char too_long[] = "it is too long for a password";
+
 /* --- the terminal --- */
 
 /* What would end or stop the process while nothing is shown is held back meanwhile, and then done. */
@@ -60,10 +63,11 @@ static int terminal_open(struct terminal *terminal)
         return -1;
     terminal->signals = -1;
     sigprocmask(SIG_BLOCK, &set, &terminal->before);
-    if (tcgetattr(terminal->fd, &terminal->shown) == 0)
+    if (tcgetattr(terminal->fd, &terminal->shown) == 0) {
+        hidden = terminal->shown;
+        hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
         terminal->signals = signalfd(-1, &set, SFD_CLOEXEC);
-    hidden = terminal->shown;
-    hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
+    }
     if (terminal->signals >= 0 && tcsetattr(terminal->fd, TCSAFLUSH, &hidden) == 0)
         return 0;
     if (terminal->signals >= 0)
@@ -127,10 +131,13 @@ static int read_terminal(struct th_buf *password, struct th_errinfo *reterr)
                               "the terminal cannot be used");
     th_buf_init_secret(&again, INPUT_MAX);
     bool is_read = ask(&terminal, "Password: ", password) && ask(&terminal, "Again: ", &again);
+    bool is_too_long = password->failed || again.failed;
     bool is_same = is_read && password->len == again.len &&
                    th_secret_equal_bytes(password->ptr, again.ptr, again.len);
     th_buf_fini(&again);
     terminal_close(&terminal);
+    if (is_too_long)
+        return th_errinfo_set(reterr, TH_E_CONFIG, NULL, NULL, "%s", too_long);
     if (!is_read)
         return th_errinfo_set(reterr, TH_E_IO, NULL, NULL, "no password was typed");
     if (!is_same)
@@ -142,24 +149,11 @@ static int read_terminal(struct th_buf *password, struct th_errinfo *reterr)
 
 static int read_input(struct th_buf *password, struct th_errinfo *reterr)
 {
-    for (;;) {
-        char *room = th_buf_reserve(password, 256);
-        if (room == NULL)
-            return th_errinfo_set(reterr, TH_E_CONFIG, "standard input", NULL,
-                                  "it is too long for a password");
-        ssize_t n = read(STDIN_FILENO, room, 256);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return th_errinfo_set(reterr, TH_E_IO, "standard input", NULL, "it cannot be read: %s",
-                                  strerror(errno));
-        if (n == 0)
-            break;
-        th_buf_commit(password, (size_t)n);
-    }
-    if (password->len > 0 && password->ptr[password->len - 1] == '\n')
+    int error = th_read_input(password, too_long, reterr);
+
+    if (error == 0 && password->len > 0 && password->ptr[password->len - 1] == '\n')
         password->len--;
-    return 0;
+    return error;
 }
 
 /* --- the line --- */

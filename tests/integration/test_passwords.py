@@ -577,6 +577,17 @@ def test_password_shows_nothing_on_a_terminal():
     assert echoes and b"horse" not in terminal.shown
 
 
+def test_password_that_is_too_long_is_said_to_be():
+    terminal = Terminal()
+    terminal.wait_for(b"Password: ")
+    for _ in range(3):  # a terminal's line has room for less; its end-of-file key hands over what there is
+        terminal.type(b"x" * 2000 + b"\x04")
+    terminal.wait_for(b"too long")
+    status, written, echoes = terminal.end()
+    assert os.waitstatus_to_exitcode(status) == 1 and written == b"" and echoes
+    assert b"no password was typed" not in terminal.shown
+
+
 def test_password_asks_twice():
     terminal = Terminal()
     terminal.wait_for(b"Password: ")

@@ -37,6 +37,10 @@ bool th_str_ends_with(struct th_str s, struct th_str suffix);
 bool th_str_take_word(struct th_str *rest, char separator, struct th_str *ret_word);
 struct th_str th_str_trim(struct th_str s); /* OWS of RFC 9110: space and tab, both ends */
 
+struct th_str th_str_trim_lines(struct th_str s); /* of files: CR and LF besides */
+/* 2 * n hexadecimal digits, in small letters, and a NUL. */
+void th_str_format_hex(const uint8_t *bytes, size_t n, char *ret_text);
+
 /* A control character, which no field's value may hold (RFC 9110, 5.5). */
 bool th_str_has_control(struct th_str s);
 /* token68 (RFC 9110, 11.2): what a bearer token is made of; not empty. */
