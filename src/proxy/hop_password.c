@@ -4,7 +4,6 @@
 #include "tokenhop/gate/caller_password.h"
 #include "tokenhop/gate/passwords.h"
 
-static const char wrong[] = "the proxy credentials are not those of any caller";
 static const char limited[] =
     "too many wrong proxy credentials have come from there: they are looked at again later";
 static const char overloaded[] = "too many passwords are being verified";
@@ -29,9 +28,9 @@ static int refuse(struct th_hop *hop, const struct th_password_answer *answer)
 {
     char client[TH_ADDRESS_TEXT_MAX];
 
-    hop->detail = answer->error == TH_E_CALLER       ? wrong
-                  : answer->error == TH_E_OVERLOADED ? overloaded
-                                                     : NULL;
+    /* Of what is wrong th_caller_tell() has said so. */
+    if (answer->error != TH_E_CALLER)
+        hop->detail = answer->error == TH_E_OVERLOADED ? overloaded : NULL;
     if (answer->error != TH_E_CALLER_LIMIT)
         return answer->error;
     hop->detail = limited;

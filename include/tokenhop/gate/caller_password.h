@@ -1,5 +1,5 @@
 /* Callers whose passwords or tokens are kept as hashes that take long to hold something against: which hashes those are
- * for a request. The work is for password_desk.h. No I/O, no allocation; any thread.
+ * for a request. The work is for passwords.h. No I/O, no allocation; any thread.
  *
  * What a wrong password costs must not tell whether its user is one of the callers. So one who is nobody is treated as
  * some caller is, and always as the same one, as long as the configuration says the same of all: also where that
