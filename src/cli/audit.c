@@ -53,6 +53,8 @@ static const char *why(enum th_seal_fault fault)
         return "its number is not above that of the line before";
     case TH_SEAL_CHANGED:
         return "it does not follow the line before: one of the two was changed";
+    case TH_SEAL_UNCHECKED:
+        return "it cannot be checked: no digest can be made of it";
     }
     return "";
 }
@@ -63,7 +65,7 @@ static void say_break(const char *path, uint64_t line, const struct audit *audit
     printf("%s:%" PRIu64 ": %s", path, line, why(fault));
     if (fault == TH_SEAL_MISSING)
         printf(": %" PRIu64 " to %" PRIu64, before + 1, audit->seal.number - 1);
-    else if (fault != TH_SEAL_UNSEALED)
+    else if (fault != TH_SEAL_UNSEALED && fault != TH_SEAL_UNCHECKED)
         printf(" (seq %" PRIu64 ", after %" PRIu64 ")", audit->seal.number, before);
     printf("\n");
 }

@@ -1,7 +1,6 @@
 #include "tokenhop/observe/seal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,8 +119,11 @@ enum th_seal_fault th_seal_check(struct th_seal *seal, struct th_str line)
 {
     struct th_seal_read read;
     enum th_seal_fault fault = TH_SEAL_WHOLE;
+    char digest[TH_SEAL_DIGEST_LEN + 1];
     if (!th_seal_read(line, &read))
         return TH_SEAL_UNSEALED;
+    if (!digest_of(line, digest))
+        return TH_SEAL_UNCHECKED;
     bool follows = th_str_equal(read.previous, th_str_of(seal->digest));
     if (seal->number == 0) /* nothing is known of what was before, unless nothing was */
         fault = read.number == 1 && !follows ? TH_SEAL_CHANGED : TH_SEAL_WHOLE;
@@ -134,7 +136,7 @@ enum th_seal_fault th_seal_check(struct th_seal *seal, struct th_str line)
     else if (!follows)
         fault = TH_SEAL_CHANGED;
     seal->number = read.number;
-    TH_REQUIRE(digest_of(line, seal->digest));
+    memcpy(seal->digest, digest, sizeof seal->digest);
     return fault;
 }
 
@@ -165,8 +167,6 @@ static int read_end(int fd, struct th_buf *ret_end)
     struct stat st;
     if (fstat(fd, &st) != 0)
         return -1;
-    if (!S_ISREG(st.st_mode)) /* a pipe has no past */
-        return 0;
     off_t from = st.st_size > (off_t)TH_SEAL_LINE_MAX ? st.st_size - (off_t)TH_SEAL_LINE_MAX : 0;
     for (;;) {
         char *at = th_buf_reserve(ret_end, 64 * 1024);
@@ -178,17 +178,13 @@ static int read_end(int fd, struct th_buf *ret_end)
     }
 }
 
-int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
+int th_seal_resume(struct th_seal *seal, int fd, const char *path, bool *ret_is_torn,
                    struct th_errinfo *reterr)
 {
     struct th_buf end;
     struct th_seal_read read;
     int error = 0;
     th_seal_init(seal);
-    *ret_is_torn = false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : failed(reterr, path);
     th_buf_init(&end, 4 * TH_SEAL_LINE_MAX);
     if (read_end(fd, &end) < 0)
         error = failed(reterr, path);
@@ -196,9 +192,10 @@ int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
     struct th_str line = error == 0 ? last_line(th_buf_str(&end)) : TH_STR_NONE;
     if (th_seal_read(line, &read)) {
         seal->number = read.number;
-        TH_REQUIRE(digest_of(line, seal->digest));
+        if (!digest_of(line, seal->digest))
+            error = th_errinfo_set(reterr, TH_E_INTERNAL, path, NULL,
+                                   "no digest can be made of the last line of %s", path);
     }
     th_buf_fini(&end);
-    (void)close(fd);
     return error;
 }

@@ -5,9 +5,8 @@
 
 #include "writer_private.h"
 
-/* To read what `fd` writes, a regular file; -1: it cannot be. A descriptor of its own, as the confined process may open
- * none for both. */
-int th_shared_file_open(const char *path, int fd);
+/* Goes on with the chain where the file ends. Who holds its lock for seconds makes it fail. */
+int th_shared_file_resume(struct th_writer_file *file, struct th_errinfo *reterr) TH_MUST;
 /* From now until the end nobody else writes, and what others wrote is known. Where a new file has its path, which
  * another process has made in its place, that is gone over to. Of what is no regular file nothing is to be shared.
  * 0 or an errno. */

@@ -1,10 +1,30 @@
 #include "testing.h"
 
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdatomic.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+
 #include "tokenhop/base/check.h"
 #include "tokenhop/observe/seal.h"
 #include "tokenhop/observe/writer.h"
 
 #define N 5
+
+static atomic_bool has_no_digests;
+
+/* In place of the library's, which is made to fail. */
+int EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned int *size,
+               const EVP_MD *type, ENGINE *impl)
+{
+    EVP_MD_CTX *context = atomic_load(&has_no_digests) ? NULL : EVP_MD_CTX_new();
+    int done = context != NULL && EVP_DigestInit_ex(context, type, impl) == 1 &&
+               EVP_DigestUpdate(context, data, count) == 1 &&
+               EVP_DigestFinal_ex(context, md, size) == 1;
+    EVP_MD_CTX_free(context);
+    return done;
+}
 
 static void put(struct th_writer_file *file, const char *line)
 {
@@ -265,11 +285,12 @@ static void a_file_that_cannot_be_read(void **state)
     struct th_seal seal;
     struct th_errinfo info = {0};
     bool is_torn;
-    assert_int_equal(th_seal_resume(&seal, directory, &is_torn, &info), 0); /* no regular file */
-    assert_int_equal(th_seal_resume(&seal, "/proc/self/mem", &is_torn, &info), TH_E_IO);
+    int fd = open(directory, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(th_seal_resume(&seal, fd, "the/path", &is_torn, &info), TH_E_IO);
     assert_int_equal(seal.number, 0);
-    assert_int_equal(th_seal_resume(&seal, "/dev/null/none", &is_torn, &info), TH_E_IO);
-    assert_non_null(strstr(info.what, "/dev/null/none"));
+    assert_non_null(strstr(info.what, "the/path"));
+    close(fd);
 }
 
 struct process {
@@ -290,6 +311,97 @@ static void process_put(struct process *process, int n)
     (void)snprintf(line, sizeof line, "{\"n\":%d}", n);
     put(process->file, line);
     assert_true(th_writer_flush(process->writer, 20000));
+}
+
+/* Whoever may read the file may hold its lock; that is told, not waited for without end. */
+static void a_file_that_is_locked(void **state)
+{
+    (void)state;
+    struct th_writer *writer;
+    struct th_writer_file *file;
+    struct th_errinfo info = {0};
+    (void)unlink(file_path);
+    assert_int_equal(th_writer_new(0, &writer, NULL), 0);
+    assert_int_equal(th_writer_open(writer, file_path, &file, NULL), 0);
+    int fd = open(file_path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_SH), 0);
+    assert_int_equal(th_writer_seal(file, &info), TH_E_IO);
+    assert_non_null(strstr(info.what, "cannot be locked"));
+    th_writer_free(writer, 20000);
+    close(fd);
+    assert_int_equal(unlink(file_path), 0);
+    assert_int_equal(mkfifo(file_path, 0600),
+                     0); /* nobody shares that: its lock is nothing to us */
+    fd = open(file_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    write_lines(0, 1);
+    close(fd);
+}
+
+/* The disk is full for one of two, in the middle of a line: both go on with one chain, and what was lost is seen. */
+static void several_over_a_full_disk(void **state)
+{
+    (void)state;
+    struct process one, two;
+    struct rlimit before, small;
+    struct text t;
+    struct stat st;
+    (void)unlink(file_path);
+    process_begin(&one);
+    process_begin(&two);
+    process_put(&one, 0);
+    assert_int_equal(stat(file_path, &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){.rlim_cur = (rlim_t)st.st_size + 12, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    process_put(&one, 1); /* torn */
+    process_put(&one, 2); /* not at all */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    for (int n = 3; n < 9; n++)
+        process_put(n % 2 != 0 ? &two : &one, n);
+    th_writer_free(one.writer, 20000);
+    th_writer_free(two.writer, 20000);
+    text_open(&t);
+    assert_int_equal(t.n, 8);
+    expect(t.lines, t.n, 2, TH_SEAL_UNSEALED);
+    char *without[] = {t.lines[0], t.lines[2], t.lines[3]};
+    expect(without, 3, 3,
+           TH_SEAL_MISSING); /* the two that one lost, which it tells as soon as it can */
+    expect(t.lines + 3, 5, 0, TH_SEAL_WHOLE);
+    free(t.whole);
+}
+
+/* The library fails: nothing is written, nothing is taken for sealed, and nobody dies of it. */
+static void without_digests(void **state)
+{
+    (void)state;
+    struct process process;
+    struct th_writer_stats stats[TH_WRITER_MAX_FILES];
+    struct th_errinfo info = {0};
+    struct th_seal seal;
+    struct text t;
+    bool is_torn;
+    (void)unlink(file_path);
+    write_lines(0, 1);
+    process_begin(&process);
+    write_lines(1, 2); /* which it must look at */
+    text_open(&t);
+    atomic_store(&has_no_digests, true);
+    process_put(&process, 2);
+    assert_int_equal(th_writer_get_stats(process.writer, stats), 1);
+    assert_int_equal(stats[0].n_failed, 1);
+    th_seal_init(&seal);
+    assert_int_equal(th_seal_check(&seal, th_str_of(t.lines[0])), TH_SEAL_UNCHECKED);
+    assert_int_equal(seal.number, 0);
+    int fd = open(file_path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(th_seal_resume(&seal, fd, file_path, &is_torn, &info), TH_E_INTERNAL);
+    close(fd);
+    atomic_store(&has_no_digests, false);
+    th_writer_free(process.writer, 20000);
+    free(t.whole);
 }
 
 /* A descriptor each, as two processes have; they lock against each other all the same. */
@@ -399,6 +511,9 @@ int main(void)
         cmocka_unit_test(goes_on_over_a_rotation),
         cmocka_unit_test(without_memory_nothing_is_counted),
         cmocka_unit_test(a_file_that_cannot_be_read),
+        cmocka_unit_test(a_file_that_is_locked),
+        cmocka_unit_test(several_over_a_full_disk),
+        cmocka_unit_test(without_digests),
     };
     return cmocka_run_group_tests(tests, directory_make, directory_remove);
 }

@@ -1,14 +1,9 @@
 #include "tokenhop/observe/writer.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +15,7 @@
 #include "writer_private.h"
 
 #define DEFAULT_MAX_QUEUED ((size_t)4 * 1024 * 1024)
+
 static struct timespec deadline_in(int ms)
 {
     struct timespec at;
@@ -137,6 +133,7 @@ static int file_add(struct th_writer *writer, int fd, bool is_path, const char *
         .fd = fd,
         .read_fd = -1,
         .is_path = is_path,
+        .is_regular = th_writer_is_regular(fd),
         .stats = {.name = own_name},
     };
     th_writer_lock(writer);
@@ -148,26 +145,13 @@ static int file_add(struct th_writer *writer, int fd, bool is_path, const char *
 
 int th_writer_seal(struct th_writer_file *file, struct th_errinfo *reterr)
 {
-    struct th_seal seal;
-    bool is_torn = false;
-    struct stat st;
-    th_seal_init(&seal);
-    if (file->is_path)
-        (void)flock(file->fd, LOCK_EX); /* who writes to it now is done in a moment */
-    int error = file->is_path ? th_seal_resume(&seal, file->name, &is_torn, reterr) : 0;
+    int error = th_shared_file_resume(file, reterr);
     if (error != 0)
-        return error; /* the descriptor goes with the writer */
+        return error; /* the descriptors go with the writer */
     th_writer_lock(file->writer);
-    file->end = file->is_path && fstat(file->fd, &st) == 0 ? st.st_size : 0;
-    file->seal = seal;
-    file->stats.seal = seal;
-    file->is_torn = is_torn;
+    file->stats.seal = file->seal;
     file->is_sealed = true;
     th_writer_unlock(file->writer);
-    if (file->is_path) {
-        file->read_fd = th_shared_file_open(file->name, file->fd);
-        (void)flock(file->fd, LOCK_UN);
-    }
     return 0;
 }
 

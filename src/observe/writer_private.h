@@ -22,10 +22,13 @@ struct th_writer_file {
     int fd;
     int read_fd;  /* of a sealed regular one, the same file; -1: none */
     bool is_path; /* opened here: closed and reopened here */
+    bool is_regular;
     bool is_torn; /* a line was written in part: the next one begins on a line of its own */
     bool is_sealed;
-    off_t end;                    /* of what is known of a sealed one; the thread's */
-    struct th_seal seal;          /* likewise */
+    off_t end;           /* of what is known of a sealed one; the thread's */
+    struct th_seal seal; /* of the last whole line there; likewise */
+    uint64_t
+        n_missing; /* lines that could not be written behind that: their numbers stay free; likewise */
     struct th_buf sealed;         /* its room for what is sealed; likewise */
     struct th_writer_stats stats; /* under the lock */
 };
@@ -81,5 +84,6 @@ static inline void th_writer_unlock(struct th_writer *writer)
 void *th_writer_run(void *writer);
 /* Not blocking, as opening a FIFO without a reader would wait for one. */
 int th_writer_open_path(const char *path);
+bool th_writer_is_regular(int fd);
 
 #endif

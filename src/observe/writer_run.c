@@ -47,9 +47,8 @@ static int write_all(struct th_writer_file *file, const char *bytes, size_t len,
         int error = await_room(file); /* a regular file is always ready */
         if (error != 0)
             return error;
-        struct stat st;
         size_t piece = len - *ret_written;
-        if (piece > PIPE_BUF && (fstat(file->fd, &st) != 0 || !S_ISREG(st.st_mode)))
+        if (piece > PIPE_BUF && !file->is_regular)
             piece = PIPE_BUF;
         ssize_t n = write(file->fd, bytes + *ret_written, piece);
         if (n > 0)
@@ -75,11 +74,13 @@ struct run {
     struct th_writer_file *file;
     struct th_writer_block *blocks[MAX_RUN];
     size_t n;
-    bool is_waited;     /* by somebody */
-    struct th_str text; /* all of it, as it goes into the file */
+    bool is_waited;        /* by somebody */
+    struct th_seal before; /* of a sealed file: what the first line goes on from */
+    struct th_str text;    /* all of it, as it goes into the file */
 };
 
-/* Takes those from the front that can be written together: of a sealed file, whose lines are copied anyway. */
+/* Takes those from the front that can be written together: of a sealed regular file, whose lines are copied anyway,
+ * and which has room for all or none. Of a pipe nobody knows when there is room for the second. */
 static void run_take(struct run *run, struct th_list *blocks)
 {
     size_t len = 0;
@@ -87,8 +88,8 @@ static void run_take(struct run *run, struct th_list *blocks)
     run->is_waited = false;
     while (!th_list_is_empty(blocks) && run->n < MAX_RUN) {
         struct th_writer_block *block = TH_LIST_ENTRY(blocks->next, struct th_writer_block, link);
-        if (run->n > 0 &&
-            (block->file != run->file || len + block->len > MAX_RUN_SIZE || !run->file->is_sealed))
+        if (run->n > 0 && (block->file != run->file || len + block->len > MAX_RUN_SIZE ||
+                           !run->file->is_sealed || !run->file->is_regular))
             return;
         (void)th_list_pop_front(blocks);
         run->file = block->file;
@@ -116,7 +117,7 @@ static void block_finish(struct th_writer *writer, struct th_writer_block *block
 }
 
 /* What nobody wants written any more is left out. From now on it cannot be withdrawn: so not before there is room
- * to write. */
+ * to write, and nobody else does. */
 static void run_claim(struct run *run)
 {
     struct th_writer *writer = run->file->writer;
@@ -135,8 +136,7 @@ static void run_claim(struct run *run)
     run->n = n;
 }
 
-/* What goes into the file: of a sealed one, the lines with their seals. Lines that are sealed and then cannot
- * be written are missing in the file, and are seen to be. 0 or an errno. */
+/* What goes into the file: of a sealed one, the lines with their seals. 0 or an errno. */
 static int run_seal(struct run *run)
 {
     struct th_writer_file *file = run->file;
@@ -148,16 +148,34 @@ static int run_seal(struct run *run)
         size += run->blocks[i]->len + run->blocks[i]->n_lines * TH_SEAL_ROOM;
     th_buf_fini(&file->sealed);
     th_buf_init(&file->sealed, size);
-    const struct th_seal before = file->seal;
+    run->before = file->seal;
+    file->seal.number += file->n_missing;
     for (size_t i = 0; i < run->n; i++) {
         struct th_str lines = {run->blocks[i]->ptr, run->blocks[i]->len};
         if (th_seal_lines(&file->seal, lines, &file->sealed) != 0) {
-            file->seal = before;
+            file->seal = run->before;
             return ENOMEM;
         }
     }
     run->text = th_buf_str(&file->sealed);
     return 0;
+}
+
+/* Back to the last line that was written whole, which is what other processes see and go on from. The numbers of the
+ * others are not given to the next, so that it is seen that some are missing. */
+static void run_unseal(struct run *run, size_t written)
+{
+    struct th_writer_file *file = run->file;
+    struct th_str text = {run->text.ptr, written};
+    uint64_t last = file->seal.number;
+    const char *end;
+    file->seal = run->before;
+    while ((end = memchr(text.ptr, '\n', text.len)) != NULL) {
+        size_t len = (size_t)(end - text.ptr);
+        (void)th_seal_check(&file->seal, (struct th_str){text.ptr, len});
+        text = (struct th_str){end + 1, text.len - len - 1};
+    }
+    file->n_missing = last - file->seal.number;
 }
 
 /* 0 or an errno, and how many lines were written in any case. */
@@ -167,7 +185,11 @@ static int run_write(struct run *run, unsigned *ret_n_lines)
     size_t written = 0;
     *ret_n_lines = UINT_MAX; /* all */
     int error = run_seal(run);
-    if (error == 0 && file->is_torn) {
+    if (error != 0) {
+        *ret_n_lines = 0;
+        return error;
+    }
+    if (file->is_torn) {
         error = write_all(file, "\n", 1, &written);
         file->is_torn = error != 0;
         written = 0;
@@ -178,19 +200,10 @@ static int run_write(struct run *run, unsigned *ret_n_lines)
         file->is_torn = run->text.ptr[written - 1] != '\n';
     if (error != 0)
         *ret_n_lines = count_lines(run->text.ptr, written);
-    return error;
-}
-
-static int run_share(struct run *run, unsigned *ret_n_lines)
-{
-    struct th_writer_file *file = run->file;
-    if (!file->is_sealed)
-        return run_write(run, ret_n_lines);
-    int error = th_shared_file_begin(file);
-    if (error != 0)
-        return error;
-    error = run_write(run, ret_n_lines);
-    th_shared_file_end(file);
+    if (file->is_sealed && error != 0)
+        run_unseal(run, written);
+    else
+        file->n_missing = 0;
     return error;
 }
 
@@ -232,19 +245,31 @@ static void tell_watches(struct th_writer *writer)
 
 static void write_blocks(struct th_writer *writer, struct th_list *blocks)
 {
-    struct run run;
+    struct run run = {.file = NULL};
     while (!th_list_is_empty(blocks)) {
         unsigned n_lines = 0;
         run_take(&run, blocks);
         int error = run.is_waited ? await_room(run.file) : 0;
+        bool is_begun = error == 0 && run.file->is_sealed;
+        if (is_begun)
+            error = th_shared_file_begin(run.file);
+        is_begun = is_begun && error == 0;
         run_claim(&run);
+        if (run.n > 0 && error == 0)
+            error = run_write(&run, &n_lines);
+        if (is_begun)
+            th_shared_file_end(run.file);
         if (run.n == 0)
             continue;
-        if (error == 0)
-            error = run_share(&run, &n_lines);
         run_settle(&run, error, n_lines);
         tell_watches(writer);
     }
+}
+
+bool th_writer_is_regular(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 int th_writer_open_path(const char *path)

@@ -32,14 +32,14 @@ struct th_seal {
 
 void th_seal_init(struct th_seal *seal);
 
-/* Adds `lines` to `out`, each sealed: whole lines, JSON objects of at least one member. TH_E_NOMEM, and the
- * seal is as it was. */
+/* Adds `lines` to `out`, each sealed: whole lines, JSON objects of at least one member. TH_E_NOMEM, also where
+ * the library makes no digest, and the seal is as it was. */
 int th_seal_lines(struct th_seal *seal, struct th_str lines, struct th_buf *out) TH_MUST;
 
 /* What a file's last whole line says: goes on from there. An empty file, or one whose last line is not
- * sealed, begins anew. *ret_is_torn: it does not end with a line feed. `path` that cannot be read, although
- * it is there: TH_E_IO. */
-int th_seal_resume(struct th_seal *seal, const char *path, bool *ret_is_torn,
+ * sealed, begins anew. *ret_is_torn: it does not end with a line feed. `fd`, a regular file to read, cannot be:
+ * TH_E_IO; `path` is what it is called. */
+int th_seal_resume(struct th_seal *seal, int fd, const char *path, bool *ret_is_torn,
                    struct th_errinfo *reterr) TH_MUST;
 
 /* What seals a line. */
@@ -57,11 +57,13 @@ enum th_seal_fault {
     TH_SEAL_MISSING,   /* lines before it are gone */
     TH_SEAL_RESTARTED, /* a chain begins here that knows nothing of the one before */
     TH_SEAL_REORDERED, /* its number is not above the one before */
-    TH_SEAL_CHANGED    /* it, or the line before, is not what it was */
+    TH_SEAL_CHANGED,   /* it, or the line before, is not what it was */
+    TH_SEAL_UNCHECKED  /* the library made no digest of it: nothing is known */
 };
 
 /* Whether `line` (without its line feed) follows the last one; takes note of it in any case where it is
- * sealed. The first line that a new seal is shown follows whatever it says, unless its number is 1. */
+ * sealed and could be checked. The first line that a new seal is shown follows whatever it says, unless its number is
+ * 1. */
 enum th_seal_fault th_seal_check(struct th_seal *seal, struct th_str line);
 
 #endif
