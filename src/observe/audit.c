@@ -239,14 +239,15 @@ static bool put_line(struct th_audit_log *log, const struct th_audit_record *rec
     put_who(&line, record);
     put_what(&line, record);
     put_end(&line, record);
-    th_lines_end(&log->lines, &line);
+    th_lines_gather(&log->lines, &line); /* of a waited one, whoever waits hands it over */
     return true;
 }
 
-static bool write_line(struct th_audit_log *log, const struct th_audit_record *record)
+static void write_line(struct th_audit_log *log, const struct th_audit_record *record)
 {
     say_lost(log, record->wall_ms);
-    return put_line(log, record);
+    if (put_line(log, record))
+        th_lines_flush_full(&log->lines);
 }
 
 void th_audit_write(struct th_audit_log *log, const struct th_audit_record *record)
@@ -254,7 +255,7 @@ void th_audit_write(struct th_audit_log *log, const struct th_audit_record *reco
     TH_REQUIRE(record->cache < TH_CACHE_STATE_COUNT);
     if (log == NULL || log->lines.file == NULL)
         return;
-    (void)write_line(log, record); /* what is lost is told by another */
+    write_line(log, record); /* what is lost is told by another */
     if (log->is_strict)
         th_lines_flush(&log->lines);
 }
@@ -326,13 +327,15 @@ void th_audit_leave(struct th_audit_wait *wait, bool withdraws)
         return;
     TH_LIST_EACH(item, &wait->log->waited) {
         struct waited *waited = TH_LIST_ENTRY(item, struct waited, link);
+        if (wait->n_pending == 0)
+            return;
         if (waited->wait != wait)
             continue;
+        wait->n_pending--;
         waited->wait = NULL;
         if (withdraws) {
             th_writer_receipt_withdraw(waited->receipt);
             waited_free(waited);
         }
     }
-    wait->n_pending = 0;
 }

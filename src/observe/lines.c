@@ -25,6 +25,12 @@ void th_lines_flush(struct th_lines *lines)
     lines->n_lines = 0;
 }
 
+void th_lines_flush_full(struct th_lines *lines)
+{
+    if (lines->buf.len >= TH_LINES_FLUSH_SIZE)
+        th_lines_flush(lines);
+}
+
 static void put_time(struct th_lines *lines, struct th_line *line, int64_t wall_ms)
 {
     if (wall_ms < 0)
@@ -67,13 +73,17 @@ static void line_commit(const struct th_line *line)
     th_buf_commit(buf, (size_t)(line->at - (buf->ptr + buf->len)));
 }
 
-void th_lines_end(struct th_lines *lines, struct th_line *line)
+void th_lines_gather(struct th_lines *lines, struct th_line *line)
 {
     th_line_put(line, TH_STR("}\n"));
     line_commit(line);
     lines->n_lines++;
-    if (lines->buf.len >= TH_LINES_FLUSH_SIZE)
-        th_lines_flush(lines);
+}
+
+void th_lines_end(struct th_lines *lines, struct th_line *line)
+{
+    th_lines_gather(lines, line);
+    th_lines_flush_full(lines);
 }
 
 void th_line_put_quoted(struct th_line *line, struct th_str text, size_t max)

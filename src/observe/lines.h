@@ -40,10 +40,13 @@ struct th_line {
 void th_lines_init(struct th_lines *lines, struct th_writer_file *file, size_t max_line);
 void th_lines_fini(struct th_lines *lines); /* flushes */
 void th_lines_flush(struct th_lines *lines);
+void th_lines_flush_full(struct th_lines *lines); /* where there are 32 KiB */
 
 /* Writes the beginning, with the time. False when nothing is to be written or memory is short. */
 bool th_lines_begin(struct th_lines *lines, struct th_line *line, size_t max_line, int64_t wall_ms);
 void th_lines_end(struct th_lines *lines, struct th_line *line);
+/* As the end, but hands nothing over: before the next line begins, the caller does. */
+void th_lines_gather(struct th_lines *lines, struct th_line *line);
 
 static inline void th_line_put(struct th_line *line, struct th_str text)
 {

@@ -1,8 +1,10 @@
 #include "testing.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "tokenhop/observe/audit.h"
@@ -189,87 +191,6 @@ static void in_shadow(void **state)
     }
 }
 
-/* All strings, actors and legs of the longest and worst kind at once. */
-static void the_longest_line(void **state)
-{
-    (void)state;
-    enum { LONG = 5000, N = 100 };
-    static char bytes[LONG];
-    struct th_str text = {bytes, LONG}, many_actors[N];
-    struct th_audit_leg many_legs[N];
-    memset(bytes, 0x01, LONG);
-    for (size_t i = 0; i < N; i++) {
-        many_actors[i] = text;
-        many_legs[i] =
-            (struct th_audit_leg){text, text, UINT32_MAX, INT64_MAX, TH_E_ORIGIN_HEAD_LARGE};
-    }
-    struct th_audit_record r = {.error = TH_E_ORIGIN_HEAD_LARGE,
-                                .actors = many_actors,
-                                .n_actors = N,
-                                .legs = many_legs,
-                                .n_legs = N,
-                                .cache = TH_CACHE_REFRESHED,
-                                .issued_until_wall_ms = INT64_MAX,
-                                .duration_us = INT64_MAX};
-    r.listener = r.client = r.caller = r.agent = r.subject = r.subject_issuer = text;
-    r.subject_name = r.connection = r.resource = r.audience = r.scopes = r.method = text;
-    r.host = r.rule = r.oauth_error = r.issued_id = r.issued_scopes = r.trace_id = text;
-    r.reason = r.issued_audience = r.widened_audience = r.widened_scopes = text;
-    r.shadow = TH_AUDIT_WOULD_EXCHANGE;
-    char *written = write_record(&r, 3), *line = written;
-    for (int n = 0; n < 3; n++) {
-        json_t *object = line_parse(line);
-        assert_int_equal(json_object_size(object), 34);
-        assert_int_equal(json_array_size(json_object_get(object, "actors")), TH_AUDIT_MAX_ACTORS);
-        assert_int_equal(int_of(object, "chain_length"), N);
-        assert_int_equal(json_array_size(json_object_get(object, "legs")), TH_AUDIT_MAX_LEGS);
-        json_decref(object);
-        line = strchr(line, '\n') + 1;
-    }
-    assert_int_equal(*line, '\0');
-    free(written);
-}
-
-/* A value that is too long ends with a whole character. */
-static void no_character_is_cut_in_two(void **state)
-{
-    (void)state;
-    static char name[600];
-    size_t at = 0;
-    name[at++] = 'x';
-    while (at + 2 < sizeof name) {
-        name[at++] = '\xC3';
-        name[at++] = '\xA9';
-    }
-    char *text = write_record(&(struct th_audit_record){.subject_name = {name, at},
-                                                        .issued_until_wall_ms = -1,
-                                                        .duration_us = -1},
-                              1);
-    json_t *object = line_parse(text);
-    const char *got = string_of(object, "subject_sub");
-    assert_int_equal(strlen(got), 511);
-    assert_memory_equal(got, name, 511);
-    json_decref(object);
-    free(text);
-}
-
-static void writes_nothing_when_off(void **state)
-{
-    (void)state;
-    struct th_audit_log *log = th_audit_log_new(NULL, true);
-    th_audit_write(log, &(struct th_audit_record){0});
-    th_audit_flush(log);
-    th_audit_log_free(log);
-    th_audit_write(NULL, &(struct th_audit_record){0});
-    th_audit_flush(NULL);
-    assert_null(th_audit_log_free(NULL));
-#ifdef TH_FAIL_ALLOC
-    th_mem_fail_after(1, 1);
-    assert_null(th_audit_log_new(NULL, false));
-    th_mem_fail_after(0, 0);
-#endif
-}
-
 struct hop {
     struct th_audit_wait wait;
     unsigned n_told;
@@ -341,6 +262,114 @@ static struct th_audit_log *open_strict(const char *path, size_t max_queued, str
         PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0                                     \
     }
 
+/* As write_record(), and each has its answer before the next. */
+static char *write_waited(const struct th_audit_record *record, unsigned n_times)
+{
+    struct th_writer *writer;
+    struct post post = POST;
+    size_t len;
+    (void)unlink(file_path);
+    struct th_audit_log *log = open_strict(file_path, 0, &post, &writer);
+    for (unsigned i = 0; i < n_times; i++)
+        assert_int_equal(write_and_await(log, &post, record), 0);
+    assert_int_equal(th_audit_dropped(log), 0);
+    th_audit_log_free(log);
+    th_writer_free(writer, 20000);
+    return file_read(file_path, &len);
+}
+
+/* All strings, actors and legs of the longest and worst kind at once. */
+static void check_longest(bool is_waited)
+{
+    enum { LONG = 5000, N = 100 };
+    static char bytes[LONG];
+    struct th_str text = {bytes, LONG}, many_actors[N];
+    struct th_audit_leg many_legs[N];
+    memset(bytes, 0x01, LONG);
+    for (size_t i = 0; i < N; i++) {
+        many_actors[i] = text;
+        many_legs[i] =
+            (struct th_audit_leg){text, text, UINT32_MAX, INT64_MAX, TH_E_ORIGIN_HEAD_LARGE};
+    }
+    struct th_audit_record r = {.error = TH_E_ORIGIN_HEAD_LARGE,
+                                .actors = many_actors,
+                                .n_actors = N,
+                                .legs = many_legs,
+                                .n_legs = N,
+                                .cache = TH_CACHE_REFRESHED,
+                                .issued_until_wall_ms = INT64_MAX,
+                                .duration_us = INT64_MAX};
+    r.listener = r.client = r.caller = r.agent = r.subject = r.subject_issuer = text;
+    r.subject_name = r.connection = r.resource = r.audience = r.scopes = r.method = text;
+    r.host = r.rule = r.oauth_error = r.issued_id = r.issued_scopes = r.trace_id = text;
+    r.reason = r.issued_audience = r.widened_audience = r.widened_scopes = text;
+    r.shadow = TH_AUDIT_WOULD_EXCHANGE;
+    char *written = is_waited ? write_waited(&r, 3) : write_record(&r, 3), *line = written;
+    for (int n = 0; n < 3; n++) {
+        json_t *object = line_parse(line);
+        assert_int_equal(json_object_size(object), is_waited ? 36 : 34); /* and the seal */
+        assert_int_equal(json_array_size(json_object_get(object, "actors")), TH_AUDIT_MAX_ACTORS);
+        assert_int_equal(int_of(object, "chain_length"), N);
+        assert_int_equal(json_array_size(json_object_get(object, "legs")), TH_AUDIT_MAX_LEGS);
+        json_decref(object);
+        line = strchr(line, '\n') + 1;
+    }
+    assert_int_equal(*line, '\0');
+    free(written);
+}
+
+static void the_longest_line(void **state)
+{
+    (void)state;
+    check_longest(false);
+}
+
+static void the_longest_line_is_waited_for(void **state)
+{
+    (void)state;
+    check_longest(true);
+}
+
+/* A value that is too long ends with a whole character. */
+static void no_character_is_cut_in_two(void **state)
+{
+    (void)state;
+    static char name[600];
+    size_t at = 0;
+    name[at++] = 'x';
+    while (at + 2 < sizeof name) {
+        name[at++] = '\xC3';
+        name[at++] = '\xA9';
+    }
+    char *text = write_record(&(struct th_audit_record){.subject_name = {name, at},
+                                                        .issued_until_wall_ms = -1,
+                                                        .duration_us = -1},
+                              1);
+    json_t *object = line_parse(text);
+    const char *got = string_of(object, "subject_sub");
+    assert_int_equal(strlen(got), 511);
+    assert_memory_equal(got, name, 511);
+    json_decref(object);
+    free(text);
+}
+
+static void writes_nothing_when_off(void **state)
+{
+    (void)state;
+    struct th_audit_log *log = th_audit_log_new(NULL, true);
+    th_audit_write(log, &(struct th_audit_record){0});
+    th_audit_flush(log);
+    th_audit_log_free(log);
+    th_audit_write(NULL, &(struct th_audit_record){0});
+    th_audit_flush(NULL);
+    assert_null(th_audit_log_free(NULL));
+#ifdef TH_FAIL_ALLOC
+    th_mem_fail_after(1, 1);
+    assert_null(th_audit_log_new(NULL, false));
+    th_mem_fail_after(0, 0);
+#endif
+}
+
 static unsigned lines_of(const char *path)
 {
     size_t len;
@@ -392,28 +421,33 @@ static void a_strict_one_that_cannot_be_written(void **state)
     th_writer_free(writer, 20000);
 }
 
+/* One that takes a page and no more. */
 static int open_fifo(void)
 {
     (void)unlink(file_path);
     assert_int_equal(mkfifo(file_path, 0600), 0);
     int fd = open(file_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_true(fd >= 0);
+    assert_true(fcntl(fd, F_SETPIPE_SZ, PIPE_BUF) == PIPE_BUF);
     return fd;
 }
 
-/* Puts lines until one stays: the pipe is full. */
-static void fill(struct th_audit_log *log, struct hop *hop)
+static bool has_room(void)
 {
-    for (;;) {
-        *hop = (struct hop){.wait.fn = on_told};
-        assert_int_equal(th_audit_write_first(log, &plain, &hop->wait), 0);
-        for (int i = 0; i < 200 && th_audit_outcome(&hop->wait) == TH_AGAIN; i++) {
-            (void)poll(NULL, 0, 1);
-            th_audit_settle(log);
-        }
-        if (th_audit_outcome(&hop->wait) == TH_AGAIN)
-            return;
-    }
+    int fd = open(file_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    bool has = poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, 0) == 1;
+    close(fd);
+    return has;
+}
+
+/* Puts lines until the pipe is full, and one that stays. */
+static void fill(struct th_audit_log *log, struct post *post, struct hop *hop)
+{
+    while (has_room())
+        assert_int_equal(write_and_await(log, post, &plain), 0);
+    *hop = (struct hop){.wait.fn = on_told};
+    assert_int_equal(th_audit_write_first(log, &plain, &hop->wait), 0);
 }
 
 static size_t drain(int fd, char *room, size_t size)
@@ -440,7 +474,7 @@ static void what_is_withdrawn_is_never_written(void **state)
     static char room[256 * 1024];
     int fd = open_fifo();
     struct th_audit_log *log = open_strict(file_path, 0, &post, &writer);
-    fill(log, &stuck);
+    fill(log, &post, &stuck);
     th_audit_leave(&stuck.wait, true);
     assert_int_equal(th_audit_outcome(&stuck.wait), 0); /* nothing is pending */
     record.rule = TH_STR("given up");
@@ -467,6 +501,65 @@ static void what_is_withdrawn_is_never_written(void **state)
     close(fd);
 }
 
+/* What there is no room for is nobody's yet: though there was some for what came before it. */
+static void what_waits_for_room_can_be_withdrawn(void **state)
+{
+    (void)state;
+    struct th_writer *writer;
+    struct post post = POST;
+    struct hop hops[3];
+    static char name[400], room[64 * 1024];
+    struct th_audit_record record = plain;
+    memset(name, 'x', sizeof name);
+    record.agent = record.caller = record.host = (struct th_str){name, sizeof name};
+    int fd = open_fifo();
+    struct th_audit_log *log = open_strict(file_path, 0, &post, &writer);
+    fill(log, &post, &hops[0]);
+    th_audit_leave(&hops[0].wait, true);
+    for (size_t i = 0; i < TH_COUNT_OF(hops); i++) {
+        static const struct th_str rules[] = {TH_STR("first"), TH_STR("second"), TH_STR("third")};
+        hops[i] = (struct hop){.wait.fn = on_told};
+        record.rule = rules[i];
+        assert_int_equal(th_audit_write_first(log, &record, &hops[i].wait), 0);
+    }
+    ssize_t n = read(fd, room, PIPE_BUF);
+    assert_true(n > 0);
+    assert_int_equal(await(log, &post, &hops[0]), 0);
+    th_audit_leave(&hops[1].wait, true);
+    th_audit_leave(&hops[2].wait, true);
+    size_t len = drain(fd, room, sizeof room - 1);
+    room[len] = '\0';
+    assert_non_null(strstr(room, "\"first\""));
+    assert_null(strstr(room, "\"second\""));
+    assert_null(strstr(room, "\"third\""));
+    th_audit_log_free(log);
+    th_writer_free(writer, 20000);
+    close(fd);
+}
+
+/* Somebody else has the file locked: for as long nothing is written, and all can be withdrawn. */
+static void what_waits_for_the_lock_can_be_withdrawn(void **state)
+{
+    (void)state;
+    struct th_writer *writer;
+    struct post post = POST;
+    struct hop hop = {.wait.fn = on_told};
+    (void)unlink(file_path);
+    struct th_audit_log *log = open_strict(file_path, 0, &post, &writer);
+    int fd = open(file_path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(th_audit_write_first(log, &plain, &hop.wait), 0);
+    assert_false(th_writer_flush(writer, 100)); /* it tries */
+    th_audit_leave(&hop.wait, true);
+    assert_int_equal(flock(fd, LOCK_UN), 0);
+    assert_int_equal(write_and_await(log, &post, &plain), 0);
+    assert_int_equal(lines_of(file_path), 1);
+    close(fd);
+    th_audit_log_free(log);
+    th_writer_free(writer, 20000);
+}
+
 /* The desk goes before the writer, with lines on their way. */
 static void a_log_that_is_freed_first(void **state)
 {
@@ -476,7 +569,7 @@ static void a_log_that_is_freed_first(void **state)
     struct hop stuck;
     int fd = open_fifo();
     struct th_audit_log *log = open_strict(file_path, 0, &post, &writer);
-    fill(log, &stuck);
+    fill(log, &post, &stuck);
     assert_int_equal(th_audit_write_first(log, &plain, &stuck.wait), 0);
     th_audit_log_watch(log, NULL, NULL);
     th_audit_log_free(log);
@@ -532,11 +625,14 @@ int main(void)
         cmocka_unit_test(what_is_unmatched),
         cmocka_unit_test(in_shadow),
         cmocka_unit_test(the_longest_line),
+        cmocka_unit_test(the_longest_line_is_waited_for),
         cmocka_unit_test(no_character_is_cut_in_two),
         cmocka_unit_test(writes_nothing_when_off),
         cmocka_unit_test(a_strict_one_is_written_first),
         cmocka_unit_test(a_strict_one_that_cannot_be_written),
         cmocka_unit_test(what_is_withdrawn_is_never_written),
+        cmocka_unit_test(what_waits_for_room_can_be_withdrawn),
+        cmocka_unit_test(what_waits_for_the_lock_can_be_withdrawn),
         cmocka_unit_test(a_log_that_is_freed_first),
         cmocka_unit_test(what_is_lost_leaves_a_line),
     };
