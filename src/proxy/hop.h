@@ -301,6 +301,9 @@ void th_hop_drop_password(struct th_hop *hop);
 int th_hop_tell_caller(struct th_hop *hop) TH_MUST;
 bool th_hop_awaits_caller(const struct th_hop *hop);
 
+/* hop_request.c: goes on with the credential, or the caller's own, once that is written down as a decision. */
+enum th_hop_step th_hop_grant(struct th_hop *hop);
+
 /* hop_audit.c: a decision is to be written down: 0, or TH_E_AUDIT. A credential may only be used if it is, which
  * th_hop_leave() sees to. */
 int th_hop_audit_grant(struct th_hop *hop) TH_MUST;

@@ -137,8 +137,6 @@ enum th_hop_step th_hop_state_read_head(struct th_hop *hop)
 
 /* --- gate --- */
 
-static enum th_hop_step grant(struct th_hop *hop);
-
 /* Before anything is decided by it: that no unmapped host gets it (R11) holds for what is refused too. Shadow changes
  * nothing, and so not where else a token goes that its connection's destination is sent as well. */
 static void note_subject(struct th_hop *hop)
@@ -161,7 +159,7 @@ static enum th_hop_step begin_static(struct th_hop *hop)
     if (TH_CHECK_FAILS(snapshot->credentials[index] != NULL))
         return th_hop_fail(hop, TH_E_INTERNAL, NULL);
     hop->credential = th_credential_ref(snapshot->credentials[index]);
-    return grant(hop);
+    return th_hop_grant(hop);
 }
 
 static enum th_hop_step begin_credential(struct th_hop *hop)
@@ -241,7 +239,7 @@ enum th_hop_step th_hop_state_gate(struct th_hop *hop)
     case TH_GATE_CREDENTIAL:
         return begin_credential(hop);
     case TH_GATE_PASSTHROUGH:
-        return hop->in_shadow ? th_hop_move(hop, TH_HOP_ORIGIN) : grant(hop);
+        return hop->in_shadow ? th_hop_move(hop, TH_HOP_ORIGIN) : th_hop_grant(hop);
     case TH_GATE_PUBLIC:
     case TH_GATE_FORWARD:
         return th_hop_move(hop, TH_HOP_ORIGIN);
@@ -281,7 +279,7 @@ static enum th_hop_step refuse(struct th_hop *hop, int error)
                        refusal != NULL && refusal->detail[0] != '\0' ? refusal->detail : NULL);
 }
 
-static enum th_hop_step grant(struct th_hop *hop)
+enum th_hop_step th_hop_grant(struct th_hop *hop)
 {
     int error = th_hop_audit_grant(hop);
 
@@ -326,11 +324,11 @@ enum th_hop_step th_hop_state_credential(struct th_hop *hop)
         hop->exchange_us += th_clock_precise_us() - hop->exchange_started_us;
         if (hop->refusal != NULL)
             return refuse(hop, hop->refusal->error);
-        return grant(hop);
+        return th_hop_grant(hop);
     }
     int error = ask_broker(hop);
     if (error == 0)
-        return grant(hop);
+        return th_hop_grant(hop);
     if (error != TH_AGAIN)
         return refuse(hop, error);
     hop->exchange_started_us = th_clock_precise_us();

@@ -58,7 +58,8 @@ static bool retry_with_newer(struct th_hop *hop)
     th_hop_drop_credential(hop);
     hop->credential = th_credential_ref(newer);
     hop->response_scanned = 0;
-    th_hop_move(hop, TH_HOP_ORIGIN);
+    hop->cache_state = TH_CACHE_RETRIED;
+    (void)th_hop_grant(hop);
     return true;
 }
 
