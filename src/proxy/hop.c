@@ -262,8 +262,8 @@ void th_hop_cancel(struct th_hop *hop)
     if (hop->error == 0 && !hop->response_complete) {
         hop->error = TH_E_CANCELLED;
         th_metrics_count(hop->desk->metrics, TH_METRIC_HOPS_CANCELLED);
-        if (th_audit_outcome(&hop->audit_wait) ==
-            TH_AGAIN) /* so nothing has left on its strength */
+        /* Nothing has left yet on the strength of what waits. */
+        if (th_audit_outcome(&hop->audit_wait) == TH_AGAIN)
             th_hop_audit_withdraw(hop);
     }
     if (hop->state != TH_HOP_RECORD)
