@@ -62,6 +62,15 @@ static void play_pattern(struct task *task, const char *pattern)
     globfree(&found);
 }
 
+static bool take_mode(struct task *task, const char *mode)
+{
+    task->sweeps = true;
+    task->sweep.what = strcmp(mode, "allocations") == 0 ? WORLD_ALLOCATION : WORLD_CALL;
+    task->sweep.by_place = strcmp(mode, "places") == 0;
+    return task->sweep.what == WORLD_ALLOCATION || task->sweep.by_place ||
+           strcmp(mode, "calls") == 0;
+}
+
 /* How many arguments this option takes up; 0: it is none. */
 static int take_option(struct task *task, char **argv)
 {
@@ -72,9 +81,10 @@ static int take_option(struct task *task, char **argv)
     if (argv[0][0] != '-' || argv[1] == NULL)
         return 0;
     if (strcmp(argv[0], "--sweep") == 0) {
-        task->sweeps = true;
-        task->sweep.what = strcmp(argv[1], "allocations") == 0 ? WORLD_ALLOCATION : WORLD_CALL;
-        task->sweep.by_place = strcmp(argv[1], "places") == 0;
+        if (!take_mode(task, argv[1])) {
+            fprintf(stderr, "--sweep allocations, calls or places, not %s\n", argv[1]);
+            task->tally.n_failed++;
+        }
     } else if (strcmp(argv[0], "--step") == 0) {
         task->sweep.step = strtoul(argv[1], NULL, 10);
     } else if (strcmp(argv[0], "--nth") == 0) {
@@ -105,6 +115,11 @@ int main(int argc, char **argv)
     }
     if (task.sweeps)
         sweep_report(&task.sweep);
+    if (task.sweeps && task.nth == 0 && task.sweep.n_plays == 0) {
+        fprintf(stderr, "nothing has failed in turn: is this built with -Dfail_alloc=true, or "
+                        "-Dfail_calls=true?\n");
+        task.tally.n_failed++;
+    }
     world_home_fini(&task.home);
     th_net_global_fini();
     printf("%d scenarios, %d failed\n", task.tally.n, task.tally.n_failed);
